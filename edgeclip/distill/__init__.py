@@ -1,0 +1,1 @@
+"""Teach the student: objectives, teacher, feature store, data, trainer, run directory."""

@@ -1,0 +1,50 @@
+"""Every mistake a user can mend is an :class:`EdgeclipError`; anything else is a bug and keeps its traceback."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class EdgeclipError(Exception):
+    """A fault the user can mend. Its text is one line that says what is wrong and how to mend it."""
+
+    exit_code = 2
+
+
+class FormatError(EdgeclipError):
+    """A profile, spec, store, run, bundle or report that is truncated, altered, invalid or of a newer format."""
+
+
+class BudgetError(EdgeclipError):
+    """Nothing in the search space fits the budget; the text names the fastest that exists."""
+
+
+class MissingExtra(EdgeclipError):
+    """A command was called whose optional packages are not installed."""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import ``module``, or say which extra of edgeclip brings it.
+
+    Raises:
+        MissingExtra: naming the pip command that mends it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise  # the package is there but broken: a bug, not a missing extra
+        raise MissingExtra(f"this needs {package}: pip install 'edgeclip[{extra}]'") from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause naming the known values closest to ``name``, or all of them where none is close."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return "did you mean " + " or ".join(near) + "?"
+    return "known: " + ", ".join(known) if known else "none exist yet"

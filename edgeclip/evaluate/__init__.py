@@ -1,0 +1,1 @@
+"""Zero-shot accuracy of any Encoder, and the datasets it is measured on."""

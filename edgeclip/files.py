@@ -1,0 +1,173 @@
+"""Files between the stages: written whole or not at all, read with every fault reported at once."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from .errors import EdgeclipError, FormatError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class Part(BaseModel):
+    """A table within one of our documents; unknown keys are faults."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Document(Part):
+    """A versioned file of ours. Subclasses set ``FORMAT`` and ``VERSION``; both are written into the file."""
+
+    FORMAT: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for JSON or TOML: the format mark first, unset values left out."""
+        body = self.model_dump(mode="json", exclude_none=True)
+        return {"format": self.FORMAT, "version": self.VERSION, **body}
+
+    def save(self, path: Path) -> None:
+        """Write to ``path`` (``.toml`` or JSON), atomically."""
+        write_text(path, tomli_w.dumps(self.as_data()) if path.suffix == ".toml" else _json(self.as_data()))
+
+
+D = TypeVar("D", bound=Document)
+
+
+def read_document(path: Path, kind: type[D]) -> D:
+    """Read a :class:`Document`, from TOML or JSON by suffix.
+
+    Raises:
+        EdgeclipError: the file is missing or unreadable.
+        FormatError: it is not of this kind, of a newer version, truncated, or has faults (all named at once).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise EdgeclipError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdgeclipError(f"{path}: cannot be read ({error})") from error
+    try:
+        data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except ValueError as error:
+        raise FormatError(f"{path}: truncated or not valid {path.suffix[1:].upper()} ({error})") from error
+    if not isinstance(data, dict) or data.pop("format", None) != kind.FORMAT:
+        raise FormatError(f"{path}: not an {kind.FORMAT} file (its 'format' must say so)")
+    version = data.pop("version", None)
+    if not isinstance(version, int) or version > kind.VERSION:
+        raise FormatError(
+            f"{path}: format version {version}, but this edgeclip reads up to {kind.VERSION}: upgrade edgeclip"
+        )
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()
+        )
+        raise FormatError(f"{path}: {error.error_count()} fault(s): {faults}") from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write ``content`` to ``path`` through a temporary neighbour and a rename.
+
+    Raises:
+        EdgeclipError: no permission, no space, or the folder cannot be made; the old file is untouched.
+    """
+    with mendable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 ``text`` to ``path`` atomically; see :func:`write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, data: object) -> None:
+    """Write ``data`` as indented JSON to ``path`` atomically; see :func:`write_bytes`."""
+    write_text(path, _json(data))
+
+
+@contextmanager
+def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield a hidden folder beside ``path`` that becomes ``path`` when the block ends, and vanishes when it fails.
+
+    ``replace`` allows an existing folder to be replaced; without it an existing, non-empty ``path`` is refused.
+    """
+    if path.exists() and not path.is_dir():
+        raise EdgeclipError(f"{path} exists and is not a folder: choose another --out")
+    if path.is_dir() and not replace and any(path.iterdir()):
+        raise EdgeclipError(f"{path} exists and is not empty: choose another --out or remove it")
+    with mendable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        try:
+            yield staging
+            staging.chmod(0o777 & ~_umask())
+            if path.exists():
+                shutil.rmtree(path)
+            staging.rename(path)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def mendable(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals (no space, no permission) into one mendable line about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise EdgeclipError(f"{path}: no space left on the disk: free some and run again") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise EdgeclipError(f"{path}: no permission to write there: choose another --out") from error
+        if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+            raise EdgeclipError(f"{path}: something else of that name is in the way") from error
+        raise
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

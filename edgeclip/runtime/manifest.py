@@ -1,0 +1,84 @@
+"""``bundle.json``: what lies in a bundle, how it was made, and what it must give back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ..files import Document, Part
+
+Triple = tuple[float, float, float]
+
+
+class Artefact(Part):
+    """One file of the bundle. ``file`` is a bare name: a path that leaves the folder is refused."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(gt=0)]
+
+
+class Fidelity(Part):
+    """How close a variant's embeddings are to the torch student's, on the calibration images."""
+
+    cosine_mean: float
+    cosine_worst: float
+    largest_difference: float
+
+
+class Variant(Artefact):
+    """An image tower in one precision."""
+
+    precision: Literal["fp32", "fp16", "int8"]
+    recipe: dict[str, Any] = {}  # how the precision was reached; enough to do it again
+    fidelity: Fidelity
+    predicted_ms: float | None = None
+    relative_speed: float | None = None  # fp32's p50 over this one's, interleaved where it was exported
+
+
+class Preprocess(Part):
+    """open_clip's preprocessing of this model: resize, centre crop, scale to [0, 1], normalise."""
+
+    size: Annotated[int, Field(ge=1)]
+    mean: Triple
+    std: Triple
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    resize_mode: Literal["shortest", "squash", "longest"] = "shortest"
+    fill_color: Annotated[int, Field(ge=0, le=255)] = 0
+
+
+class Tokenizer(Artefact):
+    """A Hugging Face ``tokenizer.json`` and how open_clip drives it."""
+
+    context_length: Annotated[int, Field(ge=3)]
+    pad_id: int = 0
+    clean: Literal["lower", "whitespace", "canonicalize"] = "lower"
+
+
+class Manifest(Document):
+    """``bundle.json``."""
+
+    FORMAT: ClassVar[str] = "edgeclip-bundle"
+
+    name: str
+    source: str  # the run or model it was exported from
+    source_fingerprint: str  # sha256 of the source's weights
+    created: str  # ISO 8601, UTC
+    made_with: dict[str, str]  # package -> version
+    embed_dim: Annotated[int, Field(gt=0)]
+    logit_scale: Annotated[float, Field(gt=0)]  # exponentiated: what cosine similarities are multiplied by
+    opset: int
+    preprocess: Preprocess
+    tokenizer: Tokenizer
+    text: Artefact  # the text tower
+    variants: Annotated[list[Variant], Field(min_length=1)]
+    recommended: Literal["fp32", "fp16", "int8"]
+    calibration: dict[str, Any] = {}  # count, keys' hash, method
+    golden: Artefact  # safetensors: pixels [N,3,S,S], image_embeds [N,D], token_ids [M,L], text_embeds [M,D]
+    student: dict[str, Any] = {}  # the StudentSpec, as data
+    budget: dict[str, float] = {}
+
+    def variant(self, precision: str) -> Variant | None:
+        """The variant of that precision, if the bundle holds one."""
+        return next((v for v in self.variants if v.precision == precision), None)

@@ -1,0 +1,27 @@
+"""The student spec: a stock open_clip config, the precision it will be deployed in, and what it should cost."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from ..device.schema import Positive, Precision, Workload
+from ..files import Document
+
+
+class StudentSpec(Document):
+    """An image tower that open_clip can build from ``vision_cfg`` alone."""
+
+    FORMAT: ClassVar[str] = "edgeclip-student"
+
+    name: str
+    vision_cfg: dict[str, Any]  # open_clip's CLIPVisionCfg fields, ``image_size`` among them
+    precision: Precision = "fp32"
+    workload: Workload
+    predicted_ms: Positive | None = None  # p50 of one image, by the profile named below
+    predicted_by: str | None = None
+    score: float | None = None  # expected accuracy rank, higher is better; see select.py
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input, in pixels."""
+        return int(self.vision_cfg["image_size"])

@@ -1,0 +1,1 @@
+"""One TOML a device, measured or honestly marked as estimated."""

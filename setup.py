@@ -1,0 +1,24 @@
+"""The folder -> package map, and nothing else: metadata and tool settings live in pyproject.toml.
+
+`export/` and `profiles/` lie beside `edgeclip/` and are imported as `edgeclip.export` and
+`edgeclip.profiles`: the folder list is the pipeline, and no top-level package called `export`
+ends up in anyone's site-packages.
+"""
+
+from setuptools import find_packages, setup
+
+setup(
+    packages=[
+        *find_packages(include=["edgeclip", "edgeclip.*"]),
+        "edgeclip.export",
+        "edgeclip.profiles",
+    ],
+    package_dir={"edgeclip": "edgeclip", "edgeclip.export": "export", "edgeclip.profiles": "profiles"},
+    package_data={
+        "edgeclip": ["py.typed"],
+        "edgeclip.device": ["kit/*"],
+        "edgeclip.demo": ["teacher/*"],
+        "edgeclip.profiles": ["*.toml"],
+        "edgeclip.report": ["*.html", "*.css"],
+    },
+)
