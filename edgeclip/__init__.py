@@ -8,6 +8,23 @@ One function a stage, in the room of its name::
     from edgeclip.export import export
     from edgeclip.evaluate import evaluate
     from edgeclip.report import report
+
+and ``edgeclip.load(path_or_name)`` for anything that encodes: a bundle, a run, a teacher.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .loading import load
+
+__all__ = ["__version__", "load"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import ``load`` when it is first asked for: naming the package must cost nothing."""
+    if name == "load":
+        from .loading import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -139,6 +139,21 @@ def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
             raise
 
 
+def writable(path: Path) -> None:
+    """Refuse now what would fail after minutes of work: find out whether ``path`` could be written.
+
+    Raises:
+        EdgeclipError: no folder on the way to ``path`` can be written to, or a file is in the way.
+    """
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise EdgeclipError(f"{parent} is a file: choose another --out")
+    with mendable(path), tempfile.TemporaryFile(dir=parent):
+        pass
+
+
 @contextmanager
 def mendable(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals (no space, no permission) into one mendable line about ``path``."""

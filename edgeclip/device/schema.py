@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ..files import Document, Part
 
 Precision = Literal["fp32", "fp16", "int8"]
+Feature = Literal["linear_gflops", "attention_gflops", "elementwise_melems", "params_m", "depth", "constant"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -72,7 +73,7 @@ class Latency(Part):
 class CostModel(Part):
     """``ms = reference.p50_ms * sum(coefficient * feature)`` for one precision; see ``costmodel.py``."""
 
-    coefficients: dict[str, NonNegative]
+    coefficients: dict[Feature, NonNegative]
     held_out_error: NonNegative  # mean |predicted - measured| / measured, leave-one-out
 
 

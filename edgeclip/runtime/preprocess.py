@@ -1,0 +1,70 @@
+"""From a decoded image to the tower's input, as open_clip's inference transform does it, with Pillow and numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .manifest import Preprocess
+
+FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+class Preprocessor:
+    """Resize, crop or pad to a square, convert to RGB, scale to [0, 1], normalise.
+
+    Like open_clip, it resizes before it converts, and takes no notice of EXIF orientation. Unlike open_clip, it first
+    converts what Pillow cannot resize (16-bit images), where open_clip would fail.
+    """
+
+    def __init__(self, settings: Preprocess) -> None:
+        self.settings = settings
+        self._scale = (1 / (255 * np.asarray(settings.std, np.float32))).reshape(3, 1, 1)
+        self._shift = (-np.asarray(settings.mean, np.float32) / np.asarray(settings.std, np.float32)).reshape(3, 1, 1)
+
+    def __call__(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """float32 ``[N, 3, size, size]``."""
+        size = self.settings.size
+        pixels = np.empty((len(images), 3, size, size), np.float32)
+        for row, image in enumerate(images):
+            rgb = np.asarray(self.square(image), np.float32).transpose(2, 0, 1)
+            np.multiply(rgb, self._scale, out=pixels[row])
+            pixels[row] += self._shift
+        return pixels
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """The RGB square of ``size`` pixels a side that the tower is to see."""
+        if image.mode.startswith(("I", "F")):
+            image = image.convert("RGB")
+        size, mode = self.settings.size, self.settings.resize_mode
+        if mode == "squash":
+            return self._resize(image, size, size).convert("RGB")
+        width, height = image.size
+        if mode == "shortest":
+            short, long = min(width, height), max(width, height)
+            other = int(size * long / short)
+            image = self._resize(image, *((size, other) if width <= height else (other, size)))
+        else:
+            ratio = max(width / size, height / size)
+            image = self._resize(image, max(1, round(width / ratio)), max(1, round(height / ratio)))
+        return self._centre(image).convert("RGB")
+
+    def _resize(self, image: Image.Image, width: int, height: int) -> Image.Image:
+        if image.size == (width, height):
+            return image
+        return image.resize((width, height), FILTERS[self.settings.interpolation])
+
+    def _centre(self, image: Image.Image) -> Image.Image:
+        """Crop the middle, or pad around it where the image is smaller than the square."""
+        size = self.settings.size
+        width, height = image.size
+        if width < size or height < size:
+            fill = self.settings.fill_color
+            canvas = Image.new("RGB", (max(width, size), max(height, size)), (fill, fill, fill))
+            canvas.paste(image.convert("RGB"), (max(0, size - width) // 2, max(0, size - height) // 2))
+            image, (width, height) = canvas, canvas.size
+        left, top = round((width - size) / 2), round((height - size) / 2)
+        return image.crop((left, top, left + size, top + size))

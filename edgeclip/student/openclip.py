@@ -1,0 +1,231 @@
+"""open_clip models as encoders, and their hub layout on disk: teachers and students alike."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from ..errors import EdgeclipError, FormatError, did_you_mean
+from ..files import write_bytes, write_json
+from ..runtime.manifest import Preprocess
+from ..runtime.preprocess import Preprocessor
+from ..runtime.tokenizer import Tokenizer
+from .tokenizer_json import CLIP_END, write_clip_tokenizer
+
+LOCAL = "local-dir:"
+WEIGHTS = "open_clip_model.safetensors"
+CONFIG = "open_clip_config.json"
+TOKENIZER = "tokenizer.json"
+BATCH = 64  # images at a time through torch on a CPU: larger batches fall out of the cache
+
+
+class OpenClipEncoder:
+    """A :class:`~edgeclip.encoder.PixelEncoder` around an open_clip model in evaluation mode."""
+
+    def __init__(self, model: nn.Module, config: dict[str, Any], preprocess: dict[str, Any], tokenizer: Any) -> None:
+        """``config`` is open_clip's model_cfg, ``preprocess`` its preprocess_cfg, ``tokenizer`` texts -> ids."""
+        self.model = model.eval()
+        self.config = config
+        self.preprocess_cfg = _preprocess(preprocess).model_dump()
+        self.tokenizer = tokenizer
+        self.embed_dim = int(config["embed_dim"])
+        self.image_size = int(self.preprocess_cfg["size"])
+        self.runtime = f"torch {torch.__version__.partition('+')[0]}"
+        self._pixels = Preprocessor(Preprocess(**self.preprocess_cfg))
+
+    @classmethod
+    def load(cls, name: str) -> OpenClipEncoder:
+        """Open ``MODEL:TAG`` of open_clip's list, ``hf-hub:ORG/REPO`` or ``local-dir:FOLDER`` (safetensors only).
+
+        Raises:
+            EdgeclipError: no such model, tag or folder, or its weights cannot be fetched.
+        """
+        if name.startswith(LOCAL):
+            return cls._load_folder(Path(name.removeprefix(LOCAL)))
+        if name.startswith("hf-hub:"):
+            model = _create(name, None)
+            return cls(model, _config_of(name), model.visual.preprocess_cfg, open_clip.get_tokenizer(name))
+        architecture, _, tag = name.partition(":")
+        _check_known(architecture, tag)
+        model = _create(architecture, tag)
+        config = open_clip.get_model_config(architecture)
+        return cls(model, config, model.visual.preprocess_cfg, open_clip.get_tokenizer(architecture))
+
+    @classmethod
+    def _load_folder(cls, folder: Path) -> OpenClipEncoder:
+        if not (folder / CONFIG).is_file():
+            raise EdgeclipError(f"{folder}: no {CONFIG} there: local-dir: takes a folder in open_clip's hub layout")
+        if not list(folder.glob("*.safetensors")):
+            raise EdgeclipError(f"{folder}: no .safetensors there; other weight files can run code and are not read")
+        try:
+            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+        except (ValueError, KeyError) as error:
+            raise FormatError(f"{folder / CONFIG}: truncated or without 'model_cfg'") from error
+        model = _create(f"{LOCAL}{folder}", None)
+        text = config["text_cfg"]
+        if (folder / TOKENIZER).is_file():
+            clean = text.get("tokenizer_kwargs", {}).get("clean", "whitespace")
+            tokenizer = LocalTokenizer(folder / TOKENIZER, _context_length(model), clean)
+        else:
+            tokenizer = open_clip.get_tokenizer(f"{LOCAL}{folder}")
+        return cls(model, config, model.visual.preprocess_cfg, tokenizer)
+
+    @property
+    def image_bytes(self) -> int:
+        """The image tower's parameters in fp32, bytes."""
+        return 4 * sum(p.numel() for p in self.model.visual.parameters())
+
+    @property
+    def logit_scale(self) -> float:
+        """What cosine similarities are multiplied by."""
+        return float(self.model.logit_scale.detach().exp())
+
+    @property
+    def context_length(self) -> int:
+        """Tokens a text is cut or padded to."""
+        return _context_length(self.model)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the names and values of all weights."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def preprocess(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """float32 ``[N, 3, S, S]``: the device's own preprocessing, equal to open_clip's transform."""
+        return self._pixels(images)
+
+    @torch.inference_mode()
+    def encode_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 ``[N, 3, S, S]`` -> float32 ``[N, embed_dim]``, L2-normalised."""
+        parts = [self.model.encode_image(part, normalize=True) for part in torch.from_numpy(pixels).split(BATCH)]
+        return torch.cat(parts).float().numpy() if parts else np.empty((0, self.embed_dim), np.float32)
+
+    def encode_image(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Embed decoded images: float32 ``[N, embed_dim]``, L2-normalised."""
+        return self.encode_pixels(self.preprocess(images))
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts: float32 ``[N, embed_dim]``, L2-normalised."""
+        parts = [
+            self.model.encode_text(torch.as_tensor(self.tokenizer(list(texts[i : i + 256]))), normalize=True)
+            for i in range(0, len(texts), 256)
+        ]
+        return torch.cat(parts).float().numpy() if parts else np.empty((0, self.embed_dim), np.float32)
+
+    def write_tokenizer(self, path: Path) -> dict[str, Any]:
+        """Write the tokenizer as ``tokenizer.json``; returns the settings the runtime drives it with.
+
+        Raises:
+            EdgeclipError: it is of a kind that has no such file (SigLIP's sentencepiece models).
+        """
+        if isinstance(self.tokenizer, LocalTokenizer):
+            shutil.copyfile(self.tokenizer.file, path)
+            return {"pad_id": self.tokenizer.pad_id, "clean": self.tokenizer.clean}
+        if isinstance(self.tokenizer, open_clip.SimpleTokenizer):
+            write_clip_tokenizer(self.tokenizer, path)
+            return {"pad_id": 0, "clean": "lower"}
+        fast = getattr(getattr(self.tokenizer, "tokenizer", None), "backend_tokenizer", None)
+        if fast is None:
+            raise EdgeclipError(f"{type(self.tokenizer).__name__} has no tokenizer.json form: export another model")
+        fast.save(str(path))
+        clean = self.config["text_cfg"].get("tokenizer_kwargs", {}).get("clean", "whitespace")
+        return {"pad_id": int(self.tokenizer.tokenizer.pad_token_id or 0), "clean": clean}
+
+
+class LocalTokenizer:
+    """A ``tokenizer.json`` in a model's folder, used through our own runtime: transformers is not needed."""
+
+    def __init__(self, file: Path, context_length: int, clean: str) -> None:
+        self.file, self.clean = file, clean
+        content = json.loads(file.read_text(encoding="utf-8"))
+        pads = [t["id"] for t in content.get("added_tokens", ()) if t["content"] == CLIP_END]
+        self.pad_id = int((content.get("padding") or {}).get("pad_id", pads[0] if pads else 0))
+        self._tokenize = Tokenizer(file, context_length=context_length, pad_id=self.pad_id, clean=clean)
+
+    def __call__(self, texts: Sequence[str]) -> Tensor:
+        """int64 ``[N, context_length]``."""
+        return torch.from_numpy(self._tokenize(texts))
+
+
+def save_hub_layout(
+    model: nn.Module, config: dict[str, Any], preprocess: dict[str, Any], folder: Path, tokenizer: Path | None = None
+) -> None:
+    """Write what ``open_clip.create_model_and_transforms("local-dir:FOLDER")`` reads.
+
+    Args:
+        model: its state dict is written as safetensors, in the dtype it has.
+        config: open_clip's model_cfg.
+        preprocess: open_clip's preprocess_cfg.
+        folder: made if it is not there.
+        tokenizer: a ``tokenizer.json`` to put beside it, for models that do not use CLIP's own.
+    """
+    weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    write_bytes(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
+    if tokenizer:
+        write_bytes(folder / TOKENIZER, tokenizer.read_bytes())
+        names = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": CLIP_END, "eos_token": CLIP_END}
+        write_json(folder / "tokenizer_config.json", names)
+    write_json(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": preprocess})
+
+
+def _create(name: str, tag: str | None) -> nn.Module:
+    """open_clip's own constructor, its log kept quiet, its failures made mendable."""
+    level = logging.getLogger().level
+    logging.getLogger().setLevel(logging.ERROR)
+    try:
+        return open_clip.create_model(name, pretrained=tag)
+    except (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        hint = "" if name.startswith(LOCAL) else " (no hub in reach? local-dir:FOLDER reads from the disk)"
+        raise EdgeclipError(f"{name}{':' + tag if tag else ''} cannot be loaded: {first}{hint}") from error
+    finally:
+        logging.getLogger().setLevel(level)
+
+
+def _check_known(architecture: str, tag: str) -> None:
+    known = open_clip.list_models()
+    if architecture not in known:
+        raise EdgeclipError(f"unknown teacher {architecture!r}; {did_you_mean(architecture, known)}")
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag not in tags:
+        wanted = f"has no weights {tag!r}" if tag else "needs a tag, as in MODEL:TAG"
+        raise EdgeclipError(f"teacher {architecture} {wanted}; {did_you_mean(tag, tags)}")
+
+
+def _config_of(name: str) -> dict[str, Any]:
+    from open_clip.factory import _get_hf_config
+
+    return dict(_get_hf_config(name.removeprefix("hf-hub:"))["model_cfg"])
+
+
+def _context_length(model: nn.Module) -> int:
+    return int(getattr(model, "context_length", None) or model.text.context_length)
+
+
+def _preprocess(settings: dict[str, Any]) -> Preprocess:
+    size = settings["size"]
+    if isinstance(size, (tuple, list)):
+        if len(set(size)) != 1:
+            raise EdgeclipError(f"the model takes {size} px images: only square inputs are supported")
+        size = size[0]
+    known = {name: settings[name] for name in Preprocess.model_fields if name in settings and name != "size"}
+    return Preprocess(size=size, **known)

@@ -1,0 +1,136 @@
+"""Each tower as one ONNX graph: normalised embeddings out, any batch size in."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import EdgeclipError
+
+OPSETS = range(18, 24)  # 20 is read by TensorRT 10.3 (JetPack 6) and has native Gelu and LayerNormalization
+IMAGE_INPUT, IMAGE_OUTPUT = "pixel_values", "image_embeds"
+TEXT_INPUT, TEXT_OUTPUT = "input_ids", "text_embeds"
+
+
+class ImageTower(nn.Module):
+    """Preprocessed pixels float32 ``[N, 3, S, S]`` -> L2-normalised embeddings float32 ``[N, D]``."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.visual = model.visual
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Embed."""
+        return F.normalize(self.visual(pixel_values), dim=-1)
+
+
+class TextTower(nn.Module):
+    """Token ids int64 ``[N, L]`` -> L2-normalised embeddings float32 ``[N, D]``."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Embed."""
+        return self.model.encode_text(input_ids, normalize=True)
+
+
+def export_image_tower(model: nn.Module, path: Path, *, image_size: int, opset: int = 20) -> None:
+    """Write the image tower of an open_clip model to ``path``. The model itself is left as it is.
+
+    Raises:
+        EdgeclipError: the opset is out of range, a weight is not finite, or torch cannot export the tower.
+    """
+    tower = _deployable(ImageTower(model))
+    example = torch.randn(2, 3, image_size, image_size)
+    _export(tower, example, path, input_name=IMAGE_INPUT, output_name=IMAGE_OUTPUT, opset=opset)
+
+
+def export_text_tower(model: nn.Module, path: Path, *, context_length: int, opset: int = 20) -> None:
+    """Write the text tower of an open_clip model to ``path``; errors as for :func:`export_image_tower`."""
+    tower = _deployable(TextTower(_without_image_tower(model)))
+    example = torch.ones(2, context_length, dtype=torch.int64)
+    _export(tower, example, path, input_name=TEXT_INPUT, output_name=TEXT_OUTPUT, opset=opset)
+
+
+def _deployable(tower: nn.Module) -> nn.Module:
+    """A copy for inference: fp32, branches of reparameterisable towers folded into one convolution."""
+    from timm.utils.model import reparameterize_model
+
+    for name, value in tower.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise EdgeclipError(f"weight {name} holds NaN or infinity: the training went wrong before this export")
+    copied = copy.deepcopy(tower).float().eval()
+    return reparameterize_model(copied).eval()
+
+
+def _without_image_tower(model: nn.Module) -> nn.Module:
+    light = copy.copy(model)
+    light._modules = {name: part for name, part in model._modules.items() if name != "visual"}
+    return light
+
+
+def _export(
+    tower: nn.Module, example: Tensor, path: Path, *, input_name: str, output_name: str, opset: int
+) -> None:
+    if opset not in OPSETS:
+        raise EdgeclipError(f"opset {opset}: choose one from {OPSETS.start} to {OPSETS.stop - 1} (20 is a good default)")
+    # Two rows, not one: traced with one, open_clip's attention is exported with a batch of one for ever.
+    batch = {0: torch.export.Dim("batch", min=1, max=4096)}
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                tower,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=[input_name],
+                output_names=[output_name],
+                dynamic_shapes=(batch,),
+                external_data=False,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise EdgeclipError(f"torch cannot export this tower at opset {opset}: {reason}") from error
+    graph = program.model_proto
+    for value in (*graph.graph.input, *graph.graph.output):
+        if not value.type.tensor_type.shape.dim[0].dim_param:
+            raise EdgeclipError(f"the exported graph's {value.name} has a fixed batch size: this tower cannot be exported")
+    _strip(graph)
+    onnx.save_model(graph, str(path))
+
+
+def _strip(graph: onnx.ModelProto) -> None:
+    """Drop what only the exporter needs: stack traces double the size of a small student's file."""
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*graph.graph.value_info, *graph.graph.input, *graph.graph.output, *graph.graph.initializer):
+        if hasattr(value, "metadata_props"):
+            del value.metadata_props[:]
+    del graph.graph.metadata_props[:]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints, logs and warns about its own inner life; what fails still raises."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

@@ -1,0 +1,88 @@
+"""What may know what: the arrows of the pipeline run one way, and start-up stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BASE = {"errors", "encoder", "files", "console", "__init__"}
+MAY_KNOW = {
+    "runtime": BASE,
+    "device": BASE | {"runtime"},
+    "student": BASE | {"device", "runtime"},
+    "distill": BASE | {"student", "device", "runtime"},
+    "export": BASE | {"student", "device", "runtime"},
+    "evaluate": BASE,
+    "report": BASE | {"device"},
+    "profiles": set(),
+}
+FOLDERS = {room: ROOT / ("edgeclip" if room not in ("export", "profiles") else "") / room for room in MAY_KNOW}
+
+
+def rooms_imported_by(module: Path, room: str) -> set[str]:
+    """The rooms of edgeclip named by a module's import statements, relative or absolute."""
+    package = ["edgeclip", room, *module.relative_to(FOLDERS[room]).parts[:-1]]
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else []
+            full = [*start, *(node.module.split(".") if node.module else [])]
+            names = [full] if len(full) > 1 else [[*full, alias.name] for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        else:
+            continue
+        found |= {name[1] for name in names if name[0] == "edgeclip" and len(name) > 1}
+    return found - {room}
+
+
+@pytest.mark.parametrize("room", MAY_KNOW)
+def test_no_arrow_runs_back(room):
+    modules = list(FOLDERS[room].rglob("*.py"))
+    assert modules, f"{room} has moved: update this test"
+    for module in modules:
+        assert rooms_imported_by(module, room) <= MAY_KNOW[room], module
+
+
+def test_the_check_can_fail(tmp_path, monkeypatch):
+    monkeypatch.setitem(FOLDERS, "runtime", tmp_path)
+    (tmp_path / "sly.py").write_text("from ..distill.losses import dime_fm\nimport edgeclip.export.fp16\n")
+    assert rooms_imported_by(tmp_path / "sly.py", "runtime") == {"distill", "export"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import edgeclip, edgeclip.cli",
+        "import edgeclip.runtime.bundle, edgeclip.device.probe, edgeclip.device.costmodel, edgeclip.student.select",
+        "import edgeclip.evaluate.zeroshot, edgeclip.report.render, edgeclip.measure",
+    ],
+)
+def test_what_a_device_imports_brings_no_torch(statement):
+    heavy = "{'torch', 'open_clip', 'onnx', 'timm', 'transformers', 'accelerate'} & set(sys.modules)"
+    code = f"import sys; {statement}; found = {heavy}; assert not found, found"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from edgeclip.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "found = {'torch', 'onnxruntime', 'numpy', 'pydantic', 'rich', 'PIL'} & set(sys.modules)\n"
+        "assert not found, found"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_modules_and_functions_stay_small():
+    python = [p for folder in ("edgeclip", "export", "profiles") for p in (ROOT / folder).rglob("*.py")]
+    for module in python:
+        text = module.read_text(encoding="utf-8")
+        assert text.count("\n") <= 320, f"{module} wants splitting"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                assert (node.end_lineno or 0) - node.lineno <= 75, f"{module}: {node.name} is over a screen"
