@@ -11,7 +11,7 @@ import click
 from . import __version__
 
 if TYPE_CHECKING:
-    from .device.schema import Profile
+    pass
 
 PATH = click.Path(path_type=Path)
 PROFILE = click.option("--profile", "profile_name", required=True, metavar="P", help="A shipped name or a TOML file.")
@@ -76,16 +76,13 @@ def profile(
     Example:  edgeclip profile my-laptop --out my-laptop.toml
     """
     from .device.probe import profile as measure_device
+    from .files import writable_file
+    from .tables import profile_table, show
 
-    check_writable(out)
+    writable_file(out)
     measured = measure_device(name, threads=threads, seconds=seconds, precisions=precisions or ("fp32", "int8"))
     measured.save(out)
-    if as_json:
-        print_json(measured.as_data())
-    else:
-        from .tables import profile_table
-
-        print_table(profile_table(measured))
+    show(as_json, measured.as_data(), lambda: profile_table(measured))
     tell(f"wrote {out}")
 
 
@@ -98,14 +95,14 @@ def profiles(name: str | None, as_json: bool) -> None:
     Example:  edgeclip profiles raspberry-pi-5
     """
     from .device.store import list_profiles, load_profile
-    from .tables import profile_table, profiles_table
+    from .tables import profile_table, profiles_table, show
 
     if name:
         shown = load_profile(name)
-        print_json(shown.as_data()) if as_json else print_table(profile_table(shown))
+        show(as_json, shown.as_data(), lambda: profile_table(shown))
         return
     everyone = list_profiles()
-    print_json([p.as_data() for p in everyone]) if as_json else print_table(profiles_table(everyone))
+    show(as_json, [p.as_data() for p in everyone], lambda: profiles_table(everyone))
 
 
 @main.command()
@@ -131,15 +128,16 @@ def select(
 
     Example:  edgeclip select --profile raspberry-pi-5 --latency-ms 20
     """
+    from . import steps
     from .student.select import select as choose
-    from .tables import specs_table
+    from .tables import show, specs_table
 
-    device = profile_with_budget(profile_name, budget)
+    device = steps.find_profile(profile_name, budget)
     specs = choose(device, device.budget, max_image_size=image_size, precisions=precisions or None, top=top)
     if out:
         specs[0].save(out)
         tell(f"wrote {out}")
-    print_json([s.as_data() for s in specs]) if as_json else print_table(specs_table(specs, device))
+    show(as_json, [s.as_data() for s in specs], lambda: specs_table(specs, device))
 
 
 @main.command()
@@ -171,15 +169,13 @@ def distill(
               --images photos/ --texts sentences.txt --out runs/pi
     """
     from . import steps
-    from .device.store import load_profile
 
-    device = profile_with_budget(profile_name, budget) if any(budget.values()) else load_profile(profile_name)
+    device = steps.find_profile(profile_name, budget)
     run = steps.distill(
         device, teacher, images, texts, out, spec_file=spec_file, config_file=config_file, resume=resume
     )
     tell(f"wrote {run.path}; next: edgeclip export {run.path} --out {run.path}-bundle")
-    if as_json:
-        print_json(run.document.as_data())
+    show(as_json, run.document.as_data(), lambda: f"student: {run.document.spec.name}, in {run.path}/student")
 
 
 @main.command()
@@ -212,15 +208,11 @@ def export(
     Example:  edgeclip export runs/pi --out bundles/pi
     """
     from . import steps
+    from .tables import bundle_table, show
 
     bundle = steps.export(run, out, precisions=precisions, calibration=calibration, opset=opset, threads=threads)
     tell(f"wrote {bundle.path}; recommended: {bundle.manifest.recommended}")
-    if as_json:
-        print_json(bundle.manifest.as_data())
-    else:
-        from .tables import bundle_table
-
-        print_table(bundle_table(bundle.manifest))
+    show(as_json, bundle.manifest.as_data(), lambda: bundle_table(bundle.manifest))
 
 
 @main.command()
@@ -252,10 +244,11 @@ def report(
     """
     from . import steps
     from .report.render import table
+    from .tables import show
 
-    device = profile_with_budget(profile_name, budget)
+    device = steps.find_profile(profile_name, budget)
     result = steps.report(bundle, device, dataset, out, teacher=teacher, seconds=seconds, threads=threads)
-    print_json(result.as_data()) if as_json else print_table(table(result))
+    show(as_json, result.as_data(), lambda: table(result))
     tell(f"wrote {out}/report.html, report.md and report.json")
     sys.exit(0 if result.passed else 3)
 
@@ -272,16 +265,14 @@ def evaluate(model: str, dataset: Path, as_json: bool) -> None:
     from . import load
     from .evaluate.datasets import open_dataset
     from .evaluate.zeroshot import zero_shot
+    from .tables import show
 
     data = open_dataset(dataset)
     result = zero_shot(load(model), data)
     figures = {"model": model, "dataset": data.name, "images": len(result.labels), "classes": len(data.classnames)}
     figures |= {"top1": result.top1, "top5": result.top5}
-    if as_json:
-        print_json(figures)
-    else:
-        click.echo(f"top-1 {result.top1:.2%}   top-5 {result.top5:.2%}   ", nl=False)
-        click.echo(f"({figures['images']} images, {figures['classes']} classes)")
+    line = f"top-1 {result.top1:.2%}   top-5 {result.top5:.2%}   ({len(result.labels)} images)"
+    show(as_json, figures, lambda: line)
 
 
 @main.command()
@@ -299,10 +290,10 @@ def classify(
     Example:  edgeclip classify bundles/pi cat.jpg --labels "a cat,a dog"
     """
     from . import steps
-    from .tables import classes_table
+    from .tables import classes_table, show
 
     answers = steps.classify(bundle, images, labels, precision=precision, threads=threads)
-    print_json(answers) if as_json else print_table(classes_table(answers))
+    show(as_json, answers, lambda: classes_table(answers))
 
 
 @main.command()
@@ -313,10 +304,10 @@ def doctor(as_json: bool) -> None:
     Example:  edgeclip doctor
     """
     from .doctor import examine
-    from .tables import doctor_table
+    from .tables import doctor_table, show
 
     findings = examine()
-    print_json(findings) if as_json else print_table(doctor_table(findings))
+    show(as_json, findings, lambda: doctor_table(findings))
 
 
 @main.command()
@@ -329,44 +320,12 @@ def demo(out: Path, as_json: bool) -> None:
     """
     from .demo.chain import run_demo
     from .report.render import table
+    from .tables import show
 
     result = run_demo(out)
-    print_json(result.as_data()) if as_json else print_table(table(result))
+    show(as_json, result.as_data(), lambda: table(result))
     tell(f"wrote {out}/report.html, report.md and report.json")
     sys.exit(0 if result.passed else 3)
-
-
-def profile_with_budget(name: str, overrides: dict[str, float | None]) -> Profile:
-    """The profile of that name, its budget overridden by the options that were given."""
-    from .device.store import load_profile
-
-    found = load_profile(name)
-    given = {key: value for key, value in overrides.items() if value is not None}
-    return found.model_copy(update={"budget": found.budget.model_copy(update=given)})
-
-
-def check_writable(path: Path) -> None:
-    """Refuse now what would fail after minutes of work: a path that is a folder, or in none that can be written."""
-    from .errors import EdgeclipError
-    from .files import writable
-
-    if path.is_dir():
-        raise EdgeclipError(f"{path} is a folder: --out must name a file")
-    writable(path)
-
-
-def print_json(data: object) -> None:
-    """The one document of ``--json``, on stdout."""
-    import json
-
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
-
-
-def print_table(table: Any) -> None:
-    """A table for people, on stdout, as wide as it needs to be where stdout is no terminal."""
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 def tell(text: str) -> None:

@@ -77,9 +77,7 @@ def read_document(path: Path, kind: type[D]) -> D:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors()
-        )
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
         raise FormatError(f"{path}: {error.error_count()} fault(s): {faults}") from error
 
 
@@ -152,6 +150,13 @@ def writable(path: Path) -> None:
         raise EdgeclipError(f"{parent} is a file: choose another --out")
     with mendable(path), tempfile.TemporaryFile(dir=parent):
         pass
+
+
+def writable_file(path: Path) -> None:
+    """As :func:`writable`, for a path that is to be a file: a folder of that name is refused."""
+    if path.is_dir():
+        raise EdgeclipError(f"{path} is a folder: --out must name a file")
+    writable(path)
 
 
 @contextmanager

@@ -36,7 +36,9 @@ def load(path_or_name: str | Path) -> PixelEncoder:
 
         return Run.open(folder).encoder()
     if folder.is_dir():
-        raise EdgeclipError(f"{folder} holds neither bundle.json nor run.json: for a model folder say local-dir:{folder}")
+        raise EdgeclipError(
+            f"{folder} holds no bundle.json and no run.json: is it a model? Then say local-dir:{folder}"
+        )
     if isinstance(path_or_name, Path) or ("/" in path_or_name and ":" not in path_or_name):
         there = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         raise EdgeclipError(f"{folder}: no such bundle or run; {did_you_mean(folder.name, there)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .console import say
 from .errors import EdgeclipError, require
@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from .distill.config import DistillConfig
     from .distill.run import Run
     from .runtime.bundle import Bundle
+
+
+def find_profile(name: str, budget: dict[str, float | None]) -> Profile:
+    """The profile of that name or path, its budget overridden by what is given.
+
+    Raises:
+        EdgeclipError: there is none, or its file has faults.
+    """
+    from .device.store import load_profile
+
+    found = load_profile(name)
+    given = {line: limit for line, limit in budget.items() if limit is not None}
+    return found.model_copy(update={"budget": found.budget.model_copy(update=given)})
 
 
 def distill(
@@ -99,3 +112,34 @@ def export(
         opset=opset,
         threads=threads,
     )
+
+
+def classify(
+    bundle: Path, images: Sequence[Path], labels: str, *, precision: str | None = None, threads: int | None = None
+) -> list[dict[str, Any]]:
+    """The labels of each image with their probabilities, the likeliest first.
+
+    Raises:
+        EdgeclipError: no bundle, no labels, or an image that cannot be read.
+    """
+    from PIL import Image
+
+    from .runtime.bundle import Bundle
+
+    names = list(dict.fromkeys(label.strip() for label in labels.split(",") if label.strip()))
+    if not names:
+        raise EdgeclipError('no labels: give them comma-separated, as in --labels "a cat,a dog"')
+    opened = Bundle.open(bundle)
+    encoder = opened.encoder(precision, threads=threads)
+    answers = []
+    for file in images:
+        try:
+            with Image.open(file) as image:
+                odds = opened.classify([image], names, encoder)[0]
+        except FileNotFoundError:
+            raise EdgeclipError(f"{file}: no such image") from None
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise EdgeclipError(f"{file}: not an image that can be read ({error})") from error
+        ranked = sorted(zip(names, odds.tolist(), strict=True), key=lambda pair: -pair[1])
+        answers.append({"image": str(file), "labels": ranked})
+    return answers

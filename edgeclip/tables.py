@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -12,6 +15,15 @@ if TYPE_CHECKING:
     from .device.schema import Profile
     from .runtime.manifest import Manifest
     from .student.spec import StudentSpec
+
+
+def show(as_json: bool, data: object, table: Callable[[], Table | str]) -> None:
+    """Print the result on stdout: the one JSON document of ``--json``, or a table for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    else:
+        # Where stdout is no terminal, a table is as wide as it needs to be.
+        Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False).print(table())
 
 
 def profiles_table(profiles: Sequence[Profile]) -> Table:
@@ -72,9 +84,7 @@ def specs_table(specs: Sequence[StudentSpec], profile: Profile) -> Table:
 
 def bundle_table(manifest: Manifest) -> Table:
     """The variants of a bundle."""
-    table = _table(
-        "variant", "MB", "cosine mean", "cosine worst", "speed against fp32", "", title=Text(manifest.name)
-    )
+    table = _table("variant", "MB", "cosine mean", "cosine worst", "speed against fp32", "", title=Text(manifest.name))
     for v in manifest.variants:
         table.add_row(
             v.precision,
@@ -108,9 +118,7 @@ def doctor_table(findings: dict[str, Any]) -> Table:
 
 
 def _table(*columns: str, title: str | Text | None = None) -> Table:
-    table = Table(
-        title=Text(title) if isinstance(title, str) else title, title_justify="left", caption_justify="left"
-    )
+    table = Table(title=Text(title) if isinstance(title, str) else title, title_justify="left", caption_justify="left")
     for name in columns:
         table.add_column(name)
     return table

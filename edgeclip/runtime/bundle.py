@@ -47,9 +47,7 @@ class Bundle:
         own = self.manifest
         return [*own.variants, own.text, own.tokenizer, own.golden]
 
-    def encoder(
-        self, precision: str | None = None, *, threads: int | None = None, provider: str = CPU
-    ) -> OnnxEncoder:
+    def encoder(self, precision: str | None = None, *, threads: int | None = None, provider: str = CPU) -> OnnxEncoder:
         """The variant of that precision, or the recommended one.
 
         Raises:

@@ -27,9 +27,7 @@ def clip_tokenizer_json(vocab: Mapping[str, int], merges: Sequence[tuple[str, st
         ]
     )
     ends = [(CLIP_START, vocab[CLIP_START]), (CLIP_END, vocab[CLIP_END])]
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{CLIP_START} $A {CLIP_END}", special_tokens=ends
-    )
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{CLIP_START} $A {CLIP_END}", special_tokens=ends)
     tokenizer.add_special_tokens([AddedToken(name, normalized=False) for name, _ in ends])
     return str(tokenizer.to_str())
 

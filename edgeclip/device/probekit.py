@@ -1,0 +1,161 @@
+"""The probe kit: real student image towers whose weights were left out, so that a device can be measured anywhere.
+
+``kit/kit.zip`` holds ``index.json`` and one ONNX graph an entry. Large weights are declared as external data; how long a
+graph takes does not depend on their values, so they are filled with random numbers where the graph is opened.
+``benchmarks/make_probe_kit.py`` makes the archive.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from ..errors import FormatError
+from ..files import Document, Part
+from ..runtime.session import make_session
+from .schema import Precision, Workload
+
+KIT = Path(str(files("edgeclip.device"))) / "kit" / "kit.zip"
+INDEX = "index.json"
+LARGEST_MEMBER = 8 << 20  # bytes: graphs without weights are far smaller, so a larger member is a bomb or a mistake
+LARGEST_WEIGHTS = 1 << 30
+PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+INPUT = "pixel_values"
+
+
+class Tensor(Part):
+    """One weight left out: where it lies in the graph's external data, and of what kind it is."""
+
+    offset: Annotated[int, Field(ge=0)]  # bytes
+    count: Annotated[int, Field(gt=0)]  # elements
+    dtype: Literal["float32", "int8", "uint8"]
+
+
+class Graph(Part):
+    """One tower in one precision."""
+
+    name: Annotated[str, Field(pattern=PLAIN_NAME)]  # of the tower: the same in every precision
+    file: Annotated[str, Field(pattern=PLAIN_NAME)]
+    weights: Annotated[str, Field(pattern=PLAIN_NAME)]  # the external data's file, as the graph names it
+    precision: Precision
+    activations: Literal["float32", "uint8", "int8"]  # int8 towers come in both kinds: see Kit.choose
+    image_size: Annotated[int, Field(ge=1)]
+    workload: Workload
+    tensors: list[Tensor]
+
+
+class Index(Document):
+    """``index.json``."""
+
+    FORMAT: ClassVar[str] = "edgeclip-probe-kit"
+
+    reference: str  # the tower whose fp32 graph is interleaved with every measurement
+    made_with: dict[str, str]
+    graphs: Annotated[list[Graph], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _has_reference(self) -> Index:
+        if not any(g.name == self.reference and g.precision == "fp32" for g in self.graphs):
+            raise ValueError(f"reference: no fp32 graph is called {self.reference}")
+        return self
+
+
+class Kit:
+    """An opened kit: graphs are unpacked to a folder of its own as they are opened, and gone when it is closed."""
+
+    def __init__(self, archive: Path = KIT) -> None:
+        """Read and check the index.
+
+        Raises:
+            FormatError: the archive is damaged, or a name in it would leave the folder.
+        """
+        try:
+            self._zip = zipfile.ZipFile(archive)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise FormatError(f"{archive}: no probe kit ({error}): install edgeclip again") from error
+        try:
+            data = json.loads(self._member(INDEX))
+            if not isinstance(data, dict) or (data.pop("format", None), data.pop("version", None)) != (
+                Index.FORMAT,
+                Index.VERSION,
+            ):
+                raise ValueError("not this edgeclip's format")
+            self.index = Index.model_validate(data)
+        except (ValueError, ValidationError) as error:
+            self._zip.close()
+            reason = " ".join(str(error).split())
+            raise FormatError(f"{archive}: {INDEX} cannot be used ({reason}): install edgeclip again") from error
+        except FormatError:
+            self._zip.close()
+            raise
+        self._folder = tempfile.TemporaryDirectory(prefix="edgeclip-probe-")
+        self._noise = np.random.default_rng(0)
+
+    def __enter__(self) -> Kit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+        self._folder.cleanup()
+
+    @property
+    def reference(self) -> Graph:
+        """The fp32 graph that every measurement is interleaved with."""
+        return next(g for g in self.index.graphs if g.name == self.index.reference and g.precision == "fp32")
+
+    def choose(self, precision: Precision, features: list[str]) -> list[Graph]:
+        """The kit's graphs of one precision for a machine with these instruction sets, cheapest first.
+
+        Arm's cores multiply signed by signed bytes, x86 unsigned by signed: the kit has both kinds, and takes the one
+        that :func:`edgeclip.export.int8.recipe_for` exports for the same machine.
+        """
+        signed = "asimd" in features
+        wanted = {"fp32": "float32", "fp16": "float16", "int8": "int8" if signed else "uint8"}[precision]
+        found = [g for g in self.index.graphs if g.precision == precision and g.activations == wanted]
+        return sorted(found, key=lambda g: g.workload.linear_gflops + g.workload.attention_gflops)
+
+    def open(self, graph: Graph, threads: int) -> Callable[[], object]:
+        """Unpack ``graph``, fill its weights, open it, and return a call that encodes one image."""
+        folder = Path(self._folder.name)
+        model = folder / graph.file
+        model.write_bytes(self._member(graph.file))
+        self._write_weights(folder / graph.weights, graph.tensors)
+        session = make_session(model, threads=threads, precision=graph.precision)
+        (folder / graph.weights).unlink()
+        size = graph.image_size
+        feed = {INPUT: self._noise.standard_normal((1, 3, size, size), dtype=np.float32)}
+        return lambda: session.run(None, feed)
+
+    def _member(self, name: str) -> bytes:
+        """A member's content. Only members the index names are ever read, each by its bare name."""
+        try:
+            info = self._zip.getinfo(name)
+            if info.file_size > LARGEST_MEMBER:
+                raise FormatError(f"probe kit: {name} is {info.file_size} bytes: install edgeclip again")
+            return self._zip.read(info)
+        except (KeyError, zipfile.BadZipFile, EOFError) as error:
+            raise FormatError(f"probe kit: {name} is missing or damaged: install edgeclip again") from error
+
+    def _write_weights(self, path: Path, tensors: list[Tensor]) -> None:
+        """Random weights: floats as a fresh initialisation has them, integers over their whole range."""
+        block = self._noise.standard_normal(1 << 18, dtype=np.float32) * 0.02
+        values = {"float32": block, "int8": self._integers("int8"), "uint8": self._integers("uint8")}
+        with path.open("wb") as file:
+            for tensor in tensors:
+                value = np.resize(values[tensor.dtype], tensor.count)
+                if tensor.offset + value.nbytes > LARGEST_WEIGHTS:
+                    raise FormatError(f"probe kit: the weights of {path.name} are too large: install edgeclip again")
+                file.seek(tensor.offset)
+                file.write(value.tobytes())
+
+    def _integers(self, dtype: str) -> np.ndarray:
+        limits = np.iinfo(dtype)
+        return self._noise.integers(limits.min, limits.max, 1 << 18, endpoint=True).astype(dtype)
