@@ -69,7 +69,10 @@ def main() -> None:
     print(f"held-out names: top-1 {top1:.4f} top-5 {top5:.4f}")
     args.out.mkdir(parents=True, exist_ok=True)
     tokenizer.save(args.out)
-    save_hub_layout(average.half(), config, args.out, args.out / "tokenizer.json")
+    config |= {"custom_text": True}
+    config["text_cfg"] |= {"hf_tokenizer_name": "tokenizer.json", "tokenizer_kwargs": {"clean": "lower"}}
+    preprocess = {"size": 64, "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+    save_hub_layout(average.half(), config, preprocess, args.out, args.out / "tokenizer.json")
 
 
 def model_config(args: argparse.Namespace, vocab_size: int) -> dict[str, object]:

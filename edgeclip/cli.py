@@ -169,6 +169,7 @@ def distill(
               --images photos/ --texts sentences.txt --out runs/pi
     """
     from . import steps
+    from .tables import show
 
     device = steps.find_profile(profile_name, budget)
     run = steps.distill(

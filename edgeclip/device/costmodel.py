@@ -27,6 +27,7 @@ FEATURES: tuple[Feature, ...] = (
     "depth",  # operators are launched once a block
     "constant",
 )
+USUAL_TAIL = 1.1  # of a machine that does nothing else
 FEWEST = len(FEATURES) + 2  # graphs to fit from: leaving one out must still leave more of them than coefficients
 
 
@@ -70,6 +71,12 @@ def predict_columns(profile: Profile, costs: Mapping[str, Any], precision: Preci
     coefficients = profile.cost_model[precision].coefficients
     relative = sum(value * columns[name] for name, value in coefficients.items())
     return np.asarray(profile.reference.p50_ms * relative, np.float64)
+
+
+def tail(profile: Profile, precision: Precision) -> float:
+    """p90 / p50 of one image on that device: the median over its latency table, ``USUAL_TAIL`` where it has none."""
+    ratios = [row.p90_ms / row.p50_ms for row in profile.latency if row.precision == precision]
+    return float(np.median(ratios)) if ratios else USUAL_TAIL
 
 
 def feature_columns(costs: Mapping[str, Any]) -> dict[Feature, Any]:

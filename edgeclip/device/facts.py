@@ -1,57 +1,101 @@
-"""What the machine says of itself: nothing here is measured, and nothing is guessed."""
+"""What a machine says about itself: enough to know whether a profile speaks for it. Nothing is measured or guessed."""
 
 from __future__ import annotations
 
 import os
 import platform
 import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from .schema import Device, Runtime
+from .schema import Device
 
-FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "asimdhp")
 CPUINFO = Path("/proc/cpuinfo")
+# The instruction sets that decide speed or the int8 recipe, as Linux names them ...
+FEATURES = (
+    *("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16"),
+    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2"),
+)
+# ... and as macOS does.
+DARWIN = {
+    "hw.optional.avx1_0": "avx",
+    "hw.optional.avx2_0": "avx2",
+    "hw.optional.fma": "fma",
+    "hw.optional.f16c": "f16c",
+    "hw.optional.avx512f": "avx512f",
+    "hw.optional.avx512vnni": "avx512_vnni",
+    "hw.optional.AdvSIMD": "asimd",
+    "hw.optional.arm.FEAT_FP16": "asimdhp",
+    "hw.optional.arm.FEAT_DotProd": "asimddp",
+    "hw.optional.arm.FEAT_I8MM": "i8mm",
+    "hw.optional.arm.FEAT_BF16": "bf16",
+    "hw.optional.arm.FEAT_SME": "sme",
+    "hw.optional.arm.FEAT_SME2": "sme2",
+}
+# "CPU part" of Arm's own cores (implementer 0x41): 64-bit Arm kernels print numbers, not names.
+ARM_CORES = {
+    0xD03: "Cortex-A53",
+    0xD05: "Cortex-A55",
+    0xD07: "Cortex-A57",
+    0xD08: "Cortex-A72",
+    0xD09: "Cortex-A73",
+    0xD0A: "Cortex-A75",
+    0xD0B: "Cortex-A76",
+    0xD0C: "Neoverse-N1",
+    0xD0D: "Cortex-A77",
+    0xD40: "Neoverse-V1",
+    0xD41: "Cortex-A78",
+    0xD42: "Cortex-A78AE",
+    0xD44: "Cortex-X1",
+    0xD47: "Cortex-A710",
+    0xD49: "Neoverse-N2",
+    0xD4F: "Neoverse-V2",
+}
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What changes from minute to minute, as far as the system tells: it explains a noisy measurement."""
+
+    governor: str | None
+    clock_mhz: float | None
+    temperature_c: float | None
+    load: float | None  # processes that wanted a core, on average over the last minute
 
 
 def describe_device() -> Device:
-    """Machine, system, processor, cores and memory, and the instruction sets that decide the int8 recipe."""
+    """The machine this runs on. The same machine gives the same answer."""
     return Device(
         machine=platform.machine() or "unknown",
-        system=f"{platform.system()} {platform.release().split('-')[0]}",
+        system=_system_name(),
         cpu=_cpu_name(),
         cores=usable_cores(),
-        memory_gb=round(_memory_bytes() / 2**30, 1),
+        memory_gb=round(_memory_bytes() / 1e9, 1),
         features=_features(),
+        gpu=_gpu_name(),
     )
 
 
-def describe_runtime(threads: int) -> Runtime:
-    """onnxruntime on the CPU, as installed here."""
-    import onnxruntime
-
-    return Runtime(version=onnxruntime.__version__, threads=threads)
+def conditions() -> Conditions:
+    """Governor, clock, temperature and load right now; ``None`` where the system does not tell."""
+    cpu0 = Path("/sys/devices/system/cpu/cpu0/cpufreq")
+    clock = _read(cpu0 / "scaling_cur_freq")
+    zones = [_read(zone / "temp") for zone in Path("/sys/class/thermal").glob("thermal_zone*")]
+    degrees = [int(text) / 1e3 for text in zones if text.isdigit()]
+    return Conditions(
+        governor=_read(cpu0 / "scaling_governor") or None,
+        clock_mhz=int(clock) / 1e3 if clock.isdigit() else None,
+        temperature_c=max(degrees, default=None),
+        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+    )
 
 
 def usable_cores() -> int:
     """Cores that this process may run on."""
-    try:
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1
-
-
-def vital_signs() -> dict[str, float | str]:
-    """Governor, clock (MHz) and temperature (C) where Linux tells; an empty dict elsewhere."""
-    found: dict[str, float | str] = {}
-    cpu = Path("/sys/devices/system/cpu/cpu0/cpufreq")
-    if governor := _read(cpu / "scaling_governor"):
-        found["governor"] = governor
-    if clock := _read(cpu / "scaling_cur_freq"):
-        found["clock_mhz"] = int(clock) / 1000
-    zones = [_read(zone / "temp") for zone in Path("/sys/class/thermal").glob("thermal_zone*")]
-    if degrees := [int(value) / 1000 for value in zones if value and value.lstrip("-").isdigit()]:
-        found["temperature_c"] = max(degrees)
-    return found
+    return os.cpu_count() or 1
 
 
 def _system_name() -> str:
@@ -62,43 +106,61 @@ def _system_name() -> str:
 
 
 def _cpu_name() -> str:
-    for key in ("model name", "Model", "Hardware"):
-        if name := _cpuinfo(key):
-            return name
-    return _sysctl("machdep.cpu.brand_string") or platform.processor() or platform.machine() or "unknown"
+    if sys.platform == "darwin":
+        return _sysctl("machdep.cpu.brand_string") or "unknown"
+    info = _cpuinfo()
+    if name := info.get("model name"):
+        return name
+    part = info.get("CPU part", "")
+    core = ARM_CORES.get(int(part, 16)) if part and info.get("CPU implementer") == "0x41" else None
+    board = _read(Path("/proc/device-tree/model"))
+    return ", ".join(filter(None, (board, core))) or platform.processor() or "unknown"
 
 
 def _features() -> list[str]:
-    flags = set((_cpuinfo("flags") or _cpuinfo("Features") or "").split())
-    if not flags and platform.machine() in ("arm64", "aarch64"):
-        flags = {"asimd"}  # part of every 64-bit Arm
+    if sys.platform == "darwin":
+        return [name for key, name in DARWIN.items() if _sysctl(key) == "1"]
+    info = _cpuinfo()
+    flags = set((info.get("flags") or info.get("Features") or "").split())
     return [name for name in FEATURES if name in flags]
 
 
 def _memory_bytes() -> int:
+    if sys.platform == "win32":
+        import ctypes
+
+        kilobytes = ctypes.c_ulonglong()
+        ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
+        return int(kilobytes.value) * 1024
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _gpu_name() -> str | None:
+    for card in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in _read(card).splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "Model":
+                return value.strip()
+    return None
+
+
+def _cpuinfo() -> dict[str, str]:
+    """The first core's entry of /proc/cpuinfo; empty where there is none."""
+    first = _read(CPUINFO).split("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _sysctl(key: str) -> str:
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return int(_sysctl("hw.memsize") or 2**30)
-
-
-def _cpuinfo(key: str) -> str:
-    for line in _read(CPUINFO).splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() == key:
-            return value.strip()
-    return ""
-
-
-def _sysctl(name: str) -> str:
-    if platform.system() != "Darwin":
+        return subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
         return ""
-    told = subprocess.run(["sysctl", "-n", name], capture_output=True, text=True, check=False)
-    return told.stdout.strip()
 
 
 def _read(path: Path) -> str:
+    """A file of the kernel's, stripped of blanks and NULs; empty where it is missing or refuses."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
+        return path.read_text(encoding="utf-8", errors="replace").strip(" \t\n\0")
     except OSError:
         return ""

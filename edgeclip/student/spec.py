@@ -19,7 +19,8 @@ class StudentSpec(Document):
     workload: Workload
     predicted_ms: Positive | None = None  # p50 of one image, by the profile named below
     predicted_by: str | None = None
-    score: float | None = None  # expected accuracy rank, higher is better; see select.py
+    measured_ms: Positive | None = None  # p50 of its own untrained graph on the device, scaled as predictions are
+    score: float | None = None  # expected accuracy rank, higher is better; see score.py
 
     @property
     def image_size(self) -> int:
