@@ -264,8 +264,8 @@ def evaluate(model: str, dataset: Path, as_json: bool) -> None:
     Example:  edgeclip eval runs/pi --dataset testset/
     """
     from . import load
+    from .evaluate import evaluate as zero_shot
     from .evaluate.datasets import open_dataset
-    from .evaluate.zeroshot import zero_shot
     from .tables import show
 
     data = open_dataset(dataset)

@@ -93,7 +93,8 @@ def profile(
     reference = _reference(kit.index.reference, series)
     notes = _notes(before, conditions(), reference, rows, device)
     if len(series) < len(graphs) or interrupted:
-        notes.append(f"{'interrupted' if interrupted else 'out of time'}: {len(series)} of {len(graphs)} graphs measured")
+        why = "interrupted" if interrupted else "out of time"
+        notes.append(f"{why}: {len(series)} of {len(graphs)} graphs measured")
     for note in notes:
         say(f"probe: {note}")
     return Profile(

@@ -32,6 +32,7 @@ class Row(Part):
     size_bytes: int
     timing: Timing
     predicted_ms: float | None = None
+    peak_memory_mb: float | None = None  # of a process that encodes with it; None where it was not measured
     runtime: str  # "onnxruntime 1.32.0", "torch 2.15.0"
     recommended: bool = False
 
