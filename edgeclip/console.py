@@ -33,7 +33,7 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(title: str, total: float, *, done: float = 0) -> Iterator[Bar]:
+def progress_bar(title: str, total: float, *, done: int = 0) -> Iterator[Bar]:
     """A bar with count, elapsed and remaining time; drawn only on a terminal, one closing line elsewhere."""
     columns = (
         TextColumn("{task.description}", markup=False),

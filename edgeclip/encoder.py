@@ -33,9 +33,17 @@ class PixelEncoder(Encoder, Protocol):
     """An encoder whose image tower can be fed and timed by itself: every one of ours."""
 
     image_size: int  # side of the square input, pixels
-    image_bytes: int  # the image tower as stored, bytes
-    logit_scale: float  # exponentiated
     runtime: str  # what executes it, with version: "onnxruntime 1.32.0", "torch 2.15.0"
+
+    @property
+    def image_bytes(self) -> int:
+        """The image tower as stored, bytes."""
+        ...
+
+    @property
+    def logit_scale(self) -> float:
+        """What cosine similarities are multiplied by."""
+        ...
 
     def preprocess(self, images: Sequence[Image.Image]) -> Embeddings:
         """The tower's input for ``N`` decoded images: float32 ``[N, 3, image_size, image_size]``."""

@@ -102,10 +102,11 @@ def export(
     writable(out)
     if (Path(source) / "run.json").is_file():
         run = Run.open(Path(source))
-        model, spec, folder = run.encoder(), run.document.spec, calibration or Path(run.document.images)
+        model, spec = run.encoder(), run.document.spec
+        calibration = calibration or Path(run.document.images)
     else:
-        model, spec, folder = load_teacher(source), None, calibration
-    if folder is None:
+        model, spec = load_teacher(source), None
+    if calibration is None:
         raise EdgeclipError(f"{source} is no run, so it has no images to calibrate on: give --calibration FOLDER")
     return make_bundle(
         model,
@@ -113,7 +114,7 @@ def export(
         name=out.name,
         source=source,
         precisions=precisions,
-        calibration=find_images(folder),
+        calibration=find_images(calibration),
         spec=spec,
         opset=opset,
         threads=threads,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .student.spec import StudentSpec
 
 
-def show(as_json: bool, data: object, table: Callable[[], Table | str]) -> None:
+def show(as_json: bool, data: object, table: Callable[[], RenderableType]) -> None:
     """Print the result on stdout: the one JSON document of ``--json``, or a table for people."""
     if as_json:
         sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")

@@ -27,7 +27,8 @@ def calibration_pixels(
         EdgeclipError: fewer than 8 of them can be decoded.
     """
     ordered = sorted(files, key=lambda file: hashlib.sha256(file.name.encode()).digest())
-    images, names, broken = [], [], 0
+    images: list[NDArray[np.float32]] = []
+    names, broken = [], 0
     for file in ordered:
         if len(images) == count:
             break

@@ -19,7 +19,7 @@ from ..console import Bar, progress_bar, say
 from ..device.facts import describe_device, usable_cores
 from ..files import new_directory, sha256, write_bytes
 from ..runtime.bundle import MANIFEST, Bundle
-from ..runtime.manifest import Artefact, Fidelity, Manifest, Tokenizer, Variant
+from ..runtime.manifest import Artefact, Fidelity, Manifest, Preprocess, Tokenizer, Variant
 from ..runtime.session import make_session
 from ..runtime.timing import interleaved
 from ..runtime.trial import try_graph
@@ -178,7 +178,7 @@ def _manifest(
     folder: Path,
     name: str,
     source: str,
-    recommended: str,
+    recommended: Any,
     calibration: dict[str, object],
     spec: StudentSpec | None,
 ) -> Manifest:
@@ -188,7 +188,7 @@ def _manifest(
     for precision, made in job.made.items():
         assert made.fidelity is not None  # _judge has seen every variant that is left
         file = _artefact(folder / made.file.name)
-        facts = {"precision": precision, "recipe": made.recipe, "fidelity": made.fidelity}
+        facts: dict[str, Any] = {"precision": precision, "recipe": made.recipe, "fidelity": made.fidelity}
         variants.append(Variant(**file, **facts, relative_speed=made.relative_speed))
     return Manifest(
         name=name,
@@ -199,7 +199,7 @@ def _manifest(
         embed_dim=model.embed_dim,
         logit_scale=model.logit_scale,
         opset=job.opset,
-        preprocess=model.preprocess_cfg,
+        preprocess=Preprocess(**model.preprocess_cfg),
         tokenizer=Tokenizer(**_artefact(folder / "tokenizer.json"), context_length=model.context_length, **settings),
         text=Artefact(**_artefact(folder / "text.fp32.onnx")),
         variants=variants,
@@ -217,5 +217,6 @@ def _artefact(file: Path) -> dict[str, Any]:
 def _text_reference(model: OpenClipEncoder, ids: NDArray[Any]) -> NDArray[np.float32]:
     import torch
 
+    towers: Any = model.model
     with torch.inference_mode():
-        return np.asarray(model.model.encode_text(torch.from_numpy(ids), normalize=True).float())
+        return np.asarray(towers.encode_text(torch.from_numpy(ids), normalize=True).float())

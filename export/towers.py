@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
@@ -27,7 +28,7 @@ class ImageTower(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.visual = model.visual
+        self.visual: Any = model.visual
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Embed."""
@@ -39,7 +40,7 @@ class TextTower(nn.Module):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Embed."""
@@ -104,6 +105,7 @@ def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, o
         except torch.onnx.errors.OnnxExporterError as error:
             reason = str(error).strip().splitlines()[0]
             raise EdgeclipError(f"torch cannot export this tower at opset {opset}: {reason}") from error
+    assert program is not None  # it is None only when a file name was given
     graph = program.model_proto
     for value in (*graph.graph.input, *graph.graph.output):
         if not value.type.tensor_type.shape.dim[0].dim_param:

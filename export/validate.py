@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from ..errors import EdgeclipError
 from ..runtime.manifest import Fidelity
 from ..runtime.session import make_session
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 BATCHES = (1, 2, 5)
 FP32_TOLERANCE = 1e-4
 

@@ -14,9 +14,7 @@ ROOT = Path(__file__).parents[1]
 def wheel_names(tmp_path_factory):
     out = tmp_path_factory.mktemp("wheel")
     source = out / "source"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-    )
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     if listed.returncode != 0:
         pytest.skip("not a git checkout: the list of source files is unknown")
     for name in listed.stdout.splitlines():

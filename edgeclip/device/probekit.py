@@ -1,7 +1,7 @@
 """The probe kit: real student image towers whose weights were left out, so that a device can be measured anywhere.
 
-``kit/kit.zip`` holds ``index.json`` and one ONNX graph an entry. Large weights are declared as external data; how long a
-graph takes does not depend on their values, so they are filled with random numbers where the graph is opened.
+``kit/kit.zip`` holds ``index.json`` and one ONNX graph an entry. Large weights are declared as external data; how long
+a graph takes does not depend on their values, so they are filled with random numbers where the graph is opened.
 ``benchmarks/make_probe_kit.py`` makes the archive.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,7 @@ def _train(run: Run, teacher: OpenClipEncoder, images: Images, sentences: list[s
 
     torch.manual_seed(config.seed)
     model, model_cfg = _student(spec, teacher)
+    tower: Any = model.visual
     preprocess = {**teacher.preprocess_cfg, "size": spec.image_size}
     normalise = Normalise(Preprocess(**preprocess))
     pictures = Shuffle(len(images), config.batch_size, config.seed)
@@ -111,12 +113,12 @@ def _train(run: Run, teacher: OpenClipEncoder, images: Images, sentences: list[s
         pixels = normalise(views.apply(images[rows], rows, view))
         return Batch(pixels, targets[view][rows], texts[phrases[step]])
 
-    trainer = Trainer(model.visual, config, run, pictures.batches)
+    trainer = Trainer(tower, config, run, pictures.batches)
     if resume and run.checkpoint.is_file():
         trainer.load()
         say(f"resumed at step {trainer.step} of {trainer.steps}")
     trainer.train(batch_of)
-    model.visual.load_state_dict(trainer.student.state_dict())
+    tower.load_state_dict(trainer.student.state_dict())
     tokenizer = _tokenizer_of(teacher)
     save_hub_layout(model, model_cfg, preprocess, run.student_dir, tokenizer)
     run.document.status = "finished"
@@ -166,7 +168,7 @@ def _targets(
             rows=len(images),
             dim=dim,
             fingerprint=mark,
-            embed=lambda rows, v=view: embed(rows, v),
+            embed=partial(embed, view=view),
         )
         targets.append(one)
     return targets, texts

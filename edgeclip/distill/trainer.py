@@ -45,7 +45,8 @@ class Trainer:
         optimizer = torch.optim.AdamW(parameter_groups(tower, config.weight_decay), lr=config.lr, betas=config.betas)
         self.tower, self.optimizer = self.accelerator.prepare(tower, optimizer)
         self.average = copy.deepcopy(tower).requires_grad_(False) if config.ema else None
-        self.step, self._metrics, self._saved = 0, [], time.monotonic()
+        self.step, self._saved = 0, time.monotonic()
+        self._metrics: list[dict[str, float]] = []
 
     def train(self, batch_of: Callable[[int], Batch]) -> None:
         """Run the steps that are left. An interruption leaves a checkpoint behind and goes on upwards."""
@@ -139,7 +140,8 @@ class Trainer:
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weight decay for matrices and kernels; none for biases, norms and embeddings, as in the authors' code."""
-    decayed, rest = [], []
+    decayed: list[Tensor] = []
+    rest: list[Tensor] = []
     for name, parameter in model.named_parameters():
         plain = parameter.ndim < 2 or name.endswith("bias") or "embedding" in name or "pos_embed" in name
         (rest if plain else decayed).append(parameter)

@@ -72,7 +72,8 @@ def open_dataset(folder: Path) -> Dataset:
         raise EdgeclipError(f"{folder}: no such dataset folder")
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     names = _classnames(folder / "classnames.txt", [path.name for path in folders])
-    items, classnames = [], []
+    items: list[tuple[Path, int]] = []
+    classnames: list[str] = []
     for path in folders:
         images = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
         if images:

@@ -36,7 +36,7 @@ BATCH = 64  # images at a time through torch on a CPU: larger batches fall out o
 class OpenClipEncoder:
     """A :class:`~edgeclip.encoder.PixelEncoder` around an open_clip model in evaluation mode."""
 
-    def __init__(self, model: nn.Module, config: dict[str, Any], preprocess: dict[str, Any], tokenizer: Any) -> None:
+    def __init__(self, model: Any, config: dict[str, Any], preprocess: dict[str, Any], tokenizer: Any) -> None:
         """``config`` is open_clip's model_cfg, ``preprocess`` its preprocess_cfg, ``tokenizer`` texts -> ids."""
         self.model = model.eval()
         self.config = config
@@ -187,7 +187,7 @@ def save_hub_layout(
     write_json(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": preprocess})
 
 
-def _create(name: str, tag: str | None) -> nn.Module:
+def _create(name: str, tag: str | None) -> Any:
     """open_clip's own constructor, its log kept quiet, its failures made mendable."""
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)
@@ -217,7 +217,7 @@ def _config_of(name: str) -> dict[str, Any]:
     return dict(_get_hf_config(name.removeprefix("hf-hub:"))["model_cfg"])
 
 
-def _context_length(model: nn.Module) -> int:
+def _context_length(model: Any) -> int:
     return int(getattr(model, "context_length", None) or model.text.context_length)
 
 

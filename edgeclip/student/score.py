@@ -5,8 +5,8 @@ compute: a candidate that is 1 higher is expected to do what the other would do 
 taken what compute spent badly is worth, with weights set by judgement, after published families of ViTs:
 
     score = log2(GFLOP)
-          - 0.15 log2(width / layers / 32)^2        DeiT and TinyCLIP lie at width / layers = 16 ... 53; a tower of width
-                                                    64 and 12 blocks, or of width 768 and 2, is far from any that works
+          - 0.15 log2(width / layers / 32)^2        DeiT and TinyCLIP lie at width / layers = 16 ... 53; width 64 with
+                                                    12 blocks, or 768 with 2, is far from any that works
           - 0.30 log2(4 / layers)                   below 4 blocks
           - 0.15 log2(50 / tokens)^2                below 50 tokens (224 px in patches of 32): too coarse a grid
           - 0.15 log2(tokens / 257)^2               above 257 tokens: arithmetic spent on neighbours that look alike
