@@ -62,9 +62,9 @@ class Preprocessor:
         size = self.settings.size
         width, height = image.size
         if width < size or height < size:
-            fill = self.settings.fill_color
-            canvas = Image.new("RGB", (max(width, size), max(height, size)), (fill, fill, fill))
-            canvas.paste(image.convert("RGB"), (max(0, size - width) // 2, max(0, size - height) // 2))
+            fill = (self.settings.fill_color,) * len(image.getbands())  # in the image's own mode, as open_clip fills
+            canvas = Image.new(image.mode, (max(width, size), max(height, size)), fill)
+            canvas.paste(image, (max(0, size - width) // 2, max(0, size - height) // 2))
             image, (width, height) = canvas, canvas.size
         left, top = round((width - size) / 2), round((height - size) / 2)
         return image.crop((left, top, left + size, top + size))

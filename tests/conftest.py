@@ -1,0 +1,69 @@
+"""A tiny but real teacher, and images and sentences for it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+WORDS = ("red", "green", "blue", "round", "square", "small", "large", "striped", "plain", "bright")
+
+
+@pytest.fixture(scope="session")
+def teacher_dir(tmp_path_factory):
+    """An open_clip model of 32 px in hub layout, random weights."""
+    import open_clip
+    import torch
+
+    from edgeclip.student.openclip import save_hub_layout
+
+    torch.manual_seed(0)
+    vision = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 2, "head_width": 32}
+    text = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
+    config = {"embed_dim": 32, "vision_cfg": vision, "text_cfg": text, "custom_text": True}
+    model = open_clip.model.CustomTextCLIP(32, dict(vision), dict(text))
+    folder = tmp_path_factory.mktemp("teacher")
+    preprocess = {"size": 32, "mean": (0.48, 0.46, 0.41), "std": (0.27, 0.26, 0.28)}
+    save_hub_layout(model, config, preprocess, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def teacher(teacher_dir):
+    from edgeclip import load
+
+    return load(f"local-dir:{teacher_dir}")
+
+
+@pytest.fixture(scope="session")
+def images_dir(tmp_path_factory):
+    """Forty images of noise on colour, of several sizes."""
+    folder = tmp_path_factory.mktemp("images")
+    draw = np.random.default_rng(0)
+    for number in range(40):
+        noise = draw.integers(0, 80, (36 + number % 5, 40, 3)) + draw.integers(0, 170, 3)
+        Image.fromarray(noise.astype(np.uint8)).save(folder / f"{number:02d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def texts_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("texts") / "sentences.txt"
+    path.write_text("\n".join(f"a {a} {b} thing" for a in WORDS for b in WORDS if a != b))
+    return path
+
+
+@pytest.fixture(scope="session")
+def spec():
+    from edgeclip.student.spec import StudentSpec
+    from edgeclip.student.workload import vit_workload
+
+    config = {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "mlp_ratio": 2.0, "head_width": 32}
+    return StudentSpec(name="tiny", vision_cfg=config, workload=vit_workload(config))
+
+
+@pytest.fixture(scope="session")
+def bundle(teacher, images_dir, tmp_path_factory):
+    """The teacher, exported in every precision."""
+    from edgeclip.export import export
+
+    out = tmp_path_factory.mktemp("bundles") / "tiny"
+    return export(teacher, out, name="tiny", source="local", calibration=sorted(images_dir.iterdir()))

@@ -1,0 +1,36 @@
+import open_clip
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeclip.errors import FormatError
+from edgeclip.runtime.tokenizer import Tokenizer
+from edgeclip.student.tokenizer_json import write_clip_tokenizer
+
+THEIRS = open_clip.SimpleTokenizer(context_length=16)
+ODD = ["It's 3 dogs!! don't", "naïve café 你好 😀👩‍🚀", "", "a " * 100, "<end_of_text> x <start_of_text>", "&amp;lt; 12.5"]
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    write_clip_tokenizer(THEIRS, path)
+    return Tokenizer(path, context_length=16, pad_id=0, clean="lower")
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_ids_are_those_of_open_clip(ours, text):
+    assert (ours([text]) == THEIRS([text]).numpy()).all()
+
+
+@settings(max_examples=300, deadline=None)
+# Code points that no Unicode version has assigned yet are split differently by the two regular expression engines.
+@given(st.text(st.characters(codec="utf-8", exclude_categories=("Cn", "Co", "Cs")), max_size=60))
+def test_on_any_text(ours, text):
+    assert (ours([text]) == THEIRS([text]).numpy()).all()
+
+
+def test_what_is_no_tokenizer_is_refused(tmp_path):
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(FormatError, match=r"not a tokenizer\.json"):
+        Tokenizer(tmp_path / "tokenizer.json", context_length=16, pad_id=0, clean="lower")
