@@ -268,8 +268,8 @@ def evaluate(model: str, dataset: Path, as_json: bool) -> None:
     from .evaluate.datasets import open_dataset
     from .tables import show
 
-    data = open_dataset(dataset)
-    result = zero_shot(load(model), data)
+    encoder, data = load(model), open_dataset(dataset)
+    result = zero_shot(encoder, data)
     figures = {"model": model, "dataset": data.name, "images": len(result.labels), "classes": len(data.classnames)}
     figures |= {"top1": result.top1, "top5": result.top5}
     line = f"top-1 {result.top1:.2%}   top-5 {result.top5:.2%}   ({len(result.labels)} images)"

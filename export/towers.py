@@ -84,9 +84,7 @@ def _without_image_tower(model: nn.Module) -> nn.Module:
 
 def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, output_name: str, opset: int) -> None:
     if opset not in OPSETS:
-        raise EdgeclipError(
-            f"opset {opset}: choose from {OPSETS.start} to {OPSETS.stop - 1} (20 is a good default)"
-        )
+        raise EdgeclipError(f"opset {opset}: choose from {OPSETS.start} to {OPSETS.stop - 1} (20 is a good default)")
     # Two rows, not one: traced with one, open_clip's attention is exported with a batch of one for ever.
     batch = {0: torch.export.Dim("batch", min=1, max=4096)}
     with _quiet():

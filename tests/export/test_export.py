@@ -38,7 +38,9 @@ def test_an_image_tower_takes_any_batch(bundle):
     encoder = bundle.encoder("fp32")
     pixels = np.random.default_rng(0).standard_normal((7, 3, 32, 32), dtype=np.float32)
     together = encoder.encode_pixels(pixels)
-    assert np.allclose(together, np.concatenate([encoder.encode_pixels(pixels[i : i + 1]) for i in range(7)]), atol=1e-5)
+    assert np.allclose(
+        together, np.concatenate([encoder.encode_pixels(pixels[i : i + 1]) for i in range(7)]), atol=1e-5
+    )
 
 
 def test_a_bundle_cannot_be_written_over(bundle):

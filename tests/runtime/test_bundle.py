@@ -91,7 +91,9 @@ def test_an_unknown_provider_lists_those_that_exist(bundle):
 
 def test_contenders_take_turns():
     order = []
-    samples = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, seconds=0, warmup=0, burst=2)
+    samples = interleaved(
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, seconds=0, warmup=0, burst=2
+    )
     assert order == ["a"] * 3 + ["b"] * 3 + ["a"] * 3 + ["b"] * 3
     assert len(samples["a"].ms) == 4
     assert samples["a"].percentile(0) <= samples["a"].p50 <= samples["a"].p90 <= samples["a"].p99

@@ -8,7 +8,14 @@ from edgeclip.runtime.tokenizer import Tokenizer
 from edgeclip.student.tokenizer_json import write_clip_tokenizer
 
 THEIRS = open_clip.SimpleTokenizer(context_length=16)
-ODD = ["It's 3 dogs!! don't", "naïve café 你好 😀👩‍🚀", "", "a " * 100, "<end_of_text> x <start_of_text>", "&amp;lt; 12.5"]
+ODD = [
+    "It's 3 dogs!! don't",
+    "naïve café 你好 😀👩‍🚀",
+    "",
+    "a " * 100,
+    "<end_of_text> x <start_of_text>",
+    "&amp;lt; 12.5",
+]
 
 
 @pytest.fixture(scope="module")
