@@ -116,9 +116,7 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
     pixels = np.zeros((1, 3, encoder.image_size, encoder.image_size), np.float32)
     samples = interleaved({"teacher": lambda: encoder.encode_pixels(pixels)}, seconds=2)["teacher"]
     limit = round(samples.p90 / FASTER, 2)
-    say(
-        f"      its p90 is {samples.p90:.2f} ms; the budget, {FASTER} times less, is {limit} ms and goes into {paths.profile}"
-    )
+    say(f"      its p90 is {samples.p90:.2f} ms; the budget is {limit} ms, {FASTER} times less, in {paths.profile}")
     profile = profile.model_copy(update={"budget": profile.budget.model_copy(update={"latency_ms": limit})})
     profile.save(paths.profile)
     return profile
