@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import edgeclip
 from edgeclip.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +99,14 @@ def test_the_commands_of_the_readme_parse():
     for words in commands:
         known = {flag for parameter in main.commands[words[1]].params for flag in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, words
+
+
+def test_the_functions_of_the_package_docstring_are_functions():
+    lines = [line.strip() for line in edgeclip.__doc__.splitlines() if line.strip().startswith("from edgeclip")]
+    assert len(lines) == 6
+    names = {}
+    exec("\n".join(lines), names)
+    assert all(callable(names[line.split()[-1]]) for line in lines)
 
 
 def test_the_make_targets_of_the_readme_exist():
