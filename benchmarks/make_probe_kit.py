@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from edgeclip.export.int8 import ARM, X86, Recipe, quantize_int8
-from edgeclip.export.towers import export_image_tower
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from edgeclip.console import progress_bar, say
 from edgeclip.device.probekit import KIT, Graph, Index, Tensor
+from edgeclip.export.int8 import ARM, X86, Recipe, quantize_int8
+from edgeclip.export.towers import export_image_tower
 from edgeclip.student.build import build_model
 from edgeclip.student.spec import StudentSpec
 from edgeclip.student.workload import vit_workload

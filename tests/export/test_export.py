@@ -4,15 +4,15 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
+
+from edgeclip.errors import EdgeclipError
 from edgeclip.export import export
 from edgeclip.export.calibration import calibration_pixels
 from edgeclip.export.fp16 import nodes_out_of_range
 from edgeclip.export.int8 import ARM, X86, X86_VNNI, recipe_for
 from edgeclip.export.towers import export_image_tower
 from edgeclip.export.validate import compare
-from PIL import Image
-
-from edgeclip.errors import EdgeclipError
 from edgeclip.student.openclip import OpenClipEncoder
 
 
