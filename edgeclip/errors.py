@@ -19,7 +19,15 @@ class FormatError(EdgeclipError):
 
 
 class BudgetError(EdgeclipError):
-    """Nothing in the search space fits the budget; the text names the fastest that exists."""
+    """Nothing fits the budget; the text names the fastest that exists.
+
+    ``over`` is how far even the fastest of measured candidates is above the budget, as a factor; None where nothing was
+    measured.
+    """
+
+    def __init__(self, text: str, over: float | None = None) -> None:
+        super().__init__(text)
+        self.over = over
 
 
 class MissingExtra(EdgeclipError):

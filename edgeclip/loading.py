@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .encoder import Encoder
 from .errors import EdgeclipError, did_you_mean, require
+from .runtime.archive import is_archive
 
 if TYPE_CHECKING:
-    from .encoder import PixelEncoder
     from .student.openclip import OpenClipEncoder
 
 DEMO = "demo"  # the small teacher that comes with the package
 
 
-def load(path_or_name: str | Path) -> PixelEncoder:
+def load(path_or_name: str | Path) -> Encoder:
     """Open anything that encodes images and texts.
 
     Args:
-        path_or_name: a bundle's folder (its recommended variant is opened), a run's folder, ``demo``, or a teacher as
-            in :func:`load_teacher`.
+        path_or_name: a bundle's folder or archive (its recommended variant is opened), a run's folder, ``demo``, a
+            teacher as in :func:`load_teacher`, or a plug-in as in :func:`load_encoder`.
 
     Raises:
         EdgeclipError: nothing of that name; near names are listed.
     """
     folder = Path(path_or_name)
-    if (folder / "bundle.json").is_file():
+    if (folder / "bundle.json").is_file() or is_archive(folder):
         from .runtime.bundle import Bundle
 
         return Bundle.open(folder).encoder()
@@ -42,7 +46,43 @@ def load(path_or_name: str | Path) -> PixelEncoder:
     if isinstance(path_or_name, Path) or ("/" in path_or_name and ":" not in path_or_name):
         there = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         raise EdgeclipError(f"{folder}: no such bundle or run; {did_you_mean(folder.name, there)}")
-    return load_teacher(path_or_name)
+    return load_encoder(path_or_name)
+
+
+def load_encoder(name: str) -> Encoder:
+    """Open a teacher as :func:`load_teacher` does, or a plug-in: ``module:factory``, called without arguments.
+
+    Raises:
+        EdgeclipError: nothing of that name, or the factory gives no :class:`~edgeclip.encoder.Encoder`.
+    """
+    module, _, factory = name.partition(":")
+    if name == DEMO or not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) or _is_open_clip(module):
+        return load_teacher(name)
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: a plug-in mostly lies where one works
+    try:
+        encoder = getattr(importlib.import_module(module), factory)()
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise  # the module is there, and lacks something of its own
+        raise EdgeclipError(f"{name}: neither a model of open_clip's nor a module that can be imported") from error
+    except AttributeError as error:
+        if hasattr(sys.modules.get(module), factory):
+            raise
+        raise EdgeclipError(f"{name}: the module {module} has no {factory}") from error
+    finally:
+        sys.path.pop(0)
+    if not isinstance(encoder, Encoder):
+        raise EdgeclipError(
+            f"{name} gave a {type(encoder).__name__}, no Encoder (embed_dim, encode_image, encode_text)"
+        )
+    return encoder
+
+
+def _is_open_clip(architecture: str) -> bool:
+    require("open_clip", "distill")
+    import open_clip
+
+    return architecture in open_clip.list_models()
 
 
 def load_teacher(name: str) -> OpenClipEncoder:

@@ -1,4 +1,4 @@
-"""The images that set int8's ranges: a fixed choice, recorded, so that the same bundle can be made again."""
+"""The images that set int8's ranges and judge it: a fixed choice, recorded, so that it can be made again."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..console import say
 from ..errors import EdgeclipError
+from ..pictures import UNREADABLE
 
 COUNT = 128
 FEWEST = 8
@@ -26,9 +27,9 @@ def calibration_pixels(
     Raises:
         EdgeclipError: fewer than 8 of them can be decoded.
     """
-    ordered = sorted(files, key=lambda file: hashlib.sha256(file.name.encode()).digest())
+    ordered = sorted(files, key=lambda file: (hashlib.sha256(file.name.encode()).digest(), str(file)))
     images: list[NDArray[np.float32]] = []
-    names, broken = [], 0
+    names, content, broken = [], hashlib.sha256(), 0
     for file in ordered:
         if len(images) == count:
             break
@@ -36,11 +37,14 @@ def calibration_pixels(
             with Image.open(file) as image:
                 images.append(preprocess([image])[0])
             names.append(file.name)
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError, SyntaxError):
+            content.update(images[-1].tobytes())
+        except UNREADABLE:
             broken += 1
     if broken:
         say(f"calibration: {broken} unreadable image(s) passed over")
     if len(images) < FEWEST:
-        raise EdgeclipError(f"{len(images)} calibration image(s): at least {FEWEST} are needed, {count} are better")
-    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
-    return np.stack(images), {"images": len(images), "names_sha256": digest, "method": "min-max"}
+        raise EdgeclipError(
+            f"{len(images)} calibration image(s): at least {FEWEST} are needed, {count} are better: "
+            "give --calibration a folder with more"
+        )
+    return np.stack(images), {"images": len(images), "keys": names, "pixels_sha256": content.hexdigest()}

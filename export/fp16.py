@@ -1,38 +1,97 @@
-"""fp16 that survives: weights and arithmetic in half precision, inputs and outputs in fp32."""
+"""fp16 that survives: weights and arithmetic in half precision; what half precision cannot hold stays in fp32."""
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from .graphs import quiet, read_graph, save_graph
+from .ranges import float_values, magnitudes
+
 HALF_MAX = 65504.0
+MARGIN = 4.0  # images that were not looked at may give larger values
+IMAGES = 16
+TAIL = {"ReduceL2", "Clip", "Div"}  # the closing normalisation: squares overflow, and its guard 1e-12 becomes 0
 
 
-def convert_fp16(source: Path, target: Path) -> dict[str, Any]:
-    """Convert the fp32 image tower at ``source`` and write it to ``target``; returns what was kept in fp32.
+def convert_fp16(source: Path, target: Path, pixels: NDArray[np.float32] | None = None) -> dict[str, Any]:
+    """Convert the fp32 image tower at ``source`` and write it to ``target``; inputs and outputs stay fp32.
 
-    Nodes with a weight beyond half precision's range stay fp32: saturated weights give wrong embeddings, quietly.
+    Args:
+        source: an ONNX file of :func:`edgeclip.export.towers.export_image_tower`.
+        target: the file to write.
+        pixels: calibration inputs, float32 ``[N, 3, S, S]``; without them only the weights' ranges are known.
+
+    Returns:
+        For the manifest: what was kept in fp32, and why.
+
+    Raises:
+        FormatError: ``source`` is damaged or not an image tower of ours.
     """
-    graph = onnx.load(str(source))
-    kept = nodes_out_of_range(graph)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of every weight it rounds to the smallest half
-        half = convert_float_to_float16(graph, keep_io_types=True, node_block_list=kept)
+    graph = read_graph(source)
+    kept = dict.fromkeys(_reading_large_weights(graph), "a weight is beyond half precision")
+    if pixels is not None:
+        kept |= {node: f"values up to {size:.3g}" for node, size in nodes_out_of_range(graph, pixels).items()}
+    tail = [node.name for node in graph.graph.node[-len(TAIL) :] if node.op_type in TAIL]
+    with quiet():  # it warns of every weight it rounds to the smallest half
+        half = convert_float_to_float16(graph, keep_io_types=True, node_block_list=[*kept, *tail])
+    _join_fp32(half)
     model = OnnxModel(half)
     model.topological_sort()  # the conversion appends its casts at the end, which the checker refuses
     onnx.checker.check_model(model.model)
-    onnx.save_model(model.model, str(target))
+    save_graph(model.model, target)
     return {"recipe": "fp16", "inputs_and_outputs": "fp32", "kept_fp32": kept}
 
 
-def nodes_out_of_range(graph: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that read a float initializer with a value beyond +-65504."""
+def _join_fp32(graph: onnx.ModelProto) -> None:
+    """Let neighbours that are both kept in fp32 hand each other fp32.
+
+    The conversion puts a cast to half and one back between them: what one was kept for would not reach the other.
+    """
+    halved = {
+        node.output[0]: node.input[0]
+        for node in graph.graph.node
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT16
+    }
+    given = {}
+    for node in graph.graph.node:
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT and node.input[0] in halved:
+            node.input[0] = given[node.output[0]] = halved[node.input[0]]
+    outputs = {value.name for value in graph.graph.output}
+    for node in graph.graph.node:
+        for place, name in enumerate(node.input):
+            node.input[place] = given.get(name, name)
+    while True:  # the casts that nobody reads any more
+        read = {name for node in graph.graph.node for name in node.input} | outputs
+        idle = [node for node in graph.graph.node if node.op_type == "Cast" and node.output[0] not in read]
+        if not idle:
+            return
+        for node in idle:
+            graph.graph.node.remove(node)
+
+
+def nodes_out_of_range(graph: onnx.ModelProto, pixels: NDArray[np.float32]) -> dict[str, float]:
+    """Nodes that read or compute values near or beyond half precision's range on ``pixels`` -> the largest of them."""
+    values = float_values(graph)
+    sizes = magnitudes(graph, values, pixels[:IMAGES])
+    large = {value: float(size[0]) for value, size in sizes.items() if size[0] * MARGIN > HALF_MAX}
+    found = {}
+    for node in graph.graph.node:
+        met = [large[name] for name in (*node.input, *node.output) if name in large]
+        if met:
+            found[node.name] = max(met)
+    return found
+
+
+def _reading_large_weights(graph: onnx.ModelProto) -> list[str]:
+    """Names of the nodes that read a float initializer with a value beyond +-65504: saturated, it would be wrong."""
     too_large = {
         value.name
         for value in graph.graph.initializer

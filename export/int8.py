@@ -6,49 +6,76 @@ Gelu, the residual adds) stays float: quantising those too makes a ViT slower th
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnxruntime import quantization as ortq
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from .towers import IMAGE_INPUT
+from ..errors import EdgeclipError
+from ..files import mendable
+from .graphs import IMAGE_INPUT, PRODUCTS, block_of, quiet, read_graph, save_graph, weighted
+from .smoothing import smoothed
+
+Method = Literal["min-max", "entropy", "percentile"]
+ROWS = 16  # calibration images at a time: histograms keep what they have not yet counted
+PERCENTILE = 99.99
+SMOOTHING = 0.5
+METHODS: dict[Method, tuple[ortq.CalibrationMethod, dict[str, Any]]] = {
+    "min-max": (ortq.CalibrationMethod.MinMax, {}),
+    "entropy": (ortq.CalibrationMethod.Entropy, {"symmetric": False}),
+    "percentile": (ortq.CalibrationMethod.Percentile, {"symmetric": False, "percentile": PERCENTILE}),
+}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How values become int8. ``reduce_range`` keeps weights to 7 bits where 16-bit sums could saturate."""
 
-    name: str
-    activations: str  # "uint8" or "int8"
-    symmetric: bool
+    name: str  # of the target
+    activations: Literal["uint8", "int8"]
+    symmetric: bool  # zero point 0
     reduce_range: bool
-    per_channel: bool = True
+    quantize_bias: bool = True
+    method: Method = "min-max"
+    smoothing: float | None = None  # SmoothQuant's alpha
+    kept_float: tuple[str, ...] = ()  # blocks
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        words = [f"int8 {self.name}"]
+        words += [self.method] if self.method != "min-max" else []
+        words += ["smoothed"] if self.smoothing else []
+        words += [f"{len(self.kept_float)} block(s) float"] if self.kept_float else []
+        return " ".join(words)
 
     def describe(self) -> dict[str, Any]:
         """Plain data for the manifest."""
         return {
             "recipe": self.name,
             "activations": self.activations,
-            "weights": "int8",
+            "weights": "int8, symmetric, per channel",
             "symmetric_activations": self.symmetric,
             "reduce_range": self.reduce_range,
-            "per_channel": self.per_channel,
-            "kept_float": "activation x activation products, norms, softmax, gelu, residual adds",
+            "ranges": f"percentile {PERCENTILE}" if self.method == "percentile" else self.method,
+            "smoothing": self.smoothing,
+            "kept_float": ["activation x activation products, norms, softmax, gelu, residual adds", *self.kept_float],
         }
 
 
 X86 = Recipe("x86", "uint8", symmetric=False, reduce_range=True)
 X86_VNNI = Recipe("x86-vnni", "uint8", symmetric=False, reduce_range=False)
 ARM = Recipe("arm", "int8", symmetric=True, reduce_range=False)
+TENSORRT = Recipe("tensorrt", "int8", symmetric=True, reduce_range=False, quantize_bias=False)
+TARGETS = {recipe.name: recipe for recipe in (X86, X86_VNNI, ARM, TENSORRT)}
 
 
 def recipe_for(features: Sequence[str]) -> Recipe:
@@ -60,61 +87,125 @@ def recipe_for(features: Sequence[str]) -> Recipe:
     return X86
 
 
+class Calibrated:
+    """An fp32 image tower and calibration pixels, from which any number of recipes are made.
+
+    What recipes share (the smoothed tower, the ranges of its values) is computed once.
+    """
+
+    def __init__(self, source: Path, pixels: NDArray[np.float32]) -> None:
+        """``pixels`` are float32 ``[N, 3, S, S]``.
+
+        Raises:
+            FormatError: ``source`` is damaged or not an image tower of ours.
+        """
+        self.pixels = pixels
+        self._graphs: dict[float | None, onnx.ModelProto | None] = {None: read_graph(source)}
+        self._ranges: dict[tuple[float | None, Method], TensorsData] = {}
+
+    def graph(self, smoothing: float | None) -> onnx.ModelProto | None:
+        """The tower in fp32, smoothed or not; None where there is nothing to smooth."""
+        if smoothing not in self._graphs:
+            plain = self._graphs[None]
+            assert plain is not None and smoothing is not None
+            self._graphs[smoothing] = smoothed(plain, self.pixels, smoothing)
+        return self._graphs[smoothing]
+
+    @property
+    def blocks(self) -> list[str]:
+        """Every block with something to quantise, in the order of the tower."""
+        graph = self.graph(None)
+        assert graph is not None
+        return list(dict.fromkeys(block_of(node.name) for node in weighted(graph)))
+
+    def write(self, target: Path, recipe: Recipe) -> None:
+        """Quantise by ``recipe`` and write the graph to ``target``.
+
+        Raises:
+            EdgeclipError: the recipe smooths, and the tower has no LayerNorm to fold that into.
+        """
+        graph = self.graph(recipe.smoothing)
+        if graph is None:
+            raise EdgeclipError("this tower has no LayerNorm that smoothing could be folded into: leave smoothing out")
+        nodes = [node.name for node in weighted(graph) if block_of(node.name) not in recipe.kept_float]
+        if not nodes:
+            save_graph(graph, target)
+            return
+        copied = onnx.shape_inference.infer_shapes(graph)
+        kind = ortq.QuantType.QInt8 if recipe.activations == "int8" else ortq.QuantType.QUInt8
+        with quiet():
+            quantizer = QDQQuantizer(
+                copied,
+                per_channel=True,
+                reduce_range=recipe.reduce_range,
+                weight_qType=ortq.QuantType.QInt8,
+                activation_qType=kind,
+                tensors_range=self._ranges_of(recipe.smoothing, recipe.method),
+                nodes_to_quantize=nodes,
+                nodes_to_exclude=[],
+                op_types_to_quantize=list(PRODUCTS),
+                extra_options={
+                    "ActivationSymmetric": recipe.symmetric,
+                    "WeightSymmetric": True,
+                    "QuantizeBias": recipe.quantize_bias,
+                    # A matrix product's sums are used as they are: rounding them again costs accuracy and no time.
+                    "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
+                },
+            )
+            quantizer.quantize_model()
+            quantizer.model.topological_sort()
+        save_graph(quantizer.model.model, target)
+
+    def _ranges_of(self, smoothing: float | None, method: Method) -> TensorsData:
+        key = (smoothing, method)
+        if key not in self._ranges:
+            kind, options = METHODS[method]
+            graph = self.graph(smoothing)
+            assert graph is not None
+            with quiet(), tempfile.TemporaryDirectory() as folder, mendable(Path(folder)):
+                source, augmented = Path(folder) / "source.onnx", Path(folder) / "augmented.onnx"
+                save_graph(graph, source)
+                calibrator = create_calibrator(
+                    str(source), list(PRODUCTS), str(augmented), calibrate_method=kind, extra_options=options
+                )
+                for start in range(0, len(self.pixels), ROWS):
+                    calibrator.collect_data(_Batch(self.pixels[start : start + ROWS]))
+                self._ranges[key] = calibrator.compute_data()
+        return self._ranges[key]
+
+
 def quantize_int8(source: Path, target: Path, pixels: NDArray[np.float32], recipe: Recipe = X86) -> None:
-    """Quantise the fp32 image tower at ``source`` and write it to ``target``.
+    """Quantise the fp32 image tower at ``source`` by one recipe and write it to ``target``.
 
     Args:
         source: an ONNX file of :func:`edgeclip.export.towers.export_image_tower`.
         target: the file to write.
         pixels: calibration inputs, float32 ``[N, 3, S, S]``.
         recipe: see :func:`recipe_for`.
+
+    Raises:
+        FormatError: ``source`` is damaged or not an image tower of ours.
     """
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        # Symbolic shape inference stumbles over towers that end in a normalisation.
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        graph = onnx.load(str(prepared))
-        kind = ortq.QuantType.QInt8 if recipe.activations == "int8" else ortq.QuantType.QUInt8
-        ortq.quantize_static(
-            str(prepared),
-            str(target),
-            _Batches(pixels),
-            quant_format=ortq.QuantFormat.QDQ,
-            activation_type=kind,
-            weight_type=ortq.QuantType.QInt8,
-            per_channel=recipe.per_channel,
-            reduce_range=recipe.reduce_range,
-            op_types_to_quantize=["MatMul", "Gemm", "Conv"],
-            nodes_to_exclude=without_constant_weights(graph),
-            extra_options={"ActivationSymmetric": recipe.symmetric, "WeightSymmetric": True},
-        )
+    Calibrated(source, pixels).write(target, recipe)
 
 
-def without_constant_weights(graph: onnx.ModelProto) -> list[str]:
-    """Names of the products whose second operand is computed: ``MatMulConstBOnly`` is ignored by static QDQ."""
-    constants = {value.name for value in graph.graph.initializer}
-    constants |= {node.output[0] for node in graph.graph.node if node.op_type == "Constant"}
-    products = (node for node in graph.graph.node if node.op_type in ("MatMul", "Gemm"))
-    return [node.name for node in products if node.input[1] not in constants]
+def first_choices(recipe: Recipe, calibrated: Calibrated) -> list[Recipe]:
+    """The cheap ways to reach int8 on one target: plain, and smoothed where the tower can be."""
+    smooth = calibrated.graph(SMOOTHING) is not None
+    return [recipe, *([replace(recipe, smoothing=SMOOTHING)] if smooth else [])]
 
 
-class _Batches(ortq.CalibrationDataReader):
-    """Feeds the calibration pixels a few rows at a time."""
+def second_choices(recipe: Recipe, calibrated: Calibrated) -> list[Recipe]:
+    """What is worth a trial where none of :func:`first_choices` is faithful enough: ranges that leave outliers out."""
+    return [replace(r, method=m) for r in first_choices(recipe, calibrated) for m in ("percentile", "entropy")]
 
-    def __init__(self, pixels: NDArray[np.float32], rows: int = 16) -> None:
-        self._parts = iter(pixels[i : i + rows] for i in range(0, len(pixels), rows))
+
+class _Batch(ortq.CalibrationDataReader):
+    """Feeds one batch of calibration pixels."""
+
+    def __init__(self, pixels: NDArray[np.float32]) -> None:
+        self._waiting: NDArray[np.float32] | None = pixels
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        part = next(self._parts, None)
+        part, self._waiting = self._waiting, None
         return None if part is None else {IMAGE_INPUT: part}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """onnxruntime's quantiser warns on the root logger about choices that are made here on purpose."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(level)

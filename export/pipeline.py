@@ -1,13 +1,12 @@
-"""From an open_clip model to a bundle: every precision, validated, timed, the best one named."""
+"""From an open_clip model to a bundle: every precision, validated, tuned, timed, the best one named."""
 
 from __future__ import annotations
 
-import datetime
+import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from importlib import metadata
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +16,58 @@ from safetensors.numpy import save
 
 from ..console import Bar, progress_bar, say
 from ..device.facts import describe_device, usable_cores
-from ..files import new_directory, sha256, write_bytes
-from ..runtime.bundle import MANIFEST, Bundle
-from ..runtime.manifest import Artefact, Fidelity, Manifest, Preprocess, Tokenizer, Variant
-from ..runtime.session import make_session
-from ..runtime.timing import interleaved
-from ..runtime.trial import try_graph
+from ..errors import EdgeclipError
+from ..files import new_directory, write_bytes, write_text
+from ..runtime.bundle import Bundle
+from ..runtime.golden import probe_image
 from ..student.openclip import OpenClipEncoder
 from ..student.spec import StudentSpec
-from .calibration import calibration_pixels
+from . import optimumrecipes as optimum
+from .bundling import Contents, finish
+from .calibration import COUNT, FEWEST, calibration_pixels
+from .engine import Build, build_engines
+from .extras import Classes, with_bytes_input, with_classes
 from .fp16 import convert_fp16
-from .int8 import quantize_int8, recipe_for
-from .towers import IMAGE_OUTPUT, TEXT_OUTPUT, export_image_tower, export_text_tower
-from .validate import check_tower, compare
+from .graphs import IMAGE_OUTPUT, TEXT_OUTPUT, read_graph, save_graph
+from .int8 import SMOOTHING, TARGETS, Calibrated, Recipe, recipe_for
+from .sensitivity import plot
+from .towers import export_image_tower, export_text_tower
+from .tune import PRECISIONS, Candidate, Precision, Tuner
+from .validate import Exam, Gate, check_tower
 
-GATE = 0.995  # mean cosine to torch below which a variant is not recommended
-CLEARLY = 1.03  # a variant must be this much faster than fp32 to be recommended in its place
-TIMING_SECONDS = 3.0
+JUDGED_ON = 64  # images that set no range
 GOLDEN_IMAGES = 8
 GOLDEN_TEXTS = ("a photo of a cat", "two dogs", "", "Ünïcode & <markup>", "a red circle on a white ground, drawn")
 
 
-@dataclass
-class _Made:
-    """One precision on its way into the bundle."""
+@dataclass(frozen=True)
+class Wishes:
+    """What a bundle is to hold beside fp32, and what it is judged by.
 
-    file: Path
-    recipe: dict[str, Any]
-    fidelity: Fidelity | None = None
-    relative_speed: float | None = None
-    problem: str | None = None
+    Args:
+        precisions: ``fp16``, ``int8``; ``auto`` is both. fp32 is always made: the others are measured against it.
+        targets: int8 recipes, of ``TARGETS``. The first is the int8 variant, others lie beside it; none: this machine.
+        opset: ONNX opset.
+        gate: what a variant must keep.
+        exam: a labelled dataset; with it the gate counts answers.
+        classes: makes a classifier graph for these.
+        bytes_input: makes a graph fed uint8 NHWC squares.
+        engines: builds TensorRT engines.
+    """
+
+    precisions: Sequence[str] = ("auto",)
+    targets: Sequence[str] = ()
+    opset: int = 20
+    gate: Gate = field(default_factory=Gate)
+    exam: Exam | None = None
+    classes: Classes | None = None
+    bytes_input: bool = False
+    engines: Build | None = None
+
+    @property
+    def wanted(self) -> list[str]:
+        """The precisions to be made, fp32 first."""
+        return ["fp32", *(p for p in ("fp16", "int8") if p in self.precisions or "auto" in self.precisions)]
 
 
 @dataclass
@@ -54,11 +75,19 @@ class _Job:
     """What every step of one export works on."""
 
     model: OpenClipEncoder
-    folder: Path
-    pixels: NDArray[np.float32]
-    opset: int
-    threads: int
-    made: dict[str, _Made] = field(default_factory=dict)
+    wishes: Wishes
+    folder: Path  # what will be the bundle
+    scratch: Path
+    pixels: NDArray[np.float32]  # calibration
+    judged: NDArray[np.float32]
+    tuner: Tuner
+    bar: Bar
+    contents: Contents = field(default_factory=Contents)
+
+    def tell(self, what: str) -> None:
+        """One step is over, the next is ``what``."""
+        self.bar.advance()
+        self.bar.note(what)
 
 
 def export(
@@ -68,14 +97,11 @@ def export(
     name: str,
     source: str,
     calibration: Sequence[Path],
-    precisions: Sequence[str] = ("auto",),
+    wishes: Wishes | None = None,
     spec: StudentSpec | None = None,
-    opset: int = 20,
     threads: int | None = None,
 ) -> Bundle:
-    """Export ``model`` into a new bundle at ``out``.
-
-    fp32 is always made: the others are measured against it. A precision that crashes the runtime is left out, and said.
+    """Export ``model`` into a new bundle at ``out``. A precision that crashes the runtime is left out, and said.
 
     Args:
         model: student or teacher.
@@ -83,135 +109,155 @@ def export(
         name: what the bundle calls itself.
         source: where the model came from, for the manifest.
         calibration: image files for int8 ranges and for fidelity.
-        precisions: ``fp32``, ``fp16``, ``int8``; ``auto`` is all of them.
+        wishes: what to make; all precisions where None.
         spec: the student's spec, where there is one.
-        opset: ONNX opset.
         threads: CPU threads for timing; all cores when None.
 
     Raises:
-        EdgeclipError: too few calibration images, a bad opset, weights that are not finite, ``out`` in the way.
+        EdgeclipError: too few calibration images, a bad opset, weights that are not finite, ``out`` in the way,
+            no space left, or engines are wished for and cannot be built here.
     """
-    wanted = ["fp32", "fp16", "int8"] if "auto" in precisions else ["fp32", *(p for p in precisions if p != "fp32")]
-    pixels, chosen = calibration_pixels(calibration, model.preprocess)
+    wishes = wishes or Wishes()
+    cores = threads or usable_cores()
+    every, chosen = calibration_pixels(calibration, model.preprocess, COUNT + JUDGED_ON)
+    pixels, judged = _split(every)
     with new_directory(out) as folder, tempfile.TemporaryDirectory() as scratch:
-        job = _Job(model, Path(scratch), pixels, opset, threads or usable_cores())
-        with progress_bar("export", len(wanted) + 3) as bar:
-            _make(job, wanted, bar)
-            recommended = _judge(job, bar)
-        for file in job.folder.iterdir():
-            shutil.move(file, folder / file.name)
-        manifest = _manifest(job, folder, name, source, recommended, chosen, spec)
-        manifest.save(folder / MANIFEST)
-        for file in folder.iterdir():
-            file.chmod(0o444)
+        with progress_bar("export", len(wishes.wanted) + 2) as bar:
+            exam = wishes.exam
+            asked = model.encode_pixels(exam.pixels) if exam else None
+            tuner = Tuner(model.encode_pixels(judged), judged, cores, wishes.gate, exam, asked)
+            job = _Job(model, wishes, folder, Path(scratch), pixels, judged, tuner, bar)
+            _towers(job)
+            _variants(job)
+            recommended = _choose(job, spec)
+            _extras(job, recommended)
+            job.tell("")
+        facts = {"name": name, "source": source, "student": spec.as_data() if spec else {}}
+        counts = {"set_ranges": len(pixels), "judged": len(judged), "judged_unseen": judged is not pixels}
+        finish(folder, job.contents, model, wishes.opset, facts, chosen | counts)
     return Bundle.open(out)
 
 
-def _make(job: _Job, wanted: Sequence[str], bar: Bar) -> None:
-    """Both towers in fp32, checked against torch; then the other precisions, each tried in a process of its own."""
-    model, opset = job.model, job.opset
-    bar.note("text tower")
-    text = job.folder / "text.fp32.onnx"
+def _split(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Two thirds set ranges and the rest judge; all do both where there are too few to share."""
+    count = min(COUNT, len(pixels) * 2 // 3)
+    return (pixels[:count], pixels[count:]) if len(pixels) >= 2 * FEWEST else (pixels, pixels)
+
+
+def _towers(job: _Job) -> None:
+    """Both towers in fp32, checked against torch, the tokenizer, and golden values."""
+    model, opset, checks = job.model, job.wishes.opset, job.contents.checks
+    job.bar.note("text tower")
+    text, image = job.folder / "text.fp32.onnx", job.scratch / "image.fp32.onnx"
     export_text_tower(model.model, text, context_length=model.context_length, opset=opset)
-    settings = model.write_tokenizer(job.folder / "tokenizer.json")
+    job.contents.tokenizer = model.write_tokenizer(job.folder / "tokenizer.json")
     ids = np.asarray(model.tokenizer(list(GOLDEN_TEXTS)))
-    check_tower(text, ids, lambda rows: _text_reference(model, rows), TEXT_OUTPUT)
-    golden = {"token_ids": ids, "text_embeds": _text_reference(model, ids)}
-    golden |= {"pixels": job.pixels[:GOLDEN_IMAGES], "image_embeds": model.encode_pixels(job.pixels[:GOLDEN_IMAGES])}
-    write_bytes(job.folder / "golden.safetensors", save({k: np.ascontiguousarray(v) for k, v in golden.items()}))
-    job.made["tokenizer"] = _Made(job.folder / "tokenizer.json", settings)
-    bar.advance()
-    fp32 = job.folder / "image.fp32.onnx"
-    for precision in wanted:
-        bar.note(f"image tower {precision}")
-        target, recipe = job.folder / f"image.{precision}.onnx", {"recipe": "fp32"}
-        if precision == "fp32":
-            export_image_tower(model.model, target, image_size=model.image_size, opset=opset)
-            check_tower(target, job.pixels, model.encode_pixels, IMAGE_OUTPUT)
-        elif precision == "fp16":
-            recipe = convert_fp16(fp32, target)
-        else:
-            chosen = recipe_for(describe_device().features)
-            quantize_int8(fp32, target, job.pixels, chosen)
-            recipe = chosen.describe()
-        problem = try_graph(target, precision, job.pixels[:2], threads=job.threads)
-        job.made[precision] = _Made(target, recipe, problem=problem)
-        bar.advance()
+    checks["text"] = check_tower(text, ids, lambda rows: _text_reference(model, rows), TEXT_OUTPUT)
+    job.tell("image tower fp32")
+    export_image_tower(model.model, image, image_size=model.image_size, opset=opset)
+    checks["image"] = check_tower(image, job.judged, model.encode_pixels, IMAGE_OUTPUT)
+    shown = job.judged[:GOLDEN_IMAGES]
+    golden = {"token_ids": ids, "text_embeds": _text_reference(model, ids), "pixels": shown}
+    golden |= {"image_embeds": model.encode_pixels(shown), "probe_pixels": model.preprocess([probe_image()])}
+    tensors = {name: np.ascontiguousarray(value) for name, value in golden.items()}
+    write_bytes(job.folder / "golden.safetensors", save(tensors, metadata={"texts": json.dumps(GOLDEN_TEXTS)}))
+    candidate = Candidate("fp32", "fp32", image, {"recipe": "fp32"})
+    job.tuner.enter(candidate)
+    if candidate.problem:
+        raise EdgeclipError(f"the fp32 graph does not run here ({candidate.problem}): try another --opset")
 
 
-def _judge(job: _Job, bar: Bar) -> str:
-    """Fidelity of every variant to torch, speed against fp32 in turns; the recommended precision."""
-    bar.note("fidelity")
-    reference = job.model.encode_pixels(job.pixels)
-    variants = {name: made for name, made in job.made.items() if name != "tokenizer"}
-    sessions = {}
-    for name, made in variants.items():
-        if made.problem:
-            say(f"{name} is left out: {made.problem}")
-            made.file.unlink(missing_ok=True)
-            del job.made[name]
-            continue
-        sessions[name] = make_session(made.file, precision=name, threads=job.threads)
-        feed = sessions[name].get_inputs()[0].name
-        parts = [sessions[name].run(None, {feed: job.pixels[i : i + 16]})[0] for i in range(0, len(job.pixels), 16)]
-        made.fidelity = compare(reference, np.concatenate(parts))
-    bar.advance()
-    bar.note("latency")
-    one = job.pixels[:1]
-    runs = {name: (lambda s=s: s.run(None, {s.get_inputs()[0].name: one})) for name, s in sessions.items()}
-    times = interleaved(runs, seconds=TIMING_SECONDS)
-    for name in sessions:
-        job.made[name].relative_speed = times["fp32"].p50 / times[name].p50
-    bar.advance()
-    bar.note("")
-    return recommend({name: job.made[name] for name in sessions})
+def _variants(job: _Job) -> None:
+    """The other precisions, each recipe tried in a process of its own, then timed in turns."""
+    fp32, wanted = job.scratch / "image.fp32.onnx", job.wishes.wanted
+    if "fp16" in wanted:
+        job.tell("image tower fp16")
+        target = job.scratch / "image.fp16.onnx"
+        job.tuner.enter(Candidate("fp16", "fp16", target, convert_fp16(fp32, target, job.pixels)))
+    if "int8" in wanted:
+        job.tell("image tower int8")
+        calibrated = Calibrated(fp32, job.pixels)
+        first, *others = _recipes(job.wishes)
+        job.tuner.enter_int8(calibrated, first, job.scratch)
+        if optimum.available() and not job.wishes.targets:
+            for name, file, told in optimum.write_recipes(fp32, job.scratch, job.pixels, describe_device().features):
+                job.tuner.enter(Candidate(name, "int8", file, told))
+        for recipe in others:
+            smooth = SMOOTHING if calibrated.graph(SMOOTHING) is not None else None
+            _write_target(job, calibrated, replace(recipe, smoothing=smooth))
+    job.tell("latency")
+    job.tuner.time()
 
 
-def recommend(made: dict[str, Any]) -> str:
-    """The fastest precision that is faithful and clearly faster than fp32; fp32 where there is none."""
-    faithful = [n for n, m in made.items() if m.fidelity.cosine_mean >= GATE and m.relative_speed >= CLEARLY]
-    return max(faithful, key=lambda name: made[name].relative_speed, default="fp32")
+def _recipes(wishes: Wishes) -> list[Recipe]:
+    """The int8 recipes wished for; the first is that of the variant."""
+    here = recipe_for(describe_device().features)
+    found = [TARGETS[name] for name in wishes.targets] or [here]
+    return found if wishes.engines is None or "tensorrt" in wishes.targets else [*found, TARGETS["tensorrt"]]
 
 
-def _manifest(
-    job: _Job,
-    folder: Path,
-    name: str,
-    source: str,
-    recommended: Any,
-    calibration: dict[str, object],
-    spec: StudentSpec | None,
-) -> Manifest:
-    model, settings = job.model, job.made.pop("tokenizer").recipe
-    versions = {package: metadata.version(package) for package in ("onnx", "onnxruntime", "torch", "open_clip_torch")}
-    variants = []
-    for precision, made in job.made.items():
-        assert made.fidelity is not None  # _judge has seen every variant that is left
-        file = _artefact(folder / made.file.name)
-        facts: dict[str, Any] = {"precision": precision, "recipe": made.recipe, "fidelity": made.fidelity}
-        variants.append(Variant(**file, **facts, relative_speed=made.relative_speed))
-    return Manifest(
-        name=name,
-        source=source,
-        source_fingerprint=model.fingerprint,
-        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        made_with=versions | {"edgeclip": metadata.version("edgeclip")},
-        embed_dim=model.embed_dim,
-        logit_scale=model.logit_scale,
-        opset=job.opset,
-        preprocess=Preprocess(**model.preprocess_cfg),
-        tokenizer=Tokenizer(**_artefact(folder / "tokenizer.json"), context_length=model.context_length, **settings),
-        text=Artefact(**_artefact(folder / "text.fp32.onnx")),
-        variants=variants,
-        recommended=recommended,
-        calibration=calibration,
-        golden=Artefact(**_artefact(folder / "golden.safetensors")),
-        student=spec.as_data() if spec else {},
-    )
+def _write_target(job: _Job, calibrated: Calibrated, recipe: Recipe) -> None:
+    """The int8 graph of another target, beside the variants."""
+    file = job.folder / f"image.int8-{recipe.name}.onnx"
+    calibrated.write(file, recipe)
+    job.contents.extra(file, "int8-target", "int8", recipe.describe())
 
 
-def _artefact(file: Path) -> dict[str, Any]:
-    return {"file": file.name, "sha256": sha256(file), "bytes": file.stat().st_size}
+def _choose(job: _Job, spec: StudentSpec | None) -> Candidate:
+    """Move the best of each precision into the bundle; name one."""
+    tuner, contents = job.tuner, job.contents
+    kept = [c for c in map(tuner.best, PRECISIONS) if c is not None]
+    here = recipe_for(describe_device().features)
+    elsewhere = bool(job.wishes.targets) and TARGETS[job.wishes.targets[0]] is not here
+    if elsewhere:  # this machine's clock says nothing about that one: the device's profile has chosen, if anything has
+        asked = spec.precision if spec else "fp32"
+        recommended = next((c for c in kept if c.precision == asked and tuner.faithful(c)), kept[0])
+    else:
+        recommended = tuner.recommended(kept)
+    contents.tried = tuner.table(kept, recommended)
+    for candidate in tuner.candidates:
+        if candidate.problem:
+            say(f"{candidate.name} is left out: {candidate.problem}")
+    for candidate in kept:
+        target = job.folder / f"image.{candidate.precision}.onnx"
+        shutil.move(candidate.file, target)
+        candidate.file = target
+        contents.variants.append(candidate)
+    contents.recommended = recommended.precision
+    if tuner.ranking:
+        write_text(job.folder / "sensitivity.svg", plot(tuner.ranking, tuner.steps, tuner.gate.cosine))
+        contents.sensitivity = {
+            "ranking": {one.block: one.error for one in tuner.ranking},
+            "float_blocks_to_cosine": [list(step) for step in tuner.steps],
+        }
+    return recommended
+
+
+def _extras(job: _Job, recommended: Candidate) -> None:
+    """What else was wished for: bytes in, probabilities out, engines."""
+    wishes, model = job.wishes, job.model
+    preprocess = job.contents.preprocess_of(model)
+    graph = read_graph(recommended.file) if wishes.classes or wishes.bytes_input else None
+    if graph and wishes.bytes_input:
+        graph = with_bytes_input(graph, preprocess)
+        file = job.folder / f"image.uint8.{recommended.precision}.onnx"
+        save_graph(graph, file)
+        facts: dict[str, Any] = {"input": "pixels, uint8 [N, S, S, 3], RGB", "size": preprocess.size}
+        job.contents.extra(file, "uint8-input", recommended.precision, facts)
+    if graph and wishes.classes:
+        graph = with_classes(graph, wishes.classes, model.logit_scale)
+        file = job.folder / f"classifier.{recommended.precision}.onnx"
+        save_graph(graph, file)
+        facts = {"labels": list(wishes.classes.labels), "templates": list(wishes.classes.templates)}
+        facts["input"] = graph.graph.input[0].name
+        job.contents.extra(file, "classifier", recommended.precision, facts)
+    if wishes.engines:
+        job.bar.note("engines")
+        graphs: dict[Precision, Path] = {c.precision: c.file for c in job.contents.variants if c.precision != "int8"}
+        tensorrt = job.folder / "image.int8-tensorrt.onnx"
+        graphs |= {"int8": tensorrt} if tensorrt.is_file() else {}
+        for engine in build_engines(graphs, job.folder, model.image_size, wishes.engines):
+            job.contents.extra(engine.file, "engine", engine.precision, engine.facts)
 
 
 def _text_reference(model: OpenClipEncoder, ids: NDArray[Any]) -> NDArray[np.float32]:

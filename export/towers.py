@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import ast
 import copy
-import io
-import logging
-import warnings
-from collections.abc import Iterator
+import re
 from pathlib import Path
 from typing import Any
 
 import onnx
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import EdgeclipError
+from .attention import written_out
+from .graphs import IMAGE_INPUT, IMAGE_OUTPUT, TEXT_INPUT, TEXT_OUTPUT, quiet, save_graph
 
 OPSETS = range(18, 24)  # 20 is read by TensorRT 10.3 (JetPack 6) and has native Gelu and LayerNormalization
-IMAGE_INPUT, IMAGE_OUTPUT = "pixel_values", "image_embeds"
-TEXT_INPUT, TEXT_OUTPUT = "input_ids", "text_embeds"
 
 
 class ImageTower(nn.Module):
@@ -32,7 +28,7 @@ class ImageTower(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Embed."""
-        return F.normalize(self.visual(pixel_values), dim=-1)
+        return _normalised(self.visual(pixel_values))
 
 
 class TextTower(nn.Module):
@@ -44,7 +40,12 @@ class TextTower(nn.Module):
 
     def forward(self, input_ids: Tensor) -> Tensor:
         """Embed."""
-        return self.model.encode_text(input_ids, normalize=True)
+        return _normalised(self.model.encode_text(input_ids))
+
+
+def _normalised(embeds: Tensor) -> Tensor:
+    """``F.normalize`` without the expansion to full shape that its trace brings."""
+    return embeds / embeds.norm(dim=-1, keepdim=True).clamp_min(1e-12)
 
 
 def export_image_tower(model: nn.Module, path: Path, *, image_size: int, opset: int = 20) -> None:
@@ -66,14 +67,14 @@ def export_text_tower(model: nn.Module, path: Path, *, context_length: int, opse
 
 
 def _deployable(tower: nn.Module) -> nn.Module:
-    """A copy for inference: fp32, branches of reparameterisable towers folded into one convolution."""
+    """A copy for inference: fp32, attention written out, reparameterisable branches folded into one convolution."""
     from timm.utils.model import reparameterize_model
 
     for name, value in tower.state_dict().items():
         if value.is_floating_point() and not torch.isfinite(value).all():
             raise EdgeclipError(f"weight {name} holds NaN or infinity: the training went wrong before this export")
     copied = copy.deepcopy(tower).float().eval()
-    return reparameterize_model(copied).eval()
+    return reparameterize_model(written_out(copied)).eval()
 
 
 def _without_image_tower(model: nn.Module) -> nn.Module:
@@ -87,7 +88,7 @@ def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, o
         raise EdgeclipError(f"opset {opset}: choose from {OPSETS.start} to {OPSETS.stop - 1} (20 is a good default)")
     # Two rows, not one: traced with one, open_clip's attention is exported with a batch of one for ever.
     batch = {0: torch.export.Dim("batch", min=1, max=4096)}
-    with _quiet():
+    with quiet():
         try:
             program = torch.onnx.export(
                 tower,
@@ -110,8 +111,23 @@ def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, o
             raise EdgeclipError(
                 f"the exported graph's {value.name} has a fixed batch size: this tower cannot be exported"
             )
+    _name_by_module(graph)
     _strip(graph)
-    onnx.save_model(graph, str(path))
+    save_graph(graph, path)
+
+
+def _name_by_module(graph: onnx.ModelProto) -> None:
+    """Call each node by the module it comes from, ``visual.transformer.resblocks.0.mlp.c_fc/MatMul``.
+
+    Layer reports, and the search for the blocks that int8 hurts, speak of modules.
+    """
+    taken: dict[str, int] = {}
+    for node in graph.graph.node:
+        told = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "['']")
+        modules = [scope for scope in ast.literal_eval(told)[:-1] if re.fullmatch(r"[A-Za-z][\w.]*", scope)]
+        name = f"{modules[-1] if modules else 'graph'}/{node.op_type}"
+        taken[name] = taken.get(name, 0) + 1
+        node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
 
 
 def _strip(graph: onnx.ModelProto) -> None:
@@ -123,16 +139,3 @@ def _strip(graph: onnx.ModelProto) -> None:
         if hasattr(value, "metadata_props"):
             del value.metadata_props[:]
     del graph.graph.metadata_props[:]
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints, logs and warns about its own inner life; what fails still raises."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

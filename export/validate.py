@@ -1,8 +1,9 @@
-"""Is the exported graph the model? Names, shapes, batch sizes, and how far the embeddings moved."""
+"""Is the exported graph the model? Names, shapes, batch sizes, how far the embeddings moved, and what that costs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,33 +15,79 @@ from ..runtime.manifest import Fidelity
 from ..runtime.session import make_session
 
 Array = NDArray[Any]
+Floats = NDArray[np.float32]
 BATCHES = (1, 2, 5)
 FP32_TOLERANCE = 1e-4
 
 
-def compare(reference: NDArray[np.float32], embeds: NDArray[np.float32]) -> Fidelity:
-    """Cosine and largest difference of two sets of L2-normalised embeddings, float32 ``[N, D]``.
+@dataclass(frozen=True)
+class Exam:
+    """A labelled dataset that variants are asked about: what int8 costs is counted in answers, not in cosines."""
+
+    pixels: Floats  # [N, 3, S, S]
+    labels: NDArray[np.int64]  # [N]
+    classes: Floats  # [C, D], L2-normalised
+
+    def answers(self, embeds: Floats) -> NDArray[np.int64]:
+        """The likeliest class of each image, ``[N]``."""
+        return (embeds @ self.classes.T).argmax(axis=1)
+
+    def top1(self, embeds: Floats) -> float:
+        """The fraction of right answers, 0..1."""
+        return float((self.answers(embeds) == self.labels).mean())
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a variant must keep to be used: answers where there is an exam, else cosines."""
+
+    cosine: float = 0.999  # mean, to torch
+    drop: float = 1.0  # points of top-1 lost against torch
+
+    def passes(self, found: Fidelity) -> bool:
+        """Whether a variant of this fidelity may be used."""
+        return found.cosine_mean >= self.cosine if found.top1_drop is None else found.top1_drop <= self.drop
+
+
+def compare(reference: Floats, embeds: Floats) -> Fidelity:
+    """Cosines and largest difference of two sets of L2-normalised embeddings, float32 ``[N, D]``.
 
     A graph that gives NaN is told by a cosine of -1: it must never look faithful.
     """
     if not np.isfinite(embeds).all():
         return Fidelity(cosine_mean=-1, cosine_worst=-1, largest_difference=2)
-    cosine = (reference.astype(np.float64) * embeds.astype(np.float64)).sum(axis=1)
+    cosine = np.minimum((reference.astype(np.float64) * embeds.astype(np.float64)).sum(axis=1), 1)
     return Fidelity(
-        cosine_mean=min(1.0, float(cosine.mean())),
-        cosine_worst=min(1.0, float(cosine.min())),
+        cosine_mean=float(cosine.mean()),
+        cosine_p1=float(np.percentile(cosine, 1)),
+        cosine_worst=float(cosine.min()),
         largest_difference=float(np.abs(reference - embeds).max()),
     )
 
 
-def check_tower(path: Path, inputs: Array, reference: Callable[[Array], NDArray[np.float32]], output_name: str) -> None:
+def examined(found: Fidelity, exam: Exam, reference: Floats, embeds: Floats) -> Fidelity:
+    """``found``, with what the exam says: top-1, points lost against the reference, agreement of the answers."""
+    top1 = exam.top1(embeds)
+    return found.model_copy(
+        update={
+            "top1": top1,
+            "top1_drop": 100 * (exam.top1(reference) - top1),
+            "agreement": float((exam.answers(reference) == exam.answers(embeds)).mean()),
+        }
+    )
+
+
+def check_tower(path: Path, inputs: Array, reference: Callable[[Array], Floats], output_name: str) -> dict[str, float]:
     """Run an fp32 graph at several batch sizes and hold it against torch.
 
     Args:
         path: the exported tower.
-        inputs: at least 5 rows of its input.
+        inputs: rows of its input, at least as many as the largest of ``BATCHES``.
         reference: the same tower in torch.
         output_name: what its one output must be called.
+
+    Returns:
+        Batch size -> largest difference of any number in the output.
 
     Raises:
         EdgeclipError: the output's name, shape or values are not torch's; the text names the largest difference.
@@ -49,6 +96,7 @@ def check_tower(path: Path, inputs: Array, reference: Callable[[Array], NDArray[
     names = [output.name for output in session.get_outputs()]
     if names != [output_name]:
         raise EdgeclipError(f"{path.name}: outputs {names}, expected {output_name}")
+    differences = {}
     for batch in BATCHES:
         expected = reference(inputs[:batch])
         found = session.run(None, {session.get_inputs()[0].name: inputs[:batch]})[0]
@@ -57,3 +105,5 @@ def check_tower(path: Path, inputs: Array, reference: Callable[[Array], NDArray[
         difference = float(np.abs(found - expected).max())
         if not difference <= FP32_TOLERANCE:
             raise EdgeclipError(f"{path.name}: off by {difference:.2g} from torch at batch {batch}: not exported")
+        differences[str(batch)] = difference
+    return differences

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BASE = {"errors", "encoder", "files", "console", "__init__"}
+BASE = {"errors", "encoder", "files", "console", "pictures", "tars", "web", "__init__", "__version__"}
 MAY_KNOW = {
     "runtime": BASE,
     "device": BASE | {"runtime"},
@@ -16,6 +16,7 @@ MAY_KNOW = {
     "distill": BASE | {"student", "device", "runtime"},
     "export": BASE | {"student", "device", "runtime"},
     "evaluate": BASE,
+    "ecosystem": BASE | {"runtime", "report", "distill"},
     "report": BASE | {"device"},
     "profiles": set(),
 }

@@ -24,10 +24,19 @@ def run(*arguments, expect=0):
     return result
 
 
-@pytest.mark.parametrize("name", main.commands)
-def test_every_command_has_a_help_with_an_example(name):
-    text = run(name, "--help").output
-    assert f"edgeclip {name}" in text.partition("Options:")[0].partition("Example:")[2], "no example"
+def commands(group=main, before=()):
+    """Every command as the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*before, name))
+        else:
+            yield (*before, name)
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_every_command_has_a_help_with_an_example(words):
+    text = run(*words, "--help").output
+    assert f"edgeclip {' '.join(words)}" in text.partition("Options:")[0].partition("Example:")[2], "no example"
     assert "--json" in text
 
 
@@ -84,9 +93,12 @@ def test_profiles_says_what_was_only_estimated():
 
 
 def test_select_prints_specs_and_writes_the_first(tmp_path):
-    out = tmp_path / "student.json"
-    result = run("select", "--profile", "raspberry-pi-5", "--latency-ms", 30, "--json", "--out", out)
+    out, plot = tmp_path / "student.json", tmp_path / "front.svg"
+    command = ["select", "--profile", "raspberry-pi-5", "--latency-ms", 30, "--json"]
+    result = run(*command, "--out", out, "--plot", plot)
     specs = json.loads(result.stdout)
+    assert "is estimated" in result.stderr
+    assert plot.read_text().startswith("<svg")
     assert specs[0] == json.loads(out.read_text())
     assert all(spec["predicted_ms"] <= 30 for spec in specs)
 

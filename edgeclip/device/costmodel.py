@@ -1,76 +1,165 @@
-"""Latency predicted from what one image costs: a line per precision, fitted to the device's own measurements.
+"""Latency composed from pieces and corrected on whole towers, fitted to the device's own measurements.
 
-Times are relative to a reference graph that ran interleaved with each measurement, so that the machine's drift is gone
-before anything is fitted. The line is ``relative = sum(coefficient * feature)`` with coefficients that are never
-negative (more work never costs less), fitted by least squares on relative errors: 0.3 ms off matters at 1 ms, not at
-100 ms. Its quality is told by leaving each graph out once and predicting it from the others.
+**Composed.** A tower's work is known kernel by kernel (calls, arithmetic, activations moved, weights read). Each of
+these has a price on the device, per precision:
+
+    composed = constant + sum over kernels and measures of coefficient x work
+
+Prices are never negative (more work never costs less), and are found by least squares on relative errors: 0.3 ms off
+matters at 1 ms, not at 100 ms. Times are relative to a reference graph that ran interleaved with each measurement, so
+that the machine's drift is gone before anything is fitted.
+
+**Corrected.** What the prices miss (how well a shape suits the runtime's kernels) is alike for towers that are alike.
+So the logarithm of measured over composed is interpolated between the measured towers by a Gaussian process whose
+covariance is largest within a family and falls with the distance in arithmetic, parameters and composed time.
+
+Quality is told by leaving each tower out once, of prices and correction alike, and predicting it from the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EdgeclipError
-from .schema import CostModel, Feature, Latency, Precision, Profile, Workload
+from .schema import KERNELS, MEASURES, CostModel, Kernel, Latency, Measure, NonNegative, Precision, Profile, Workload
 
 Array = NDArray[np.float64]
-FEATURES: tuple[Feature, ...] = (
-    "linear_gflops",
-    "attention_gflops",
-    "elementwise_melems",
-    "params_m",  # weights are read once an image, whatever the number of tokens
-    "depth",  # operators are launched once a block
-    "constant",
-)
-USUAL_TAIL = 1.1  # of a machine that does nothing else
-FEWEST = len(FEATURES) + 2  # graphs to fit from: leaving one out must still leave more of them than coefficients
+# What a unit of work costs where nothing was measured, relative to the reference: between what it was found to cost on
+# x86 for one kind of kernel and another. Fitted prices are drawn towards it, the less the more was measured.
+USUAL: dict[Measure, float] = {"calls": 0.002, "gflops": 1.5, "melems": 0.1, "params_m": 0.02}
+PULL = 0.02
+PATIENCE = 3
+# The Gaussian process, in logarithms: deviation within a family, between families, of a measurement; and the distance
+# (in doublings) over which a deviation fades.
+WITHIN, BETWEEN, NOISE, REACH = 0.15, 0.08, 0.04, 2.0
+USUAL_TAIL = 1.1  # p90 / p50 of a machine that does nothing else
+FEWEST = 16  # towers in one precision: fewer say too little of the others
 
 
-def fit(rows: Sequence[Latency]) -> CostModel:
+@dataclass(frozen=True)
+class Towers:
+    """Columns of what predictions rest on: ``family`` [N], ``work`` [N, kernels, measures], ``params_m`` [N]."""
+
+    family: NDArray[np.str_]
+    work: Array
+    params_m: Array
+
+    @classmethod
+    def of(cls, loads: Sequence[Workload]) -> Towers:
+        """A column a workload."""
+        work = np.zeros((len(loads), len(KERNELS), len(MEASURES)))
+        for row, load in enumerate(loads):
+            for kernel, done in load.kernels.items():
+                work[row, KERNELS.index(kernel)] = [getattr(done, measure) for measure in MEASURES]
+        return cls(np.array([load.family for load in loads]), work, np.array([load.params_m for load in loads]))
+
+    def __getitem__(self, rows: NDArray[np.bool_]) -> Towers:
+        return Towers(self.family[rows], self.work[rows], self.params_m[rows])
+
+    @property
+    def gflops(self) -> Array:
+        """2 x multiply-adds, billions."""
+        return np.asarray(self.work[:, :, MEASURES.index("gflops")].sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What the pieces cost, relative to the reference: ``table`` [kernels, measures]."""
+
+    table: Array
+    constant: float
+
+    def compose(self, towers: Towers) -> Array:
+        """The sum of the pieces, relative ``[N]``; never zero."""
+        return np.maximum(np.einsum("nkm,km->n", towers.work, self.table) + self.constant, 1e-6)
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Whole towers that were measured, and how far off their pieces were: ``residual`` = log(measured / composed)."""
+
+    family: NDArray[np.str_]
+    place: Array  # [N, 3], doublings of arithmetic, parameters, composed time
+    residual: Array
+
+    def correct(self, family: NDArray[np.str_], place: Array) -> Array:
+        """What to multiply composed times by ``[M]``."""
+        if not len(self.residual):
+            return np.ones(len(family))
+        own = _covariance(self.family, self.place, self.family, self.place)
+        weights = np.linalg.solve(own + NOISE**2 * np.eye(len(own)), self.residual)
+        return np.asarray(np.exp(_covariance(family, place, self.family, self.place) @ weights))
+
+
+def fit(loads: Sequence[Workload], relative: Sequence[float], recipe: str) -> tuple[CostModel, list[float]]:
     """Fit one precision's measurements.
 
+    Args:
+        loads: what each measured tower does.
+        relative: its time over the reference's.
+        recipe: how graphs come to be in this precision, for the record.
+
+    Returns:
+        The model, and the composed time of each tower, relative.
+
     Raises:
-        EdgeclipError: fewer than ``FEWEST`` graphs were measured.
+        EdgeclipError: fewer than ``FEWEST`` towers were measured.
     """
-    if len(rows) < FEWEST:
-        raise EdgeclipError(f"{len(rows)} graphs were measured but a cost model needs {FEWEST}: give it more --seconds")
-    columns = [feature_columns(row.workload.model_dump()) for row in rows]
-    table = np.array([[float(c[name]) for name in FEATURES] for c in columns])
-    relative = np.array([row.relative for row in rows])
-    errors = []
-    for out in range(len(rows)):
-        kept = np.arange(len(rows)) != out
-        predicted = table[out] @ _nonnegative(table[kept], relative[kept])
-        errors.append(abs(predicted - relative[out]) / relative[out])
-    found = _nonnegative(table, relative)
-    coefficients = {name: float(value) for name, value in zip(FEATURES, found, strict=True) if value > 0}
-    return CostModel(coefficients=coefficients, held_out_error=float(np.mean(errors)))
+    if len(loads) < FEWEST:
+        raise EdgeclipError(
+            f"{len(loads)} graphs were measured but a cost model needs {FEWEST}: give it more --seconds"
+        )
+    towers, measured = Towers.of(loads), np.asarray(relative, np.float64)
+    prices = _prices(towers, measured)
+    errors = np.abs(held_out(towers, measured) / measured - 1)
+    found: dict[Kernel, dict[Measure, NonNegative]] = {}
+    for kernel, row in zip(KERNELS, prices.table.tolist(), strict=True):
+        if any(row):
+            found[kernel] = {measure: price for measure, price in zip(MEASURES, row, strict=True) if price}
+    model = CostModel(
+        coefficients=found,
+        constant=prices.constant,
+        families=sorted(set(towers.family.tolist())),
+        recipe=recipe,
+        held_out_error=float(errors.mean()),
+        held_out_p90=float(np.percentile(errors, 90)),
+    )
+    return model, prices.compose(towers).tolist()
 
 
-def predict_ms(profile: Profile, workload: Workload, precision: Precision) -> float:
+def held_out(towers: Towers, measured: Array) -> Array:
+    """Each tower's time ``[N]`` as predicted from all the others."""
+    predicted = np.empty(len(measured))
+    for out in range(len(measured)):
+        kept = np.arange(len(measured)) != out
+        prices = _prices(towers[kept], measured[kept])
+        predicted[out] = _corrected(prices, towers[~kept], _anchors(prices, towers[kept], measured[kept]))[0]
+    return predicted
+
+
+def predict_ms(profile: Profile, load: Workload, precision: Precision) -> float:
     """p50 of one image, in ms, on the profile's device, runtime and threads.
 
     Raises:
         EdgeclipError: the profile does not speak for ``precision`` (fp16 on a CPU provider never is: it has no
             kernels of its own there); ``precision in profile.precisions`` asks first.
     """
-    return float(predict_columns(profile, workload.model_dump(), precision))
+    return float(predict_columns(profile, Towers.of([load]), precision)[0])
 
 
-def predict_columns(profile: Profile, costs: Mapping[str, Any], precision: Precision) -> Array:
-    """:func:`predict_ms` for many towers: ``costs`` maps a Workload's field names to columns ``[N]``; ms ``[N]``."""
+def predict_columns(profile: Profile, towers: Towers, precision: Precision) -> Array:
+    """:func:`predict_ms` for many towers: ms ``[N]``."""
     if precision not in profile.cost_model:
         has = ", ".join(profile.precisions)
-        raise EdgeclipError(f"profile {profile.name} cannot predict {precision}: it has {has}")
-    columns = feature_columns(costs)
-    coefficients = profile.cost_model[precision].coefficients
-    relative = sum(value * columns[name] for name, value in coefficients.items())
-    return np.asarray(profile.reference.p50_ms * relative, np.float64)
+        raise EdgeclipError(f"profile {profile.name} does not speak for {precision}: it has {has}; measure it anew")
+    model = profile.cost_model[precision]
+    table = np.array([[model.coefficients.get(k, {}).get(m, 0.0) for m in MEASURES] for k in KERNELS])
+    rows = [row for row in profile.latency if row.precision == precision]
+    return profile.reference.p50_ms * _corrected(Prices(table, model.constant), towers, _anchors_of(rows))
 
 
 def tail(profile: Profile, precision: Precision) -> float:
@@ -79,26 +168,67 @@ def tail(profile: Profile, precision: Precision) -> float:
     return float(np.median(ratios)) if ratios else USUAL_TAIL
 
 
-def feature_columns(costs: Mapping[str, Any]) -> dict[Feature, Any]:
-    """What the line multiplies: the fields of a Workload, numbers or columns, and the constant."""
-    return {name: 1.0 if name == "constant" else costs[name] for name in FEATURES}
+def _corrected(prices: Prices, towers: Towers, anchors: Anchors) -> Array:
+    composed = prices.compose(towers)
+    return composed * anchors.correct(towers.family, _place(towers.gflops, towers.params_m, composed))
 
 
-def _nonnegative(table: Array, target: Array) -> Array:
-    """Non-negative least squares on relative errors: minimise ``|table @ x / target - 1|`` over ``x >= 0``.
+def _anchors(prices: Prices, towers: Towers, measured: Array) -> Anchors:
+    composed = prices.compose(towers)
+    return Anchors(towers.family, _place(towers.gflops, towers.params_m, composed), np.log(measured / composed))
 
-    The minimum is the unconstrained one over the features that it uses, so with a handful of features it is found by
-    trying every subset: exact, and quicker than it sounds.
-    """
-    weighted = table / target[:, None]
+
+def _anchors_of(rows: Sequence[Latency]) -> Anchors:
+    gflops, params, composed, relative = (
+        np.array([getattr(row, name) for row in rows], np.float64)
+        for name in ("gflops", "params_m", "composed", "relative")
+    )
+    place = _place(gflops, params, composed)
+    return Anchors(np.array([row.family for row in rows]), place, np.log(relative / composed))
+
+
+def _place(gflops: Array, params_m: Array, composed: Array) -> Array:
+    return np.log2(np.stack([np.maximum(gflops, 1e-6), params_m, composed], axis=1)) / REACH
+
+
+def _covariance(family: NDArray[np.str_], place: Array, others: NDArray[np.str_], theirs: Array) -> Array:
+    """``[N, M]``, between towers that lie at ``place`` and ``theirs``."""
+    distance = (place**2).sum(axis=1)[:, None] + (theirs**2).sum(axis=1)[None] - 2 * place @ theirs.T
+    deviation = np.where(family[:, None] == others[None], WITHIN**2 + BETWEEN**2, BETWEEN**2)
+    return np.asarray(deviation * np.exp(-np.maximum(distance, 0) / 2))
+
+
+def _prices(towers: Towers, measured: Array) -> Prices:
+    """Least squares on relative errors over prices that are not negative, drawn towards ``USUAL``."""
+    table = np.concatenate([towers.work.reshape(len(measured), -1), np.ones((len(measured), 1))], axis=1)
+    usual = np.append(np.tile([USUAL[measure] for measure in MEASURES], len(KERNELS)), USUAL["calls"])
+    weighted = table / measured[:, None]
     scale = np.linalg.norm(weighted, axis=0)
-    weighted = weighted / np.where(scale > 0, scale, 1)
-    best, least = np.zeros(table.shape[1]), np.inf
-    for size in range(1, table.shape[1] + 1):
-        for chosen in map(list, combinations(range(table.shape[1]), size)):
-            x = np.linalg.lstsq(weighted[:, chosen], np.ones(len(target)), rcond=None)[0]
-            error = float(np.sum((weighted[:, chosen] @ x - 1) ** 2))
-            if (x >= 0).all() and error < least - 1e-12:
-                least, best = error, np.zeros(table.shape[1])
-                best[chosen] = x / scale[chosen]
-    return best
+    used = np.flatnonzero(scale)
+    weighted, draw = weighted[:, used] / scale[used], PULL * np.eye(len(used))
+    target = weighted.sum(axis=0) + PULL * usual[used] * scale[used]
+    found = usual.copy()  # of what no tower has, nothing else is known
+    found[used] = _not_negative(weighted.T @ weighted + draw, target) / scale[used]
+    return Prices(found[:-1].reshape(len(KERNELS), len(MEASURES)), float(found[-1]))
+
+
+def _not_negative(gram: Array, target: Array) -> Array:
+    """The minimum of ``x gram x / 2 - target x`` over ``x >= 0``, by block principal pivoting.
+
+    Júdice and Pires 1994: guess which are positive, solve for those, and let all wrong guesses change sides; one at a
+    time where that does not lessen their number, which cannot go on for ever.
+    """
+    free, fewest, patience = np.ones(len(target), bool), len(target) + 1, PATIENCE
+    while True:
+        x = np.zeros(len(target))
+        x[free] = np.linalg.solve(gram[np.ix_(free, free)], target[free])
+        wrong = np.where(free, x < 0, gram @ x < target - 1e-9)
+        if not wrong.any():
+            return x
+        if wrong.sum() < fewest:
+            fewest, patience = int(wrong.sum()), PATIENCE
+        elif patience:
+            patience -= 1
+        else:
+            wrong[: np.flatnonzero(wrong)[-1]] = False
+        free ^= wrong

@@ -1,15 +1,17 @@
 """Measure what image towers cost on this device: the probe kit's graphs, each by turns with a reference graph.
 
-A sweep measures every graph once, in a few short bursts that alternate with bursts of the reference; sweeps are
-repeated until the time is up. A graph's figure is the median, over the sweeps, of its time over the reference's in
-the same moment: a machine that slows down for a while slows both.
+A turn opens one graph, runs it in short bursts that alternate with bursts of the reference, and closes it again, so
+that a small board never holds more than two. A sweep is a turn for every graph, each tower unlike those before it, so
+that whatever stops the probe, what was measured spans the whole; sweeps are repeated until the time is up. A graph's
+figure is the median, over its turns, of its time over the reference's beside it: a machine that slows down for a while
+slows both.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from importlib import metadata
@@ -19,46 +21,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..console import progress_bar, say
-from ..errors import EdgeclipError
+from ..errors import EdgeclipError, did_you_mean
 from ..runtime.timing import Samples, interleaved
+from .basememory import base_memory_mb
 from .costmodel import FEWEST, fit
-from .facts import Conditions, conditions, describe_device, usable_cores
+from .facts import conditions, describe_device, usable_cores
 from .probekit import KIT, Graph, Kit
-from .schema import Device, Latency, Precision, Profile, Reference, Runtime
+from .schema import Conditions, CostModel, Latency, Precision, Profile, Reference, Runtime
+from .verdict import judge
 
-WARMUP, BURST = 1, 3  # calls before and within each burst; a sweep makes two bursts a graph
-NOISY_DRIFT, NOISY_SPREAD = 0.15, 0.3  # beyond these a profile says that the machine was noisy
-HOT = 80.0  # degrees Celsius, where small boards begin to slow down
+WARMUP, BURST, SHORT_BURST = 1, 4, 2  # calls before and within each burst; a turn makes two bursts or more
+SLOW_MS = 150.0  # graphs slower than this get short bursts
+TURN_SECONDS = 0.15  # for bursts, at least
+UNTRUSTED = 0.6  # of held-out error: a cost model that errs more predicts nothing
 
 
 @dataclass
 class Series:
-    """What one graph and the reference beside it took, sweep by sweep."""
+    """What one graph and the reference beside it took, turn by turn."""
 
     graph: Graph
-    run: Callable[[], object]
     turns: list[tuple[Samples, Samples]] = field(default_factory=list)  # the graph's own, the reference's
 
-    def measure(self, reference: Callable[[], object]) -> None:
-        """One turn: two bursts of each, alternating."""
-        runs = {"reference": reference, "own": self.run}
-        found = interleaved(runs, seconds=0, warmup=WARMUP, burst=BURST)
-        self.turns.append((found["own"], found["reference"]))
-
-    def latency(self) -> Latency:
-        """The row of the profile's table."""
-        every = _joined([own for own, _ in self.turns])
-        return Latency(
-            name=self.graph.name,
-            precision=self.graph.precision,
-            workload=self.graph.workload,
-            p50_ms=every.p50,
-            p90_ms=every.p90,
-            spread=every.spread,
-            runs=len(every.ms),
-            warmup=WARMUP * len(self.turns),
-            relative=float(np.median([own.p50 / beside.p50 for own, beside in self.turns])),
-        )
+    @property
+    def relative(self) -> float:
+        """Time over the reference's."""
+        return float(np.median([own.p50 / beside.p50 for own, beside in self.turns]))
 
 
 def profile(
@@ -67,6 +55,7 @@ def profile(
     threads: int | None = None,
     seconds: float = 60,
     precisions: Sequence[Precision] = ("fp32", "int8"),
+    families: Sequence[str] = (),
     kit_file: Path = KIT,
 ) -> Profile:
     """Measure this device on onnxruntime's CPU provider. Ctrl-C ends it early and keeps what was measured.
@@ -76,25 +65,40 @@ def profile(
         threads: CPU threads; all usable cores when None.
         seconds: time to spend. A slow device takes longer where the fewest graphs for a cost model need it.
         precisions: those to measure. fp16 is refused: this provider has no fp16 kernels, it casts to fp32 and back.
+        families: of towers, those to measure: few of them are measured better in the same time. All when empty.
         kit_file: the graphs to measure.
 
     Raises:
-        EdgeclipError: an argument is unfit, or the probe was interrupted before enough was measured.
+        EdgeclipError: an argument is unfit, the probe was interrupted before enough was measured, or the machine was
+            so restless that the figures predict nothing.
     """
     threads = _checked(name, threads, seconds, precisions)
-    device, before = describe_device(), conditions()
+    precisions = list(dict.fromkeys(precisions))
+    device, before = describe_device(), _conditions()
     with Kit(kit_file) as kit:
-        graphs = [g for precision in dict.fromkeys(precisions) for g in kit.choose(precision, device.features)]
-        graphs.sort(key=lambda g: g.workload.linear_gflops)  # cheapest first: a slow device measures those at least
+        kinds = [{g.name: g for g in kit.choose(precision, device.features)} for precision in precisions]
+        graphs = [kind[tower] for tower in _towers(kit, families) for kind in kinds if tower in kind]
         say(f"probe: {len(graphs)} image towers on {device.cpu}, {threads} threads, about {seconds:.0f} s")
+        base = base_memory_mb(kit, threads)
         series, interrupted = _sweep(kit, graphs, threads, seconds)
-    rows = [s.latency() for s in series]
-    models = {p: fit([row for row in rows if row.precision == p]) for p in dict.fromkeys(precisions)}
-    reference = _reference(kit.index.reference, series)
-    notes = _notes(before, conditions(), reference, rows, device)
-    if len(series) < len(graphs) or interrupted:
-        why = "interrupted" if interrupted else "out of time"
-        notes.append(f"{why}: {len(series)} of {len(graphs)} graphs measured")
+        models, rows = {}, []
+        for precision in precisions:
+            models[precision], table = _fit(kit, [s for s in series if s.graph.precision == precision])
+            rows += table
+        reference = _reference(kit.index.reference, series)
+    if (worst := max(model.held_out_error for model in models.values())) > UNTRUSTED:
+        raise EdgeclipError(
+            f"the machine was too restless: predictions from what was measured are off by {worst:.0%}; end other work "
+            "and run it again, with more --seconds"
+        )
+    beside = [reference.p50 for s in series for _, reference in s.turns]
+    short = f"{len(series)} of {len(graphs)} graphs measured" if len(series) < len(graphs) else ""
+    flags, notes = judge(device, before, after := _conditions(), reference, rows, beside)
+    if short or interrupted:
+        flags.append("incomplete")
+        notes.append(
+            ("interrupted" if interrupted else "out of time") + (f": {short}" if short else " in a later sweep")
+        )
     for note in notes:
         say(f"probe: {note}")
     return Profile(
@@ -102,9 +106,13 @@ def profile(
         provenance="measured",
         measured_on=date.today().isoformat(),
         notes=notes,
+        flags=flags,
         device=device,
         runtime=Runtime(version=metadata.version("onnxruntime"), threads=threads),
         reference=reference,
+        before=before,
+        after=after,
+        base_memory_mb=base,
         cost_model=models,
         latency=rows,
     )
@@ -125,76 +133,99 @@ def _checked(name: str, threads: int | None, seconds: float, precisions: Sequenc
     return threads or usable_cores()
 
 
+def _towers(kit: Kit, families: Sequence[str]) -> list[str]:
+    """The kit's towers of some families, in its order."""
+    known = {workload.family for workload in kit.index.towers.values()}
+    if unknown := [family for family in families if family not in known]:
+        raise EdgeclipError(f"no family of towers is called {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
+    return [name for name, workload in kit.index.towers.items() if not families or workload.family in families]
+
+
+def _conditions() -> Conditions:
+    now = conditions()
+    return Conditions(**{name: getattr(now, name) for name in Conditions.model_fields})
+
+
 def _sweep(kit: Kit, graphs: Sequence[Graph], threads: int, seconds: float) -> tuple[list[Series], bool]:
     """Measure until the time is up, or Ctrl-C. Returns what was measured, and whether it was interrupted.
 
     Raises:
         EdgeclipError: interrupted before a cost model can be fitted for each precision.
     """
-    series: list[Series] = []
-    wanted = {g.precision for g in graphs}
-    started = time.perf_counter()
+    series = [Series(graph) for graph in graphs]
+    started = last = time.perf_counter()
+    interrupted = over = False
     try:
         with progress_bar("probe", seconds) as bar:
             reference = kit.open(kit.reference, threads)
-            last = started
-            for turn in _turns(kit, graphs, series, threads):
-                turn.measure(reference)
-                now = time.perf_counter()
-                bar.advance(now - last)
-                bar.note(f"{turn.graph.name} {turn.graph.precision}")
-                last = now
-                if now - started >= seconds and _enough(series, wanted):
-                    break
+            while not over:
+                for each in series:
+                    each.turns.append(take_turn(reference, kit.open(each.graph, threads)))
+                    now = time.perf_counter()
+                    bar.advance(now - last)
+                    bar.note(f"{each.graph.name} {each.graph.precision}")
+                    last = now
+                    if over := now - started >= seconds and _enough(series):
+                        break
     except KeyboardInterrupt:
-        series = [s for s in series if s.turns]
-        if not _enough(series, wanted):
-            short = f"interrupted after {len(series)} graphs; {FEWEST} in each precision are needed"
-            raise EdgeclipError(f"{short}: run it again, with fewer --seconds if time is short") from None
-        return series, True
-    return series, False
+        interrupted = True
+        if not _enough(series):
+            short = f"interrupted after {len([s for s in series if s.turns])} graphs; {FEWEST} in each precision"
+            raise EdgeclipError(f"{short} are needed: run it again, with fewer --seconds if time is short") from None
+    return [s for s in series if s.turns], interrupted
 
 
-def _turns(kit: Kit, graphs: Sequence[Graph], series: list[Series], threads: int) -> Iterator[Series]:
-    """Graph after graph, each opened when its first turn comes; then all of them again, for ever."""
-    for graph in graphs:
-        series.append(Series(graph, kit.open(graph, threads)))
-        yield series[-1]
-    while True:
-        yield from series
+def take_turn(reference: Callable[[], object], own: Callable[[], object]) -> tuple[Samples, Samples]:
+    """Bursts of one graph and of the reference, alternating: the samples of each."""
+    begin = time.perf_counter()
+    own()
+    burst = SHORT_BURST if (time.perf_counter() - begin) * 1e3 > SLOW_MS else BURST
+    found = interleaved({"reference": reference, "own": own}, seconds=TURN_SECONDS, warmup=WARMUP, burst=burst)
+    return found["own"], found["reference"]
 
 
-def _enough(series: Sequence[Series], wanted: set[Precision]) -> bool:
-    return all(sum(s.graph.precision == p for s in series) >= FEWEST for p in wanted)
+def _enough(series: Sequence[Series]) -> bool:
+    wanted = {s.graph.precision for s in series}
+    return all(sum(s.graph.precision == p and bool(s.turns) for s in series) >= FEWEST for p in wanted)
+
+
+def _fit(kit: Kit, series: Sequence[Series]) -> tuple[CostModel, list[Latency]]:
+    """One precision's cost model, and its rows of the profile's table."""
+    loads = [kit.index.towers[s.graph.name] for s in series]
+    model, composed = fit(loads, [s.relative for s in series], series[0].graph.recipe)
+    rows = []
+    for each, load, sum_of_pieces in zip(series, loads, composed, strict=True):
+        every = _joined([own for own, _ in each.turns])
+        rows.append(
+            Latency(
+                name=each.graph.name,
+                family=load.family,
+                precision=each.graph.precision,
+                gflops=load.gflops,
+                params_m=load.params_m,
+                p50_ms=every.p50,
+                p90_ms=every.p90,
+                spread=every.spread,
+                runs=len(every.ms),
+                warmup=(1 + WARMUP) * len(each.turns),
+                relative=each.relative,
+                composed=sum_of_pieces,
+            )
+        )
+    return model, rows
 
 
 def _reference(name: str, series: Sequence[Series]) -> Reference:
-    """The reference's own figures, over all turns; a round is a sweep."""
-    rounds: list[float] = []
-    for sweep in range(max(len(s.turns) for s in series)):
-        rounds.append(float(np.median([s.turns[sweep][1].p50 for s in series if sweep < len(s.turns)])))
-    p50 = _joined([beside for s in series for _, beside in s.turns]).p50
-    return Reference(name=name, p50_ms=p50, drift=(max(rounds) - min(rounds)) / float(np.median(rounds)))
-
-
-def _notes(
-    before: Conditions, after: Conditions, reference: Reference, rows: Sequence[Latency], device: Device
-) -> list[str]:
-    """What a reader must know before trusting the figures."""
-    notes = []
-    spread = float(np.median([row.spread for row in rows]))
-    if reference.drift > NOISY_DRIFT or spread > NOISY_SPREAD:
-        notes.append(
-            f"noisy: the reference drifted by {reference.drift:.0%} and single calls spread by {spread:.0%}; "
-            "figures relative to the reference hold better than milliseconds: measure again on an idle machine"
-        )
-    if before.load is not None and before.load > 0.5 * device.cores:
-        notes.append(f"other work was running: load {before.load:.1f} on {device.cores} cores before the probe began")
-    if before.governor not in (None, "performance"):
-        notes.append(f"the clock governor is {before.governor}: 'performance' gives steadier figures")
-    if after.temperature_c is not None and after.temperature_c >= HOT:
-        notes.append(f"the machine reached {after.temperature_c:.0f} degrees Celsius: it may have slowed down")
-    return notes
+    """The reference's own figures, over all turns; a round is a tenth of them, in the order they were made."""
+    turns = max(len(s.turns) for s in series)
+    inorder = [s.turns[sweep][1] for sweep in range(turns) for s in series if sweep < len(s.turns)]
+    rounds = [
+        np.median([beside.p50 for beside in part])
+        for part in np.array_split(np.array(inorder, object), 10)
+        if len(part)
+    ]
+    p50 = _joined(inorder).p50
+    return Reference(name=name, p50_ms=p50, drift=float((max(rounds) - min(rounds)) / np.median(rounds)))
 
 
 def _joined(parts: Sequence[Samples]) -> Samples:

@@ -1,8 +1,8 @@
 """The probe kit: real student image towers whose weights were left out, so that a device can be measured anywhere.
 
-``kit/kit.zip`` holds ``index.json`` and one ONNX graph an entry. Large weights are declared as external data; how long
-a graph takes does not depend on their values, so they are filled with random numbers where the graph is opened.
-``benchmarks/make_probe_kit.py`` makes the archive.
+``kit/kit.zip`` holds ``index.json`` and ``graphs``: ONNX graphs end to end, since each is much like the next and packs
+best beside it. Large weights are declared as external data; how long a graph takes does not depend on their values, so
+they are filled with random numbers where the graph is opened. ``benchmarks/make_probe_kit.py`` makes the archive.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -21,11 +22,11 @@ from pydantic import Field, ValidationError, model_validator
 from ..errors import FormatError
 from ..files import Document, Part
 from ..runtime.session import make_session
-from .schema import Precision, Workload
+from .schema import Positive, Precision, Workload
 
 KIT = Path(str(files("edgeclip.device"))) / "kit" / "kit.zip"
-INDEX = "index.json"
-LARGEST_MEMBER = 8 << 20  # bytes: graphs without weights are far smaller, so a larger member is a bomb or a mistake
+INDEX, GRAPHS = "index.json", "graphs"
+LARGEST_MEMBER = 128 << 20  # bytes: graphs without weights are far smaller, so a larger member is a bomb or a mistake
 LARGEST_WEIGHTS = 1 << 30
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 INPUT = "pixel_values"
@@ -36,19 +37,21 @@ class Tensor(Part):
 
     offset: Annotated[int, Field(ge=0)]  # bytes
     count: Annotated[int, Field(gt=0)]  # elements
-    dtype: Literal["float32", "int8", "uint8"]
+    dtype: Literal["float32", "int8", "uint8", "int64"]
 
 
 class Graph(Part):
     """One tower in one precision."""
 
     name: Annotated[str, Field(pattern=PLAIN_NAME)]  # of the tower: the same in every precision
-    file: Annotated[str, Field(pattern=PLAIN_NAME)]
+    offset: Annotated[int, Field(ge=0)]  # where its bytes lie among the graphs
+    length: Annotated[int, Field(gt=0)]
     weights: Annotated[str, Field(pattern=PLAIN_NAME)]  # the external data's file, as the graph names it
     precision: Precision
+    recipe: str  # how it came to be in that precision
     activations: Literal["float32", "uint8", "int8"]  # int8 towers come in both kinds: see Kit.choose
     image_size: Annotated[int, Field(ge=1)]
-    workload: Workload
+    megabytes: Positive  # as exported, with its weights
     tensors: list[Tensor]
 
 
@@ -59,12 +62,15 @@ class Index(Document):
 
     reference: str  # the tower whose fp32 graph is interleaved with every measurement
     made_with: dict[str, str]
+    towers: dict[str, Workload]  # by name, in the order in which they should be measured: each unlike those before it
     graphs: Annotated[list[Graph], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _has_reference(self) -> Index:
+    def _complete(self) -> Index:
         if not any(g.name == self.reference and g.precision == "fp32" for g in self.graphs):
             raise ValueError(f"reference: no fp32 graph is called {self.reference}")
+        if strays := {g.name for g in self.graphs} - self.towers.keys():
+            raise ValueError(f"towers: {', '.join(sorted(strays))} missing")
         return self
 
 
@@ -112,27 +118,39 @@ class Kit:
         return next(g for g in self.index.graphs if g.name == self.index.reference and g.precision == "fp32")
 
     def choose(self, precision: Precision, features: list[str]) -> list[Graph]:
-        """The kit's graphs of one precision for a machine with these instruction sets, cheapest first.
+        """The kit's graphs of one precision for a machine with these instruction sets, in the order of the towers.
 
         Arm's cores multiply signed by signed bytes, x86 unsigned by signed: the kit has both kinds, and takes the one
         that :func:`edgeclip.export.int8.recipe_for` exports for the same machine.
         """
         signed = "asimd" in features
         wanted = {"fp32": "float32", "fp16": "float16", "int8": "int8" if signed else "uint8"}[precision]
-        found = [g for g in self.index.graphs if g.precision == precision and g.activations == wanted]
-        return sorted(found, key=lambda g: g.workload.linear_gflops + g.workload.attention_gflops)
+        found = {g.name: g for g in self.index.graphs if g.precision == precision and g.activations == wanted}
+        return [found[name] for name in self.index.towers if name in found]
 
     def open(self, graph: Graph, threads: int) -> Callable[[], object]:
         """Unpack ``graph``, fill its weights, open it, and return a call that encodes one image."""
         folder = Path(self._folder.name)
-        model = folder / graph.file
-        model.write_bytes(self._member(graph.file))
-        self._write_weights(folder / graph.weights, graph.tensors)
+        model = self.unpack(graph, folder)
         session = make_session(model, threads=threads, precision=graph.precision)
         (folder / graph.weights).unlink()
+        model.unlink()
         size = graph.image_size
         feed = {INPUT: self._noise.standard_normal((1, 3, size, size), dtype=np.float32)}
         return lambda: session.run(None, feed)
+
+    def unpack(self, graph: Graph, folder: Path) -> Path:
+        """Write ``graph`` and its weights, filled, into ``folder``; returns the graph's path."""
+        if graph.offset + graph.length > len(self._graphs):
+            raise FormatError(f"probe kit: {graph.name} is cut off: install edgeclip again")
+        model = folder / f"{graph.name}.{graph.precision}.onnx"
+        model.write_bytes(self._graphs[graph.offset : graph.offset + graph.length])
+        self._write_weights(folder / graph.weights, graph.tensors)
+        return model
+
+    @cached_property
+    def _graphs(self) -> bytes:
+        return self._member(GRAPHS)
 
     def _member(self, name: str) -> bytes:
         """A member's content. Only members the index names are ever read, each by its bare name."""
@@ -148,6 +166,7 @@ class Kit:
         """Random weights: floats as a fresh initialisation has them, integers over their whole range."""
         block = self._noise.standard_normal(1 << 18, dtype=np.float32) * 0.02
         values = {"float32": block, "int8": self._integers("int8"), "uint8": self._integers("uint8")}
+        values["int64"] = np.zeros(1, np.int64)  # indices: any other number might be out of range
         with path.open("wb") as file:
             for tensor in tensors:
                 value = np.resize(values[tensor.dtype], tensor.count)

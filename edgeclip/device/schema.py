@@ -2,28 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from ..files import Document, Part
 
 Precision = Literal["fp32", "fp16", "int8"]
-Feature = Literal["linear_gflops", "attention_gflops", "elementwise_melems", "params_m", "depth", "constant"]
+Kernel = Literal[
+    "conv",  # dense, larger than 1 x 1
+    "pointwise",  # 1 x 1
+    "depthwise",
+    "grouped",  # other groups: as many calls
+    "linear",  # activations by weights
+    "product",  # activations by activations: attention
+    "softmax",
+    "norm",  # layer, group and batch norms that no convolution takes in
+    "gelu",
+    "activation",  # the others
+    "elementwise",  # residual adds, scales, gates
+    "movement",  # transposes, slices, concatenations
+    "reduce",  # pooling and means
+]
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
+Measure = Literal["calls", "gflops", "melems", "params_m"]  # the fields of Work
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+Flag = Literal["noisy", "throttled", "busy", "incomplete"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Workload(Part):
-    """What one image costs an image tower: the features from which latency is predicted."""
+class Work(Part):
+    """What all kernels of one kind do for one image, added up."""
 
-    family: str  # "vit" or "conv"
-    linear_gflops: NonNegative  # dense matrix products and convolutions; 2 x multiply-adds
-    attention_gflops: NonNegative  # activation x activation products
-    elementwise_melems: NonNegative  # millions of elements through norms, softmax, activations, residual adds
-    depth: Annotated[int, Field(ge=0)]  # blocks
-    tokens: Annotated[int, Field(ge=1)]  # sequence length, or the last feature map's positions
+    calls: Annotated[int, Field(ge=0)]
+    gflops: NonNegative = 0.0  # 2 x multiply-adds
+    melems: NonNegative = 0.0  # millions of activations read and written
+    params_m: NonNegative = 0.0  # millions of weights read
+
+
+class Workload(Part):
+    """What one image costs an image tower, kernel by kernel: what latency is composed from."""
+
+    family: str  # "vit", "repvit", ...: towers whose times err alike
+    kernels: dict[Kernel, Work]
     params_m: Positive  # millions of parameters
+    peak_melems: NonNegative  # millions of activations that the hungriest kernel reads and writes
+
+    @property
+    def gflops(self) -> float:
+        """2 x multiply-adds of all products and convolutions, billions."""
+        return sum(work.gflops for work in self.kernels.values())
 
 
 class Device(Part):
@@ -60,21 +89,28 @@ class Latency(Part):
     """One measured graph. ``relative`` is its p50 over the reference graph's, taken interleaved: drift cancels."""
 
     name: str
+    family: str
     precision: Precision
-    workload: Workload
+    gflops: NonNegative
+    params_m: Positive
     p50_ms: Positive
     p90_ms: Positive
-    spread: NonNegative  # (p90 - p10) / p50
+    spread: NonNegative  # (p90 - p10) / p50 of single calls
     runs: Annotated[int, Field(ge=1)]
     warmup: Annotated[int, Field(ge=0)]
     relative: Positive
+    composed: Positive  # relative, too: what the cost model's pieces alone add up to
 
 
 class CostModel(Part):
-    """``ms = reference.p50_ms * sum(coefficient * feature)`` for one precision; see ``costmodel.py``."""
+    """What each kind of kernel costs in one precision, relative to the reference; see ``costmodel.py``."""
 
-    coefficients: dict[Feature, NonNegative]
-    held_out_error: NonNegative  # mean |predicted - measured| / measured, leave-one-out
+    coefficients: dict[Kernel, dict[Measure, NonNegative]]
+    constant: NonNegative = 0.0
+    families: Annotated[list[str], Field(min_length=1)]  # those that were measured: it speaks for no others
+    recipe: str  # how a graph comes to be in this precision
+    held_out_error: NonNegative  # mean |predicted - measured| / measured, each graph left out once
+    held_out_p90: NonNegative  # nine in ten predictions were at most this far off
 
 
 class Reference(Part):
@@ -85,20 +121,35 @@ class Reference(Part):
     drift: NonNegative  # (slowest round - fastest round) / median round of the reference's p50
 
 
+class Conditions(Part):
+    """The state of the machine, as far as it tells: what is not known is left out, never guessed."""
+
+    governor: str | None = None
+    clock_mhz: Positive | None = None
+    temperature_c: float | None = None
+    load: NonNegative | None = None
+    throttling: list[str] | None = None  # what held the clocks down; empty: nothing
+
+
 class Profile(Document):
     """``profiles/<device>.toml``."""
 
     FORMAT: ClassVar[str] = "edgeclip-profile"
+    VERSION: ClassVar[int] = 2
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     provenance: Literal["measured", "estimated"]
     measured_on: str | None = None  # date
     sources: list[str] = []
     notes: list[str] = []
+    flags: list[Flag] = []  # reasons to distrust it
     device: Device
     runtime: Runtime
     budget: Budget = Budget()
     reference: Reference
+    before: Conditions | None = None  # when the probe began
+    after: Conditions | None = None  # when it ended
+    base_memory_mb: Positive | None = None  # of a process that is ready to encode, but for its student
     cost_model: dict[Precision, CostModel]
     latency: list[Latency] = []
 

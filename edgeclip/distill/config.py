@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from ..files import Document, Part
+from .losses import PRESETS
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Weights(Part):
-    """Weights of the objective's terms; 0 leaves a term out. The default is that of DIME-FM's code."""
+    """Weights of the objective's terms (see ``losses.py``); 0 leaves a term out. A preset's name will do instead."""
 
-    vl: Annotated[float, Field(ge=0)] = 0.7
-    pvl: Annotated[float, Field(ge=0)] = 0.3
+    vl: Annotated[float, Field(ge=0)] = 0.0
+    pvl: Annotated[float, Field(ge=0)] = 0.0
     udist: Annotated[float, Field(ge=0)] = 0.0
     embed: Annotated[float, Field(ge=0)] = 0.0
+    soft: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            if given not in PRESETS:
+                raise ValueError(f"no preset {given!r}: there are {', '.join(PRESETS)}, or give a table of weights")
+            return PRESETS[given]
+        return given
 
     @model_validator(mode="after")
     def _something(self) -> Weights:
@@ -41,13 +52,30 @@ class Augment(Part):
         return self
 
 
+class TextShape(Part):
+    """A text tower of the student's own; vocabulary, context and the rest are the teacher's."""
+
+    width: Annotated[int, Field(ge=8)]
+    layers: Annotated[int, Field(ge=1)]
+    heads: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _whole_heads(self) -> TextShape:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} must be a multiple of heads {self.heads}")
+        return self
+
+
 class DistillConfig(Document):
     """``--config``. The defaults follow the authors' recipe, with views in place of one cached embedding an image."""
 
     FORMAT: ClassVar[str] = "edgeclip-distill"
 
     epochs: Annotated[int, Field(ge=1)] = 100
-    batch_size: Annotated[int, Field(ge=2)] = 256  # images, and as many sentences
+    batch_size: Annotated[int, Field(ge=2)] = 256  # images, and as many sentences, of all processes together
+    # Images, and sentences, that a process takes through the towers at a time, where its share of the batch does not
+    # fit its memory. The loss stays that of the whole batch; the price is one more forward pass.
+    micro_batch: Annotated[int, Field(ge=1)] | None = None
     views: Annotated[int, Field(ge=1)] = 4  # augmented views an image in the feature store; epoch e uses e mod views
     lr: Annotated[float, Field(gt=0)] = 8e-4
     min_lr: Annotated[float, Field(ge=0)] = 4e-5
@@ -56,8 +84,22 @@ class DistillConfig(Document):
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     grad_clip: Annotated[float, Field(gt=0)] = 1.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0  # decay of the averaged weights that become the student; 0: none
-    weights: Weights = Weights()
+    weights: Weights = Weights.model_validate("dime-fm")
     augment: Augment = Augment()
+    # random; teacher: every k-th block, leading channels (inherit.py); timm: its weights from the hub; or a file of a
+    # timm model's weights, .safetensors
+    init: Annotated[str, Field(pattern=r"^(random|teacher|timm|.+\.safetensors)$")] = "random"
+    text_tower: Literal["teacher", "student"] = "teacher"  # student: one of its own, which learns too
+    text_shape: TextShape | None = None  # of the student's own; half of the teacher's blocks where there is none
     precision: Literal["no", "bf16", "fp16"] = "no"
+    store_dtype: Literal["float32", "float16"] = "float32"  # of the teachers' embeddings on disk
+    judge_epochs: Annotated[float, Field(gt=0)] = 5  # how often the student is judged, where there is a dataset
+    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     seed: int = 0
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60
+
+    @model_validator(mode="after")
+    def _text_of_its_own(self) -> DistillConfig:
+        if self.text_shape and self.text_tower == "teacher":
+            raise ValueError('text_shape is for a text tower of the student\'s own: set text_tower = "student"')
+        return self

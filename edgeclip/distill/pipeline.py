@@ -1,52 +1,68 @@
-"""From a spec, a teacher, images and sentences to a run with a trained student in it."""
+"""From a spec, teachers, images and sentences to a run with a trained student in it."""
 
 from __future__ import annotations
 
+import copy
 import time
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor
 
-from ..console import say
+from ..console import console, say
 from ..errors import EdgeclipError
 from ..files import mendable, writable
 from ..runtime.manifest import Preprocess
-from ..student.build import build_model
-from ..student.openclip import TOKENIZER, OpenClipEncoder, save_hub_layout
+from ..student.openclip import OpenClipEncoder, save_hub_layout
 from ..student.spec import StudentSpec
 from .config import DistillConfig
-from .data import Images, Normalise, Shuffle, Views, read_sentences
+from .images import Images
 from .malloc import keep_freed_memory
+from .processes import processes
 from .run import Run, RunDocument
-from .store import digest, feature_store
+from .sentences import class_sentences, distinct, read_sentences
+from .sources import digest, located, open_source
+from .strings import StringsOnDisk
+from .targets import Targets, find_targets
+from .teachers import Teacher
+from .towers import Towers, build_student
 from .trainer import Batch, Trainer
+from .views import Normalise, Shuffle, Views
+
+Judge = Callable[[OpenClipEncoder], float]
 
 
 def distill(
     spec: StudentSpec,
-    teacher: OpenClipEncoder,
-    images: Path,
+    teachers: Sequence[Teacher],
+    images: str | Path,
     texts: Path,
     out: Path,
     *,
-    teacher_name: str,
+    classes: bool = False,
     config: DistillConfig | None = None,
+    store: Path | None = None,
+    dataset: str | None = None,
+    judge: Judge | None = None,
     resume: bool = False,
 ) -> Run:
     """Teach the student and write it, with all that a resume needs, to ``out``.
 
     Args:
         spec: the student's image tower.
-        teacher: whose text tower the student keeps, frozen, and whose embeddings it learns.
-        images: a folder of images; they need no captions.
+        teachers: whose embeddings the student learns. It lives in the first one's space, and keeps its text tower
+            unless the settings give the student one of its own.
+        images: as :func:`~edgeclip.distill.sources.open_source` reads them; they need no captions.
         texts: sentences; they need no images.
         out: the run's folder.
-        teacher_name: what the run calls the teacher.
+        classes: ``texts`` holds class names, and sentences are made of them.
         config: training settings; the defaults where None.
+        store: where the teachers' embeddings are kept, to be shared by runs; the run's own folder where None.
+        dataset: what ``judge`` judges on, for the run's record.
+        judge: gives the zero-shot top-1 of the student so far; the best one becomes the student. None: the last one.
         resume: go on with the run that is in ``out``.
 
     Raises:
@@ -54,23 +70,30 @@ def distill(
     """
     config = config or DistillConfig()
     keep_freed_memory()
+    state = processes()
+    console.quiet = not state.is_main_process
     asked = RunDocument(
-        teacher=teacher_name,
-        teacher_fingerprint=teacher.fingerprint,
-        images=str(images.absolute()),
+        teacher=teachers[0].name,
+        more_teachers=[teacher.name for teacher in teachers[1:]],
+        teacher_fingerprint=digest([teacher.fingerprint for teacher in teachers]),
+        images=located(images),
         texts=str(texts.absolute()),
+        classes=classes,
+        dataset=dataset,
         spec=spec,
         config=config,
     )
-    run = _open(out, asked, resume)
+    with state.main_process_first():
+        run = _open(out, asked, resume) if state.is_main_process else Run.open(out)
     if run.document.status == "finished":
         say(f"{out} is finished")
         return run
-    sentences = read_sentences(texts)
+    store = store or out / "store"
     with mendable(out):
-        pictures = Images(images, teacher.image_size, Preprocess(**teacher.preprocess_cfg))
-        run.save()
-        _train(run, teacher, pictures, sentences, resume)
+        sentences = distinct(class_sentences(texts) if classes else read_sentences(texts), store / "sentences.bin")
+        square = teachers[0].preprocess.model_copy(update={"size": max(t.image_size for t in teachers)})
+        pictures = Images(open_source(run.document.images, store), square)
+        _train(run, teachers, pictures, sentences, store=store, judge=judge, resume=resume)
     return run
 
 
@@ -81,7 +104,9 @@ def _open(out: Path, asked: RunDocument, resume: bool) -> Run:
     if not there and out.is_dir() and any(out.iterdir()):
         raise EdgeclipError(f"{out} exists and is no run: choose another --out")
     if not there:
-        return Run(out, asked)
+        run = Run(out, asked)
+        run.save()
+        return run
     if not resume:
         raise EdgeclipError(f"{out} holds a run: add --resume to go on with it, or choose another --out")
     run = Run.open(out)
@@ -92,111 +117,112 @@ def _open(out: Path, asked: RunDocument, resume: bool) -> Run:
     return run
 
 
-def _train(run: Run, teacher: OpenClipEncoder, images: Images, sentences: list[str], resume: bool) -> None:
+def _train(
+    run: Run,
+    teachers: Sequence[Teacher],
+    images: Images,
+    sentences: StringsOnDisk,
+    *,
+    store: Path,
+    judge: Judge | None,
+    resume: bool,
+) -> None:
     config, spec, start = run.document.config, run.document.spec, time.monotonic()
-    views = Views(config.augment, config.seed, len(images))
-    targets, texts = _targets(run, teacher, images, sentences, views)
-    say(f"store: {len(images)} images x {config.views} views, {len(sentences)} sentences, in {run.path / 'store'}")
+    views = Views(config.augment, config.seed)
+    targets = find_targets(store, config, teachers, images, sentences, views)
+    say(f"store: {len(targets.rows)} images x {config.views} views, {len(sentences)} sentences, in {store}")
     stored = time.monotonic()
 
     torch.manual_seed(config.seed)
-    model, model_cfg = _student(spec, teacher)
-    tower: Any = model.visual
-    preprocess = {**teacher.preprocess_cfg, "size": spec.image_size}
-    normalise = Normalise(Preprocess(**preprocess))
-    pictures = Shuffle(len(images), config.batch_size, config.seed)
-    phrases = Shuffle(len(sentences), config.batch_size, config.seed + 1)
+    model, model_cfg, towers, tokenizer = build_student(spec, teachers, config)
+    preprocess = teachers[0].preprocess.model_copy(update={"size": spec.image_size})
 
-    def batch_of(step: int) -> Batch:
-        view = step // pictures.batches % config.views
-        rows = pictures[step]
-        pixels = normalise(views.apply(images[rows], rows, view))
-        return Batch(pixels, targets[view][rows], texts[phrases[step]])
+    def judged(student: Towers) -> float:
+        towers.load_state_dict(student.state_dict())
+        model.to(processes().device)
+        return judge(OpenClipEncoder(model, model_cfg, preprocess.model_dump(), tokenizer)) if judge else 0.0
 
-    trainer = Trainer(tower, config, run, pictures.batches)
+    loader = Loader(config, images, sentences, targets, views, preprocess, tokenizer if towers.text else None)
+    trainer = Trainer(
+        copy.deepcopy(towers),
+        config,
+        run,
+        loader.pictures.batches,
+        logit_scale=teachers[0].logit_scale,
+        judge=judged if judge else None,
+    )
     if resume and run.checkpoint.is_file():
         trainer.load()
         say(f"resumed at step {trainer.step} of {trainer.steps}")
-    trainer.train(batch_of)
-    tower.load_state_dict(trainer.student.state_dict())
-    tokenizer = _tokenizer_of(teacher)
-    save_hub_layout(model, model_cfg, preprocess, run.student_dir, tokenizer)
+    trainer.train(loader)
+    if not processes().is_main_process:
+        return
+    towers.load_state_dict(load_file(run.best) if judge else trainer.student.state_dict())
+    file = teachers[0].text.tokenizer_file if teachers[0].text else None
+    save_hub_layout(model, model_cfg, preprocess.model_dump(), run.student_dir, file)
     run.document.status = "finished"
     run.document.figures = {
-        "images": len(images),
-        "skipped": images.broken,
+        "images": len(targets.rows),
+        "skipped": targets.broken[:1000],
         "sentences": len(sentences),
         "steps": trainer.steps,
+        **({"best_top1": trainer.best_top1} if judge else {}),
         "store_seconds": round(stored - start, 1),
         "train_seconds": round(time.monotonic() - stored, 1),
     }
     run.save()
 
 
-def _targets(
-    run: Run, teacher: OpenClipEncoder, images: Images, sentences: list[str], views: Views
-) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """The teacher's embeddings of every view, a list of float32 ``[N, D]``, and of the sentences, ``[M, D]``."""
-    config, folder, dim = run.document.config, run.path / "store", teacher.embed_dim
-    base = {"teacher": teacher.fingerprint, "preprocessing": digest([repr(teacher.preprocess_cfg)])}
-    texts = feature_store(
-        folder / "texts",
-        "teacher reads",
-        rows=len(sentences),
-        dim=dim,
-        fingerprint={**base, "sentences": digest(sentences)},
-        embed=lambda rows: teacher.encode_text([sentences[row] for row in rows]),
-    )
-    normalise = Normalise(Preprocess(**teacher.preprocess_cfg))
-    seen = {
-        **base,
-        "images": digest(images.keys),
-        "augment": config.augment.model_dump_json(),
-        "seed": str(config.seed),
-    }
+class Loader:
+    """The batch of any step: a function of the settings and the step's number alone."""
 
-    def embed(rows: Any, view: int) -> np.ndarray:
-        return teacher.encode_pixels(normalise(views.apply(images[rows], rows, view)).numpy())
+    def __init__(
+        self,
+        config: DistillConfig,
+        images: Images,
+        sentences: StringsOnDisk,
+        targets: Targets,
+        views: Views,
+        preprocess: Preprocess,
+        tokenizer: Callable[[list[str]], Tensor] | None,
+    ) -> None:
+        """``tokenizer`` is that of the student's own text tower, where it has one."""
+        self._images, self._sentences, self._targets, self._views = images, sentences, targets, views
+        self._views_an_image, self._normalise, self._tokenizer = config.views, Normalise(preprocess), tokenizer
+        self.pictures = Shuffle(len(targets.rows), config.batch_size, config.seed)
+        self.phrases = Shuffle(len(sentences), config.batch_size, config.seed + 1)
+        self._share = share(len(self.pictures[0]))
+        self._text_share = share(len(self.phrases[0])) if tokenizer else slice(0)
 
-    targets = []
-    for view in range(config.views):
-        title = f"teacher looks, view {view + 1} of {config.views}"
-        mark = {**seen, "view": str(view)}
-        one = feature_store(
-            folder / f"view-{view:03d}",
-            title,
-            rows=len(images),
-            dim=dim,
-            fingerprint=mark,
-            embed=partial(embed, view=view),
-        )
-        targets.append(one)
-    return targets, texts
+    def __call__(self, step: int) -> Batch:
+        """Its images are this process's share, its embeddings the whole batch's."""
+        view = step // self.pictures.batches % self._views_an_image
+        rows = self._targets.rows[np.asarray(self.pictures[step])].tolist()
+        phrases = self.phrases[step]
+        own = rows[self._share]
+        pixels = self._normalise(self._views.apply(self._images[own], own, view))
+        tokens = None
+        if self._tokenizer:
+            tokens = torch.as_tensor(self._tokenizer(self._sentences.some(phrases[self._text_share])))
+        return Batch(pixels, tokens, self._targets.batch(view, rows, phrases))
 
 
-def _student(spec: StudentSpec, teacher: OpenClipEncoder) -> tuple[nn.Module, dict[str, Any]]:
-    """A fresh image tower beside the teacher's text tower and logit scale, which stay as they are."""
-    other = {k: v for k, v in teacher.config.items() if k not in ("embed_dim", "vision_cfg", "text_cfg")}
-    text_cfg = teacher.config["text_cfg"]
-    model, model_cfg = build_model(spec, embed_dim=teacher.embed_dim, text_cfg=text_cfg, **other)
-    kept = {k: v for k, v in teacher.model.state_dict().items() if not k.startswith("visual.")}
-    missing = model.load_state_dict(kept, strict=False)
-    unfit = [name for name in missing.missing_keys if not name.startswith("visual.")]
-    if unfit or missing.unexpected_keys:
-        raise EdgeclipError(
-            f"the teacher's text tower does not fit the student ({[*unfit, *missing.unexpected_keys][0]})"
-        )
-    return model, model_cfg
+def share(batch: int) -> slice:
+    """Which rows of a batch are this process's.
+
+    Raises:
+        EdgeclipError: they cannot be shared out evenly.
+    """
+    state = processes()
+    if batch % state.num_processes:
+        raise EdgeclipError(f"a batch of {batch} cannot be shared by {state.num_processes} processes: set batch_size")
+    each = batch // state.num_processes
+    return slice(state.process_index * each, (state.process_index + 1) * each)
 
 
-def _tokenizer_of(teacher: OpenClipEncoder) -> Path | None:
-    file = getattr(teacher.tokenizer, "file", None)
-    return file if isinstance(file, Path) and file.name == TOKENIZER else None
-
-
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(data: dict[str, object], prefix: str = "") -> dict[str, object]:
     """Nested settings by dotted names, so that a difference can be named."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name, value in data.items():
         path = f"{prefix}{name}"
         found |= _flat(value, f"{path}.") if isinstance(value, dict) else {path: value}

@@ -19,10 +19,13 @@ class RunDocument(Document):
     FORMAT: ClassVar[str] = "edgeclip-run"
 
     status: Literal["running", "finished"] = "running"
-    teacher: str
-    teacher_fingerprint: str
-    images: str
+    teacher: str  # in whose space the student lives
+    more_teachers: list[str] = []
+    teacher_fingerprint: str  # of all of them
+    images: str  # a folder, shards, or a dataset: see sources.py
     texts: str
+    dataset: str | None = None  # what the student is judged on while it learns
+    classes: bool = False  # whether ``texts`` names classes instead of sentences
     spec: StudentSpec
     config: DistillConfig
     figures: dict[str, Any] = {}  # counts, seconds, the last losses
@@ -30,7 +33,7 @@ class RunDocument(Document):
 
 @dataclass
 class Run:
-    """A run's folder: ``run.json``, ``metrics.jsonl``, ``store/``, ``checkpoint.safetensors``, ``student/``."""
+    """A run's folder: ``run.json``, ``metrics.jsonl``, ``store/``, the checkpoints, and ``student/``."""
 
     path: Path
     document: RunDocument
@@ -55,6 +58,11 @@ class Run:
     def checkpoint(self) -> Path:
         """Weights, optimizer and step, for a resume."""
         return self.path / "checkpoint.safetensors"
+
+    @property
+    def best(self) -> Path:
+        """The weights that were judged best, where there was a dataset to judge by."""
+        return self.path / "best.safetensors"
 
     def save(self) -> None:
         """Write ``run.json``."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -20,37 +22,67 @@ from ..console import progress_bar
 from ..errors import EdgeclipError, FormatError
 from ..files import write_bytes, write_text
 from .config import DistillConfig
-from .losses import objective
+from .losses import Embeddings, objective
+from .processes import processes
 from .run import Run
+from .towers import Towers
 
 LOG_EVERY = 10  # steps
+Judge = Callable[[Towers], float]
 
 
 @dataclass
 class Batch:
-    """The step's inputs: the student's pixels, and the teacher's embeddings of the same views and of the sentences."""
+    """The step's inputs: what the student sees and reads, and what every teacher made of the same.
 
-    pixels: Tensor  # float32 [N, 3, S, S]
-    images: Tensor  # float32 [N, D]
-    texts: Tensor  # float32 [N, D]
+    Of pixels and tokens a process has its share; embeddings are small, so each has those of the whole batch.
+    """
+
+    pixels: Tensor  # float32 [N / processes, 3, S, S]
+    tokens: Tensor | None  # int64 [M / processes, L]; None where the student keeps a teacher's text tower
+    teachers: list[Embeddings]  # [N, D] and [M, D] each
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on ``device``."""
+        teachers = [Embeddings(one.images.to(device), one.texts.to(device)) for one in self.teachers]
+        return Batch(self.pixels.to(device), None if self.tokens is None else self.tokens.to(device), teachers)
 
 
 class Trainer:
-    """Trains an image tower. Every step is a function of the weights, the settings and its own number alone."""
+    """Trains the student's towers. Every step is a function of the weights, the settings and its own number alone."""
 
-    def __init__(self, tower: nn.Module, config: DistillConfig, run: Run, steps_per_epoch: int) -> None:
-        self.config, self.run = config, run
+    def __init__(
+        self,
+        towers: Towers,
+        config: DistillConfig,
+        run: Run,
+        steps_per_epoch: int,
+        *,
+        logit_scale: float,
+        judge: Judge | None = None,
+    ) -> None:
+        """``judge`` gives the student's zero-shot top-1; every ``judge_epochs`` it decides which are the best."""
+        self.config, self.run, self._logit_scale, self._judge_with = config, run, logit_scale, judge
         self.steps_per_epoch, self.steps = steps_per_epoch, steps_per_epoch * config.epochs
-        self.accelerator = Accelerator(mixed_precision=config.precision)
-        optimizer = torch.optim.AdamW(parameter_groups(tower, config.weight_decay), lr=config.lr, betas=config.betas)
-        self.tower, self.optimizer = self.accelerator.prepare(tower, optimizer)
-        self.average = copy.deepcopy(tower).requires_grad_(False) if config.ema else None
+        AcceleratorState._reset_state()  # else a process that trained in one precision cannot train in another
+        self.accelerator = Accelerator(
+            mixed_precision=config.precision,
+            cpu=processes().device.type == "cpu",
+            log_with=None if config.tracker == "none" else config.tracker,
+            project_dir=run.path,
+        )
+        optimizer = torch.optim.AdamW(parameter_groups(towers, config.weight_decay), lr=config.lr, betas=config.betas)
+        self.towers, self.optimizer = self.accelerator.prepare(towers, optimizer)
+        self.average = copy.deepcopy(towers).requires_grad_(False) if config.ema else None
         self.step, self._saved = 0, time.monotonic()
         self._metrics: list[dict[str, float]] = []
+        self.best_top1 = -1.0
+        if config.tracker != "none":
+            self.accelerator.init_trackers("edgeclip", config={"student": run.document.spec.name})
 
     def train(self, batch_of: Callable[[int], Batch]) -> None:
         """Run the steps that are left. An interruption leaves a checkpoint behind and goes on upwards."""
-        self.tower.train()
+        self.towers.train()
         try:
             with progress_bar("distil", self.steps, done=self.step) as bar:
                 for batch, step in _ahead(batch_of, self.step, self.steps):
@@ -59,60 +91,146 @@ class Trainer:
                     bar.advance()
                     if step % LOG_EVERY == 0 or self.step == self.steps:
                         self._log(step, losses)
-                        bar.note(f"loss {sum(losses.values()):.4f}")
+                        bar.note(f"loss {sum(losses.values()):.4f}{self._standing}")
+                    if self._judge_with and self._is_due():
+                        self._judge(self._judge_with)
                     if time.monotonic() - self._saved > self.config.checkpoint_seconds:
                         self.save()
         except KeyboardInterrupt:
             self.save()
             raise
         self.save()
+        self.accelerator.end_training()
 
     def _take(self, batch: Batch, step: int) -> dict[str, float]:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.config, self.steps_per_epoch)
-        batch = Batch(*(part.to(self.accelerator.device) for part in vars(batch).values()))
+        batch = batch.to(self.accelerator.device)
+        self.optimizer.zero_grad()
+        micro = self.config.micro_batch
+        whole = micro is None or micro >= max(len(batch.pixels), 0 if batch.tokens is None else len(batch.tokens))
+        losses = self._forward_backward(batch, step) if whole else self._in_parts(batch, step, micro or 0)
+        self.accelerator.clip_grad_norm_(self.towers.parameters(), self.config.grad_clip)
+        self.optimizer.step()
+        if self.average is not None:
+            follow(self.average, self.accelerator.unwrap_model(self.towers), self.config.ema, step)
+        return losses
+
+    def _forward_backward(self, batch: Batch, step: int) -> dict[str, float]:
+        """The whole share at once."""
         with self.accelerator.autocast():
-            embeds = torch.nn.functional.normalize(self.tower(batch.pixels).float(), dim=-1)
-        terms = objective(embeds, batch.images, batch.texts, self.config.weights.model_dump())
+            images, texts = self.towers(batch.pixels, batch.tokens)
+        losses, total = self._loss(images, texts, batch, step)
+        self.accelerator.backward(self.accelerator.num_processes * total)
+        return losses
+
+    def _in_parts(self, batch: Batch, step: int, micro: int) -> dict[str, float]:
+        """A few rows at a time, to the gradient of the whole batch's loss (Gao et al. 2021, arXiv 2101.06983).
+
+        First every embedding, without a graph; then the loss's gradient at the embeddings; then each part again, with
+        that gradient sent back through it.
+        """
+        parts = list(self._parts(batch, micro))
+        with torch.no_grad(), self.accelerator.autocast():
+            found = [self.towers(pixels, tokens) for pixels, tokens in parts]
+        images = torch.cat([one for one, _ in found]).requires_grad_()
+        texts = None if batch.tokens is None else torch.cat([one for _, one in found]).requires_grad_()  # type: ignore[misc]
+        losses, total = self._loss(images, texts, batch, step)
+        (self.accelerator.num_processes * total).backward()
+        image_grads = iter(images.grad.split([len(pixels) for pixels, _ in parts]))  # type: ignore[union-attr]
+        text_grads = iter(texts.grad.split([len(one) for _, one in found])) if texts is not None else None  # type: ignore
+        for number, (pixels, tokens) in enumerate(parts):
+            last = number + 1 == len(parts)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.towers):
+                with self.accelerator.autocast():
+                    seen, read = self.towers(pixels, tokens)
+                sent = (seen * next(image_grads)).sum()
+                if text_grads is not None:
+                    sent = sent + (read * next(text_grads)).sum()
+                self.accelerator.backward(sent)
+        return losses
+
+    @staticmethod
+    def _parts(batch: Batch, micro: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Equally many parts of pixels and of tokens, none larger than ``micro``."""
+        count = -(-max(len(batch.pixels), 0 if batch.tokens is None else len(batch.tokens)) // micro)
+        pixels = batch.pixels.tensor_split(count)
+        tokens = [None] * count if batch.tokens is None else batch.tokens.tensor_split(count)
+        yield from zip(pixels, tokens, strict=True)
+
+    def _loss(self, images: Tensor, texts: Tensor | None, batch: Batch, step: int) -> tuple[dict[str, float], Tensor]:
+        """The terms as numbers, and their sum."""
+        own = Embeddings(self._of_all(images), batch.teachers[0].texts if texts is None else self._of_all(texts))
+        terms = objective(own, batch.teachers, self.config.weights.model_dump(), logit_scale=self._logit_scale)
         losses = {name: float(value.detach()) for name, value in terms.items()}
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise EdgeclipError(f"step {step}: the term {name!r} is {value}: a lower lr may help")
-        self.optimizer.zero_grad()
-        self.accelerator.backward(torch.stack(list(terms.values())).sum())
-        self.accelerator.clip_grad_norm_(self.tower.parameters(), self.config.grad_clip)
-        self.optimizer.step()
-        if self.average is not None:
-            follow(self.average, self.accelerator.unwrap_model(self.tower), self.config.ema, step)
-        return losses
+        return losses, torch.stack(list(terms.values())).sum()
+
+    def _of_all(self, embeds: Tensor) -> Tensor:
+        """The embeddings of every process, in order, so that the loss is the global batch's.
+
+        Only a process's own share carries a gradient. DDP then takes the mean over processes where the sum is wanted,
+        so the loss is multiplied by their number before it goes backwards.
+        """
+        state = self.accelerator
+        if state.num_processes == 1:
+            return embeds
+        shares = list(state.gather(embeds.detach()).chunk(state.num_processes))
+        shares[state.process_index] = embeds
+        return torch.cat(shares)
 
     @property
-    def student(self) -> nn.Module:
-        """The tower that becomes the student: the averaged one where there is one."""
-        return self.average if self.average is not None else self.accelerator.unwrap_model(self.tower)
+    def student(self) -> Towers:
+        """The towers that become the student: the averaged ones where there are such."""
+        return self.average if self.average is not None else self.accelerator.unwrap_model(self.towers)
+
+    def _is_due(self) -> bool:
+        every = max(1, round(self.steps_per_epoch * self.config.judge_epochs))
+        return self.step % every == 0 or self.step == self.steps
+
+    def _judge(self, judge: Judge) -> None:
+        """Zero-shot top-1 of the student as it is; the best one so far is kept beside the checkpoint."""
+        if self.accelerator.is_main_process:
+            top1 = judge(self.student)
+            self.towers.train()
+            self._metrics.append({"step": self.step - 1, "top1": top1})
+            self.accelerator.log({"top1": top1}, step=self.step - 1)
+            if top1 > self.best_top1:
+                self.best_top1 = top1
+                write_bytes(self.run.best, save(_on_cpu(self.student.state_dict()), metadata={"step": str(self.step)}))
+        self.accelerator.wait_for_everyone()
+
+    @property
+    def _standing(self) -> str:
+        return f", best top-1 {self.best_top1:.1%}" if self.best_top1 >= 0 else ""
 
     def _log(self, step: int, losses: dict[str, float]) -> None:
         rate = learning_rate(step, self.config, self.steps_per_epoch)
         epoch = step / self.steps_per_epoch
-        self._metrics.append(
-            {"step": step, "epoch": round(epoch, 3), "lr": rate, "loss": sum(losses.values()), **losses}
-        )
+        row = {"epoch": round(epoch, 3), "lr": rate, "loss": sum(losses.values()), **losses}
+        self._metrics.append({"step": step, **row})
+        self.accelerator.log(row, step=step)
 
     def save(self) -> None:
         """Write the checkpoint, then the metrics: both atomically, so a kill at any point leaves a pair that fits."""
-        tower = self.accelerator.unwrap_model(self.tower)
-        tensors = {f"tower.{name}": value for name, value in tower.state_dict().items()}
+        self._saved = time.monotonic()
+        if not self.accelerator.is_main_process:
+            return
+        towers = self.accelerator.unwrap_model(self.towers)
+        tensors = {f"towers.{name}": value for name, value in towers.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for row, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{row}.{name}": torch.as_tensor(value) for name, value in state.items()}
         tensors["rng"] = torch.get_rng_state()
-        notes = {"step": str(self.step), "metrics": json.dumps(self._metrics)}
-        tensors = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-        write_bytes(self.run.checkpoint, save(tensors, metadata=notes))
+        notes = {"step": str(self.step), "best_top1": repr(self.best_top1), "metrics": json.dumps(self._metrics)}
+        if self.accelerator.scaler is not None:
+            notes["scaler"] = json.dumps(self.accelerator.scaler.state_dict())
+        write_bytes(self.run.checkpoint, save(_on_cpu(tensors), metadata=notes))
         lines = "".join(json.dumps(row) + "\n" for row in self._metrics)
         write_text(self.run.path / "metrics.jsonl", lines)
-        self._saved = time.monotonic()
 
     def load(self) -> None:
         """Continue from the run's checkpoint.
@@ -124,7 +242,7 @@ class Trainer:
             with safe_open(self.run.checkpoint, framework="pt") as file:
                 notes = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-            self.accelerator.unwrap_model(self.tower).load_state_dict(_under("tower.", tensors))
+            self.accelerator.unwrap_model(self.towers).load_state_dict(_under("towers.", tensors))
             if self.average is not None:
                 self.average.load_state_dict(_under("average.", tensors))
             state: dict[int, dict[str, Any]] = {}
@@ -134,6 +252,9 @@ class Trainer:
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
             torch.set_rng_state(tensors["rng"])
             self.step, self._metrics = int(notes["step"]), json.loads(notes["metrics"])
+            self.best_top1 = float(notes["best_top1"])
+            if self.accelerator.scaler is not None:
+                self.accelerator.scaler.load_state_dict(json.loads(notes["scaler"]))
         except Exception as error:  # safetensors raises its own, torch RuntimeError, a stranger's file KeyError
             raise FormatError(f"{self.run.checkpoint}: truncated, or of another student: start a new run") from error
 
@@ -167,6 +288,11 @@ def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> Non
             mean.lerp_(value.to(mean.dtype), 1 - keep)
         else:
             mean.copy_(value)
+
+
+def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that safetensors can write."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,33 +1,101 @@
-"""Labelled images to measure on: one folder a class."""
+"""Labelled images to measure on, whatever they lie in: folders, tar shards, or a set that torchvision knows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from ..console import say
 from ..errors import EdgeclipError, FormatError
+from ..pictures import UNREADABLE
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 TEMPLATES = ("a photo of a {}.",)
 BROKEN_LIMIT = 0.05
 
 
+Label = int | NDArray[np.bool_] | Sequence[str]  # a class; where it has several, which [C]; or captions
+
+
+class Example(Protocol):
+    """One image that was not decoded yet, and what it shows."""
+
+    @property
+    def key(self) -> str:
+        """How it is named when it cannot be read."""
+        ...
+
+    @property
+    def label(self) -> Label:
+        """What it shows."""
+        ...
+
+    def decode(self) -> Image.Image:
+        """The image. Raises one of ``UNREADABLE`` where there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileExample:
+    """An image file."""
+
+    path: Path
+    label: Label
+
+    @property
+    def key(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    def decode(self) -> Image.Image:
+        """Read and decode the file."""
+        with Image.open(self.path) as image:
+            image.load()
+        return image
+
+
+@dataclass(frozen=True, slots=True)
+class BytesExample:
+    """An image as it lies in an archive."""
+
+    key: str
+    content: bytes
+    label: Label
+
+    def decode(self) -> Image.Image:
+        """Decode it."""
+        image = Image.open(io.BytesIO(self.content))
+        image.load()
+        return image
+
+
+class Source(Protocol):
+    """Where the examples come from; it can be gone through again and again."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Example]: ...
+
+
 @dataclass
 class Dataset:
-    """Images on disk with the number of their class. Iterating decodes them."""
+    """Images with the number of their class, or with captions. Iterating decodes them."""
 
     name: str
-    classnames: list[str]
-    templates: list[str]  # each with one {} for the class name
-    items: list[tuple[Path, int]]
-    broken: list[Path] = field(default_factory=list)  # found unreadable while iterating
+    classnames: list[str]  # empty where the images have captions
+    templates: list[str]  # each with {} for the class name
+    source: Source
+    several: bool = False  # an image may be of several classes: labels are bool [C]
+    broken: list[str] = field(default_factory=list)  # found unreadable while iterating
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.source)
 
     def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
         """Decoded images and labels. Unreadable images are left out, counted and named.
@@ -36,83 +104,81 @@ class Dataset:
             EdgeclipError: more than 5 % of the images cannot be read.
         """
         self.broken = []
-        for path, label in self.items:
+        for example in self.source:
             try:
-                with Image.open(path) as image:
-                    image.load()
-            except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
-                self.broken.append(path)
-                if len(self.broken) > max(1, BROKEN_LIMIT * len(self.items)):
-                    raise self._too_many() from None
+                image = example.decode()
+            except UNREADABLE:
+                self.note_broken(example.key)
                 continue
-            yield image, label
-        if len(self.broken) > BROKEN_LIMIT * len(self.items):
+            yield image, example.label  # type: ignore[misc]
+        self.judge_broken()
+
+    def note_broken(self, key: str) -> None:
+        """Remember that an image cannot be read; give up where it is one too many."""
+        self.broken.append(key)
+        if len(self.broken) > max(1, BROKEN_LIMIT * len(self)):
+            raise self._too_many()
+
+    def judge_broken(self) -> None:
+        """After the last image: say what was left out, or that it was too much."""
+        if len(self.broken) > BROKEN_LIMIT * len(self):
             raise self._too_many()
         if self.broken:
             say(f"{self.name}: {len(self.broken)} unreadable image(s) skipped: {self._named()}")
 
     def _named(self) -> str:
-        return ", ".join(path.name for path in self.broken[:5]) + ("…" if len(self.broken) > 5 else "")
+        return ", ".join(self.broken[:5]) + ("…" if len(self.broken) > 5 else "")
 
     def _too_many(self) -> EdgeclipError:
         return EdgeclipError(f"{self.name}: over {BROKEN_LIMIT:.0%} of its images cannot be read ({self._named()}, …)")
 
 
-def open_dataset(folder: Path) -> Dataset:
-    """Open a folder with one folder a class.
+def open_dataset(where: Path | str, split: str = "test") -> Dataset:
+    """Open a data set in any of its layouts.
 
-    ``classnames.txt`` may name the classes (``folder<TAB>class name`` a line; else the folders' names are used), and
-    ``templates.txt`` the prompts (``{}`` stands for the class name, one a line; else "a photo of a {}.").
+    Args:
+        where: a folder with one folder a class (``folders.py``); a folder in CLIP_benchmark's WebDataset layout, its
+            URL, or ``hub:USER/REPO`` (``shards.py``); or ``torchvision:NAME[:FOLDER]`` (``named.py``).
+        split: ``train``, ``val`` or ``test``, where the data set is split.
 
     Raises:
-        EdgeclipError: no such folder, or no class with an image in it.
-        FormatError: a line of one of the two files is not as it should be, or a folder has no name there.
+        EdgeclipError: there is nothing of that name, no class with an image in it, or no such split.
+        FormatError: one of its files is not as it should be.
     """
-    if not folder.is_dir():
-        raise EdgeclipError(f"{folder}: no such dataset folder")
-    folders = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    names = _classnames(folder / "classnames.txt", [path.name for path in folders])
-    items: list[tuple[Path, int]] = []
-    classnames: list[str] = []
-    for path in folders:
-        images = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        if images:
-            items += [(image, len(classnames)) for image in images]
-            classnames.append(names[path.name])
-    if not items:
-        raise EdgeclipError(f"{folder}: no class with images in it: a dataset has one folder a class")
-    return Dataset(folder.name, classnames, _templates(folder / "templates.txt"), items)
+    from . import folders, named, shards
+
+    text = str(where)
+    if text.startswith(named.PREFIX):
+        return named.open_named(text, split)
+    if shards.is_remote(text) or shards.is_shards(Path(where), split):
+        return shards.open_shards(text, split)
+    return folders.open_folder(Path(where), split)
 
 
-def _classnames(file: Path, folders: list[str]) -> dict[str, str]:
-    if not file.is_file():
-        return {name: name for name in folders}
-    names = {}
-    for number, line in enumerate(_lines(file), 1):
-        key, tab, name = line.partition("\t")
-        if not tab or not name.strip():
-            raise FormatError(f"{file}:{number}: expected a folder, a tab and the class's name")
-        names[key] = name.strip()
-    unnamed = [name for name in folders if name not in names]
-    if unnamed:
-        raise FormatError(f"{file}: {len(unnamed)} folder(s) have no class name there ({', '.join(unnamed[:3])})")
-    return names
+def lines_of(file: Path) -> list[str]:
+    """The lines of a UTF-8 text file that hold something.
 
-
-def _templates(file: Path) -> list[str]:
-    if not file.is_file():
-        return list(TEMPLATES)
-    templates = _lines(file)
-    for number, template in enumerate(templates, 1):
-        if template.count("{}") != 1:
-            raise FormatError(f"{file}:{number}: a template holds {{}} once, where the class name goes")
-    if not templates:
-        raise FormatError(f"{file}: no templates in it: remove it to use the default")
-    return templates
-
-
-def _lines(file: Path) -> list[str]:
+    Raises:
+        FormatError: it cannot be read.
+    """
     try:
         return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(f"{file}: cannot be read as UTF-8 text ({error})") from error
+
+
+def templates_in(file: Path, mark: str = "{}") -> list[str]:
+    """The templates in ``file``, one a line, ``mark`` standing for the class name; the default where there is no file.
+
+    Raises:
+        FormatError: a line lacks the mark, or there is no line.
+    """
+    if not file.is_file():
+        return list(TEMPLATES)
+    templates = lines_of(file)
+    for number, template in enumerate(templates, 1):
+        if template.count(mark) != 1:
+            raise FormatError(f"{file}:{number}: a template holds {mark} once, where the class name goes")
+    if not templates:
+        raise FormatError(f"{file}: no templates in it: remove it to use the default")
+    return [template.replace(mark, "{}") for template in templates]

@@ -2,56 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..console import progress_bar
 from ..encoder import Encoder
 from .datasets import Dataset
+from .embed import BATCH, WORKERS, Embedded, embed
+from .metrics import Labels, Metric, interval, mean_average_precision_11, mean_per_class, recall_per_class, roc_auc
+from .metrics import softmax as odds_of
+
+SCALE = 100.0  # what ELEVATER multiplies similarities by before it takes probabilities of them
+BLOCK = 8192  # rows of scores at a time: 50,000 images and 1,000 classes need not lie in memory at once
 
 
 @dataclass(frozen=True)
 class ZeroShot:
     """What an encoder made of a dataset. Top-k are fractions of the images, 0..1."""
 
-    top1: float
+    top1: float  # where images may be of several classes: the best guess is one of them
     top5: float
     predictions: NDArray[np.int64]  # [N]
-    labels: NDArray[np.int64]  # [N]
+    labels: Labels  # int64 [N]; bool [N, C] where an image may be of several classes
     image_embeds: NDArray[np.float32]  # [N, D], L2-normalised
+    class_embeds: NDArray[np.float32]  # [C, D], L2-normalised
+
+    @cached_property
+    def right(self) -> NDArray[np.bool_]:
+        """Which images are right, bool ``[N]``."""
+        return _hits(self.predictions[:, None], self.labels)[:, 0]
+
+    @property
+    def mean_per_class(self) -> float:
+        """The mean over the classes of the part of their images that are right, 0..1."""
+        return mean_per_class(self.right, self.labels)  # type: ignore[arg-type]
+
+    @property
+    def recall_per_class(self) -> NDArray[np.float64]:
+        """The part of each class's images that are right, float64 ``[C]``; NaN where it has none."""
+        return recall_per_class(self.right, self.labels, len(self.class_embeds))  # type: ignore[arg-type]
+
+    def score(self, metric: Metric, *, sure: bool = False) -> tuple[float, tuple[float, float] | None]:
+        """The value of ``metric``, 0..1, and, where ``sure`` asks for it, its 95 % bootstrap interval.
+
+        ``roc-auc`` is that of the second of two classes, ``map-11`` the mean over classes: both of probabilities.
+        """
+        if metric == "accuracy":
+            return self.top1, interval(lambda right: float(right.mean()), self.right) if sure else None
+        if metric == "mean-per-class":
+            return self.mean_per_class, interval(mean_per_class, self.right, self.labels) if sure else None
+        odds = odds_of(SCALE * self.image_embeds @ self.class_embeds.T)
+        if metric == "roc-auc":
+            rows = (odds[:, 1], self.labels.astype(bool))
+            return roc_auc(*rows), interval(roc_auc, *rows) if sure else None
+        several = self.labels.astype(bool)
+        value = mean_average_precision_11(odds, several)
+        return value, interval(mean_average_precision_11, odds, several, resamples=200) if sure else None
 
 
-def evaluate(encoder: Encoder, dataset: Dataset, *, batch: int = 64, title: str = "zero-shot") -> ZeroShot:
+def evaluate(
+    encoder: Encoder, dataset: Dataset, *, batch: int = BATCH, workers: int = WORKERS, title: str = "zero-shot"
+) -> ZeroShot:
     """Classify every image of ``dataset`` among all of its classes.
 
     Raises:
         EdgeclipError: too many of the dataset's images cannot be read.
     """
     classes = class_embeddings(encoder, dataset.classnames, dataset.templates)
-    embeds, labels, waiting = [], [], []
-    with progress_bar(title, len(dataset)) as bar:
-        for image, label in dataset:
-            waiting.append(image)
-            labels.append(label)
-            if len(waiting) == batch:
-                embeds.append(encoder.encode_image(waiting))
-                bar.advance(len(waiting))
-                waiting = []
-        if waiting:
-            embeds.append(encoder.encode_image(waiting))
-            bar.advance(len(waiting))
-    found, truth = np.concatenate(embeds), np.asarray(labels, np.int64)
-    best = top_k(found @ classes.T, min(5, len(classes)))
-    hits = best == truth[:, None]
+    return classify(embed(encoder, dataset, batch=batch, workers=workers, title=title), classes)
+
+
+def classify(images: Embedded, classes: NDArray[np.float32]) -> ZeroShot:
+    """Hold embedded images against class embeddings, float32 ``[C, D]``."""
+    best = np.concatenate([top_k(block @ classes.T, min(5, len(classes))) for block in _blocks(images.image_embeds)])
+    hits = _hits(best, images.labels)
     return ZeroShot(
         top1=float(hits[:, 0].mean()),
         top5=float(hits.any(axis=1).mean()),
         predictions=best[:, 0],
-        labels=truth,
-        image_embeds=found,
+        labels=images.labels,
+        image_embeds=images.image_embeds,
+        class_embeds=classes,
     )
 
 
@@ -66,5 +100,17 @@ def class_embeddings(
 
 
 def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """The columns of the ``k`` largest scores of each row, the largest first: int64 ``[N, k]``."""
+    """The columns of the ``k`` largest scores of each row, the largest first: int64 ``[N, k]``; ties by order."""
     return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+
+def _hits(best: NDArray[np.int64], labels: Labels) -> NDArray[np.bool_]:
+    """Which of the guesses, ``[N, k]``, are right."""
+    if labels.ndim == 2:
+        return np.asarray(np.take_along_axis(labels, best, axis=1), bool)
+    return np.asarray(best == labels[:, None])
+
+
+def _blocks(rows: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    for start in range(0, len(rows), BLOCK):
+        yield rows[start : start + BLOCK]

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from .schema import Line, Report, Row
+from .schema import Line, Next, Report, Row
 
 MARKS = {True: "met", False: "MISSED"}
 CHAIN_COLUMNS = (
     "stage",
     "top-1",
     "top-5",
-    "cosine mean",
-    "cosine worst",
+    "answers that flip",
+    "cosine, mean",
+    "worst",
     "MB",
+    "memory MB",
     "p50 ms",
     "p90 ms",
     "p99 ms",
-    "predicted",
+)
+DEVICE_COLUMNS = (
+    "stage",
+    "predicted p50 ms",
+    "load ms",
+    "first ms",
+    "file to embedding ms",
+    "decode",
+    "preprocess",
+    "images/s, batch 1",
+    "8",
+    "32",
+    "energy mJ",
 )
 BUDGET_COLUMNS = ("line", "limit", "measured", "")
 
@@ -30,27 +44,83 @@ def verdict(report: Report) -> str:
 def chain_cells(row: Row) -> list[str]:
     """One row of the chain as text."""
     time = row.timing
+    mark = " (recommended)" if row.recommended else ""
     return [
-        row.stage + (" (recommended)" if row.recommended else ""),
-        f"{row.top1:.1%}",
-        f"{row.top5:.1%}",
+        row.stage + mark + (", on the host" if row.where == "host" else "") + (", FAILED" if row.failed else ""),
+        _percent(row.top1),
+        _percent(row.top5),
+        _flips(row),
         _number(row.cosine_mean, 6),
         _number(row.cosine_worst, 6),
         f"{row.size_bytes / 1e6:.2f}",
-        f"{time.p50_ms:.3f}",
-        f"{time.p90_ms:.3f}",
-        f"{time.p99_ms:.3f}",
-        _number(row.predicted_ms, 3),
+        _number(row.peak_memory_mb, 0),
+        *(_number(getattr(time, f"{cut}_ms", None), 3) for cut in ("p50", "p90", "p99")),
     ]
+
+
+def device_cells(row: Row) -> list[str]:
+    """What a row was predicted to take, and what it costs besides the latency of its tower."""
+    end = row.end_to_end
+    return [
+        row.stage,
+        _number(row.predicted_ms, 3),
+        _number(row.load_ms, 0),
+        _number(row.first_ms, 1),
+        *(_number(getattr(end, f"{part}_ms", None), 2) for part in ("total", "decode", "preprocess")),
+        *(_number(row.throughput.get(size), 0) for size in ("1", "8", "32")),
+        "not measured" if row.energy_mj is None else f"{row.energy_mj:.1f}",
+    ]
+
+
+def _flips(row: Row) -> str:
+    if row.flip_rate is None or row.flip_interval is None:
+        return "-"
+    low, high = row.flip_interval
+    return f"{row.flip_rate:.1%} ({100 * low:.1f}-{100 * high:.1f})"
 
 
 def budget_cells(line: Line) -> list[str]:
     """One line of the budget as text."""
     sign = "<=" if line.better == "lower" else ">="
     digits = 6 if line.unit == "cosine" else 2
-    limit, measured = f"{line.limit:.{digits}f}".rstrip("0").rstrip("."), f"{line.measured:.{digits}f}"
-    return [line.name, f"{sign} {limit} {line.unit}", f"{measured} {line.unit}", MARKS[line.met]]
+    limit = f"{line.limit:.{digits}f}".rstrip("0").rstrip(".")
+    measured = "not measured" if line.measured is None else f"{line.measured:.{digits}f} {line.unit}"
+    return [line.name, f"{sign} {limit} {line.unit}", measured, MARKS[line.met]]
 
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def next_words(found: Next) -> str:
+    """A suggestion as a sentence with its command."""
+    return f"{found.what}, {found.known} {found.p50_ms:.3g} ms at p50: {found.command}"
+
+
+def facts_cells(report: Report) -> list[tuple[str, str]]:
+    """Device, conditions, profile and software, as names and values."""
+    profile, reference = report.profile, report.reference
+    facts = [(name.replace("_", " "), _shown(value)) for name, value in report.device.items()]
+    for name in {**report.before, **report.after}:
+        before, after = report.before.get(name), report.after.get(name)
+        if before is not None or after is not None:
+            facts.append((name.replace("_", " "), f"{_shown(before)} before, {_shown(after)} after"))
+    if reference:
+        pace = f"{reference.p50_ms:.3g} ms, drifted by {reference.drift:+.1%}"
+        if reference.profile_ms:
+            pace += f"; {reference.p50_ms / reference.profile_ms:.2f} times what it took for the profile"
+        facts.append(("reference graph", f"{reference.graph}: {pace}"))
+    facts.append(("profile", f"{profile.get('name', '?')} ({profile.get('provenance', '?')})"))
+    return facts + list(report.software.items())
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "?" if value is None else str(value)

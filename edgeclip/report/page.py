@@ -7,11 +7,23 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-from .cells import BUDGET_COLUMNS, CHAIN_COLUMNS, budget_cells, chain_cells, verdict
+from .. import __version__
+from .cells import (
+    BUDGET_COLUMNS,
+    CHAIN_COLUMNS,
+    DEVICE_COLUMNS,
+    budget_cells,
+    chain_cells,
+    device_cells,
+    facts_cells,
+    next_words,
+    verdict,
+)
+from .charts import chain, hot_spots, over_time
 from .plots import predicted, scatter, strips
 from .schema import Report
 
-CREDIT = "Report schema version {version}; made by edgeclip {created}."
+CREDIT = "edgeclip {edgeclip}, {created}; every figure is in report.json (format version {version})."
 
 
 def html(report: Report) -> str:
@@ -25,16 +37,26 @@ def html(report: Report) -> str:
         stamp_class="" if report.passed else "missed",
         stamp=escape(verdict(report)),
         figures=_figures(report),
-        advice=_advice(report.advice),
+        advice=_advice([*report.advice, *(next_words(found) for found in report.next)]),
         budget=_table(BUDGET_COLUMNS, [budget_cells(line) for line in report.budget], None),
         chain=_table(CHAIN_COLUMNS, [chain_cells(row) for row in report.rows], report.rows.index(chosen)),
+        costs=_table(DEVICE_COLUMNS, [device_cells(row) for row in report.rows if row.where == "device"], None),
+        accuracy=chain(report.rows),
+        time=over_time(report.rows, report.reference),
+        hot=hot_spots(chosen),
+        fell_back=escape(_fell_back(report)),
+        rule=escape(report.rule),
         scatter=scatter(report.rows, limit),
         strips=strips(report.rows, limit),
         predicted=predicted(report.rows),
         facts=_facts(report),
         commands=escape("\n".join(report.commands)),
-        footer=escape(CREDIT.format(version=report.VERSION, created=report.created)),
+        footer=escape(_credit(report)),
     )
+
+
+def _credit(report: Report) -> str:
+    return CREDIT.format(edgeclip=__version__, created=report.created, version=report.VERSION)
 
 
 def _subtitle(report: Report) -> str:
@@ -43,15 +65,29 @@ def _subtitle(report: Report) -> str:
 
 
 def _figures(report: Report) -> str:
-    """The three numbers that people look for."""
+    """The numbers that people look for."""
     chosen = next(row for row in report.rows if row.recommended)
-    figures = [(f"{chosen.timing.p90_ms:.2f} ms", "p90 of one image"), (f"{chosen.top1:.1%}", "top-1")]
+    figures = []
+    if chosen.timing:
+        figures.append((f"{chosen.timing.p90_ms:.2f} ms", "p90 of one image"))
+    if chosen.top1 is not None:
+        figures.append((f"{chosen.top1:.1%}", "top-1"))
     figures.append((f"{chosen.size_bytes / 1e6:.1f} MB", "image tower"))
-    teacher = next((row for row in report.rows if row.stage == "teacher"), None)
-    if teacher:
-        figures.append((f"{teacher.timing.p50_ms / chosen.timing.p50_ms:.1f}x", "faster than the teacher"))
+    faster = [line.measured for line in report.budget if line.name == "speed against the teacher"]
+    figures += [(f"{times:.1f}x", "faster than the teacher") for times in faster if times is not None]
     cells = (f'<b>{escape(value)}</b><span class="soft">{escape(name)}</span>' for value, name in figures)
     return "".join(f'<span class="figure">{cell}</span>' for cell in cells)
+
+
+def _fell_back(report: Report) -> str:
+    """Which rows did not run where they were asked to."""
+    told = [f"{row.stage}: {', '.join(row.fell_back)}" for row in report.rows if row.fell_back]
+    told += [
+        f"{r.stage}: all, on {r.providers[0]}" for r in report.rows if r.providers and r.providers[0] != r.provider
+    ]
+    if told:
+        return "Ran on another provider than asked: " + "; ".join(told)
+    return "Every operator ran on the provider that was asked for."
 
 
 def _advice(advice: Sequence[str]) -> str:
@@ -76,13 +112,5 @@ def _cell(text: str) -> str:
 
 
 def _facts(report: Report) -> str:
-    profile = report.profile
-    facts = [(name.replace("_", " "), _shown(value)) for name, value in report.device.items()]
-    facts.append(("profile", f"{profile.get('name', '?')} ({profile.get('provenance', '?')})"))
-    facts += [(name, version) for name, version in report.software.items()]
-    cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+    cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts_cells(report))
     return f"<dl>{cells}</dl>"
-
-
-def _shown(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

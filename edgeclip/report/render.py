@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Group
@@ -9,7 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from ..files import write_text
-from .cells import BUDGET_COLUMNS, CHAIN_COLUMNS, budget_cells, chain_cells, verdict
+from .cells import (
+    BUDGET_COLUMNS,
+    CHAIN_COLUMNS,
+    DEVICE_COLUMNS,
+    budget_cells,
+    chain_cells,
+    device_cells,
+    next_words,
+    verdict,
+)
+from .compare import Comparison, comparison_cells
 from .page import html
 from .schema import Report
 
@@ -34,16 +45,50 @@ def table(report: Report) -> Group:
     for line in report.budget:
         budget.add_row(*map(Text, budget_cells(line)), style=None if line.met else "red")
     notes = [Text(verdict(report), style="bold green" if report.passed else "bold red")]
-    return Group(chain, budget, *notes, *(Text(f"try: {advice}") for advice in report.advice))
+    return Group(chain, budget, *notes, *(Text(f"try: {words}") for words in _to_try(report)))
 
 
 def markdown(report: Report) -> str:
     """Verdict, budget and chain as Markdown tables; what comes from outside cannot break out of a cell."""
     parts = [f"# {_cell(report.name)}: {verdict(report)}", _rows(BUDGET_COLUMNS, map(budget_cells, report.budget))]
     parts.append(_rows(CHAIN_COLUMNS, map(chain_cells, report.rows)))
-    parts += [f"- try: {_cell(advice)}" for advice in report.advice]
+    there = [row for row in report.rows if row.where == "device"]
+    parts.append(_rows(DEVICE_COLUMNS, map(device_cells, there)))
+    parts += [f"- {_cell(row.stage)} failed: {_cell(row.failed)}" for row in report.rows if row.failed]
+    parts += [f"- try: {_cell(words)}" for words in _to_try(report)]
     facts = f"{report.device.get('cpu', 'unknown device')}, {report.profile.get('runtime', '')}, {report.created}"
     return "\n\n".join([*parts, _cell(facts)]) + "\n"
+
+
+def comparison_table(reports: Sequence[Report], found: Sequence[Comparison]) -> Table:
+    """Reports side by side, for a terminal."""
+    table = Table(title=Text("compared with the first"), title_justify="left")
+    for name in _comparison_columns(reports):
+        table.add_column(name, justify="left" if name in ("stage", "figure") else "right", overflow="fold")
+    stage = ""
+    for line in found:
+        cells = comparison_cells(line)
+        table.add_row(
+            *map(Text, ["" if cells[0] == stage else cells[0], *cells[1:]]), style="red" if line.regressed else None
+        )
+        stage = line.stage
+    return table
+
+
+def comparison_markdown(reports: Sequence[Report], found: Sequence[Comparison]) -> str:
+    """Reports side by side, for a pull request."""
+    worse = sum(bool(line.regressed) for line in found)
+    title = f"{worse} figure(s) got worse" if worse else "nothing got worse"
+    return f"# {title}\n\n" + _rows(_comparison_columns(reports), map(comparison_cells, found)) + "\n"
+
+
+def _comparison_columns(reports: Sequence[Report]) -> tuple[str, ...]:
+    named = (f"{report.name}, {report.device.get('cpu', '?')}, {report.created[:16]}" for report in reports)
+    return ("stage", "figure", *named)
+
+
+def _to_try(report: Report) -> list[str]:
+    return [*report.advice, *(next_words(found) for found in report.next)]
 
 
 def _rows(columns: tuple[str, ...], rows: object) -> str:

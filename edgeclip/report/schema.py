@@ -1,4 +1,4 @@
-"""``report.json``: the one truth; table, Markdown and HTML are views of it."""
+"""``report.json``: the one truth; table, Markdown and HTML are views of it. ``docs/report.md`` explains every field."""
 
 from __future__ import annotations
 
@@ -8,33 +8,96 @@ from pydantic import Field
 
 from ..files import Document, Part
 
+Interval = tuple[float, float]
+
 
 class Timing(Part):
-    """One image at a time, in milliseconds, measured interleaved with the other rows."""
+    """One image at a time, in milliseconds, measured in turns with the other rows."""
 
     p50_ms: float
     p90_ms: float
+    p95_ms: float
     p99_ms: float
+    max_ms: float
+    spread: float  # (p90 - p10) / p50
     samples: Annotated[int, Field(gt=0)]
-    raw_ms: list[float] = []  # kept for the plots, thinned to at most 500
+    raw_ms: list[float] = []  # every sample, in order
+    turns: list[tuple[float, float]] = []  # seconds since the start, p50 of that turn
+
+
+class EndToEnd(Part):
+    """From an image file's bytes to its embedding: medians, ms."""
+
+    image: str
+    total_ms: float
+    total_p90_ms: float
+    decode_ms: float
+    preprocess_ms: float
+    inference_ms: float
+
+
+class HotSpot(Part):
+    """A kind of operator: its share of the graph's time, 0..1, and how many nodes are of it."""
+
+    operator: str
+    share: float
+    nodes: int
+
+
+class Sustained(Part):
+    """Running without a break: does the machine keep its pace?"""
+
+    seconds: float
+    window_seconds: float  # of the beginning and the end that are compared
+    last_over_first: float  # p50 of the last window over that of the first
+    each_second: list[tuple[float, float]] = []  # seconds since the start, p50
 
 
 class Row(Part):
     """One stage of the chain, from the teacher to the artefact on the device."""
 
     stage: str  # "teacher", "student fp32", "exported fp32", "exported fp16", "exported int8"
-    top1: float  # fraction, 0..1
-    top5: float
+    where: Literal["device", "host"] = "device"  # where it ran: a row of the host has no timing of the device
+    failed: str | None = None  # why it could not be measured to the end: a crash, for one
+    top1: float | None = None  # fraction, 0..1
+    top5: float | None = None
+    top1_interval: Interval | None = None  # 95 %, Wilson
     cosine_mean: float | None = None  # to the row named in ``compared_to``
     cosine_worst: float | None = None
     compared_to: str | None = None
     agreement: float | None = None  # fraction of images with the same top-1 as ``compared_to``
+    flip_rate: float | None = None  # 1 - agreement
+    flip_interval: Interval | None = None  # 95 %, Wilson
+    lost: float | None = None  # fraction that ``compared_to`` had right and this has wrong
+    won: float | None = None  # the other way round
     size_bytes: int
-    timing: Timing
-    predicted_ms: float | None = None
+    timing: Timing | None = None
+    import_ms: float | None = None  # of the runtime's library
+    load_ms: float | None = None  # of the graph
+    first_ms: float | None = None  # the first inference after loading
+    end_to_end: EndToEnd | None = None
+    throughput: dict[str, float] = {}  # images a second by batch size
+    predicted_ms: float | None = None  # p50, by the profile
     peak_memory_mb: float | None = None  # of a process that encodes with it; None where it was not measured
+    energy_mj: float | None = None  # millijoules an image, idle power included; None: not measured
+    energy_sensor: str | None = None
+    sustained: Sustained | None = None
+    hot_spots: list[HotSpot] = []
+    fell_back: list[str] = []  # operators that ran on another provider than the one asked for
+    provider: str | None = None  # asked for; ``providers`` are those that the runtime took
+    providers: list[str] = []
     runtime: str  # "onnxruntime 1.32.0", "torch 2.15.0"
     recommended: bool = False
+
+
+class Reference(Part):
+    """A graph that is the same in every report: how fast this machine was, and how far it drifted meanwhile."""
+
+    graph: str
+    p50_ms: float
+    drift: float  # p50 of the last third of its turns over that of the first third, minus 1
+    turns: list[tuple[float, float]] = []
+    profile_ms: float | None = None  # what it took when the profile was made
 
 
 class Line(Part):
@@ -42,17 +105,27 @@ class Line(Part):
 
     name: str
     limit: float
-    measured: float
+    measured: float | None = None  # None: not measured here, so not met
     unit: str
     met: bool
     better: Literal["lower", "higher"] = "lower"
     why: str = ""  # where a promise, not a budget, sets the limit
 
 
+class Next(Part):
+    """What to try after a missed budget: a variant that was measured, or a student with its predicted latency."""
+
+    what: str
+    p50_ms: float
+    known: Literal["measured", "predicted"]
+    command: str
+
+
 class Report(Document):
     """``report.json``."""
 
     FORMAT: ClassVar[str] = "edgeclip-report"
+    VERSION: ClassVar[int] = 2
 
     name: str
     created: str  # ISO 8601, UTC
@@ -60,6 +133,10 @@ class Report(Document):
     recommended: str
     rows: Annotated[list[Row], Field(min_length=1)]
     budget: list[Line]
+    rule: str = ""  # how latency was measured
+    reference: Reference | None = None
+    before: dict[str, Any] = {}  # clocks, governor, temperature, throttling, load
+    after: dict[str, Any] = {}
     dataset: dict[str, Any]  # name, images, classes, templates
     profile: dict[str, Any]  # name, provenance, predicted_ms, held_out_error
     device: dict[str, Any]
@@ -67,3 +144,4 @@ class Report(Document):
     student: dict[str, Any] = {}
     commands: list[str] = []  # the command lines that made it
     advice: list[str] = []  # what to try when a line was missed
+    next: list[Next] = []  # the next student or variant, where the latency was missed

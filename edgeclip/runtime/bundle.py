@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +12,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..encoder import Encoder
 from ..errors import EdgeclipError, FormatError
 from ..files import read_document, sha256
-from .manifest import Artefact, Manifest
+from .archive import is_archive, unpack
+from .manifest import Artefact, Extra, Manifest
 from .onnxencoder import OnnxEncoder
 from .session import CPU
 
@@ -29,10 +34,16 @@ class Bundle:
     def open(cls, path: Path, *, verify: bool = True) -> Bundle:
         """Read the manifest and check every file's size and hash against it.
 
+        ``path`` is a folder, or a ``.zip`` or ``.tar`` of one, which is unpacked until the process ends.
+
         Raises:
             EdgeclipError: there is no bundle at ``path``.
-            FormatError: a file is missing or altered, or the bundle is of a newer format.
+            FormatError: a file is missing or altered, the bundle is of a newer format, or an archive is unsafe.
         """
+        if is_archive(path):
+            folder = tempfile.mkdtemp(prefix="edgeclip-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            path = unpack(path, Path(folder))
         if not (path / MANIFEST).is_file():
             raise EdgeclipError(f"{path} is no bundle (no {MANIFEST} there): make one with edgeclip export")
         bundle = cls(path, read_document(path / MANIFEST, Manifest))
@@ -45,7 +56,23 @@ class Bundle:
     def artefacts(self) -> list[Artefact]:
         """Every file that the manifest vouches for."""
         own = self.manifest
-        return [*own.variants, own.text, own.tokenizer, own.golden]
+        runner = [own.runner] if own.runner else []
+        return [*own.variants, own.text, own.tokenizer, own.golden, *runner, *own.extras]
+
+    def engine(self, precision: str | None = None) -> Encoder:
+        """The TensorRT engine of that precision, or of the first there is, on this device's GPU.
+
+        Raises:
+            EdgeclipError: the bundle holds none, TensorRT is missing, or the engine was built for another GPU.
+        """
+        from .engine import EngineEncoder
+
+        found: list[Extra] = [e for e in self.manifest.extras if e.kind == "engine"]
+        fitting = [e for e in found if precision in (None, e.precision)]
+        if not fitting:
+            there = ", ".join(e.file for e in found) or "none"
+            raise EdgeclipError(f"{self.path} holds no such engine ({there}): make one with edgeclip export --tensorrt")
+        return EngineEncoder(self.path, self.manifest, fitting[0])
 
     def encoder(self, precision: str | None = None, *, threads: int | None = None, provider: str = CPU) -> OnnxEncoder:
         """The variant of that precision, or the recommended one.

@@ -20,11 +20,15 @@ class Artefact(Part):
 
 
 class Fidelity(Part):
-    """How close a variant's embeddings are to the torch student's, on the calibration images."""
+    """How close a variant is to the torch student, on images that set no range (where there were enough of them)."""
 
     cosine_mean: float
+    cosine_p1: float | None = None  # 1st percentile
     cosine_worst: float
     largest_difference: float
+    top1: float | None = None  # on a labelled dataset, 0..1
+    top1_drop: float | None = None  # points lost against torch
+    agreement: float | None = None  # fraction of answers that are torch's
 
 
 class Variant(Artefact):
@@ -35,6 +39,24 @@ class Variant(Artefact):
     fidelity: Fidelity
     predicted_ms: float | None = None
     relative_speed: float | None = None  # fp32's p50 over this one's, interleaved where it was exported
+
+
+class Tried(Part):
+    """One way to run the tower that was measured before the bundle was made, and what became of it."""
+
+    name: str
+    precision: Literal["fp32", "fp16", "int8"]
+    fidelity: Fidelity | None = None
+    relative_speed: float | None = None
+    outcome: str  # "recommended", "kept", or why not
+
+
+class Extra(Artefact):
+    """Another form of the image tower: for another target, another input, with classes, or built for one GPU."""
+
+    kind: Literal["int8-target", "uint8-input", "classifier", "engine"]
+    precision: Literal["fp32", "fp16", "int8"]
+    facts: dict[str, Any] = {}  # recipe, input layout, labels, or what an engine is bound to
 
 
 class Preprocess(Part):
@@ -74,8 +96,13 @@ class Manifest(Document):
     text: Artefact  # the text tower
     variants: Annotated[list[Variant], Field(min_length=1)]
     recommended: Literal["fp32", "fp16", "int8"]
+    tried: list[Tried] = []
+    extras: list[Extra] = []
+    checks: dict[str, dict[str, float]] = {}  # fp32 tower -> batch size -> largest difference from torch
+    sensitivity: dict[str, Any] = {}  # block -> error when it alone is int8, where that was needed
     calibration: dict[str, Any] = {}  # count, keys' hash, method
     golden: Artefact  # safetensors: pixels [N,3,S,S], image_embeds [N,D], token_ids [M,L], text_embeds [M,D]
+    runner: Artefact | None = None  # run.py: runs the bundle where edgeclip is not installed
     student: dict[str, Any] = {}  # the StudentSpec, as data
     budget: dict[str, float] = {}
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..console import say
 from .manifest import Manifest, Variant
+from .plain import tower_job
 from .preprocess import Preprocessor
 from .session import CPU, make_session
 from .tokenizer import Tokenizer
@@ -30,8 +32,8 @@ class OnnxEncoder:
     ) -> None:
         import onnxruntime
 
-        self._folder, self._manifest, self._variant = folder, manifest, variant
-        self._threads, self._provider = threads, provider
+        self.folder, self._manifest, self._variant = folder, manifest, variant
+        self.threads, self._provider = threads, provider
         self.precision = variant.precision
         self.embed_dim = manifest.embed_dim
         self.image_size = manifest.preprocess.size
@@ -40,22 +42,41 @@ class OnnxEncoder:
         self.runtime = f"onnxruntime {onnxruntime.__version__}"
         self._preprocess = Preprocessor(manifest.preprocess)
 
+    @property
+    def job(self) -> dict[str, Any]:
+        """What a worker needs to hold the image tower in a process of its own."""
+        return tower_job(
+            self.folder,
+            self._manifest.model_dump(mode="json"),
+            self.precision,
+            threads=self.threads,
+            provider=self._provider,
+        )
+
     @cached_property
     def image_session(self) -> ort.InferenceSession:
         """The image tower."""
-        path = self._folder / self._variant.file
-        return make_session(path, threads=self._threads, precision=self.precision, provider=self._provider)
+        path = self.folder / self._variant.file
+        session = make_session(path, threads=self.threads, precision=self.precision, provider=self._provider)
+        if (taken := session.get_providers()[0]) != self._provider:
+            say(f"{path.name}: {self._provider} could not be used here; {taken} takes its place")
+        return session
+
+    @property
+    def concurrent(self) -> bool:
+        """Several threads may encode images at once: the session that they share is open by then."""
+        return self.image_session is not None
 
     @cached_property
     def text_session(self) -> ort.InferenceSession:
         """The text tower."""
-        return make_session(self._folder / self._manifest.text.file, threads=self._threads, provider=self._provider)
+        return make_session(self.folder / self._manifest.text.file, threads=self.threads, provider=self._provider)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Texts to ids."""
         own = self._manifest.tokenizer
-        path = self._folder / own.file
+        path = self.folder / own.file
         return Tokenizer(path, context_length=own.context_length, pad_id=own.pad_id, clean=own.clean)
 
     def preprocess(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:

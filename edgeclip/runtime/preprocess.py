@@ -1,23 +1,50 @@
-"""From a decoded image to the tower's input, as open_clip's inference transform does it, with Pillow and numpy."""
+"""From an image file to the tower's input, as open_clip's inference transform does it, with Pillow and numpy."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .manifest import Preprocess
+from ..errors import EdgeclipError
+
+if TYPE_CHECKING:
+    from .manifest import Preprocess
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+
+def read_image(file: Path | IO[bytes], name: str | None = None) -> Image.Image:
+    """Decode an image file; ``name`` is what to call an open one.
+
+    Raises:
+        EdgeclipError: it is missing, empty, no image, cut short, or so large that Pillow takes it for a bomb.
+    """
+    name = name or str(file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                image.load()
+                return image
+    except FileNotFoundError:
+        raise EdgeclipError(f"{name}: no such image") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+        raise EdgeclipError(f"{name}: over {limit:.0f} million pixels: not decoded, make it smaller") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise EdgeclipError(f"{name}: not an image that can be read ({error})") from error
 
 
 class Preprocessor:
     """Resize, crop or pad to a square, convert to RGB, scale to [0, 1], normalise.
 
-    Like open_clip, it resizes before it converts, and takes no notice of EXIF orientation. Unlike open_clip, it first
-    converts what Pillow cannot resize (16-bit images), where open_clip would fail.
+    Like open_clip, it resizes before it converts, takes no notice of EXIF orientation, and cuts 16-bit values at 255.
     """
 
     def __init__(self, settings: Preprocess) -> None:
@@ -37,8 +64,6 @@ class Preprocessor:
 
     def square(self, image: Image.Image) -> Image.Image:
         """The RGB square of ``size`` pixels a side that the tower is to see."""
-        if image.mode.startswith(("I", "F")):
-            image = image.convert("RGB")
         size, mode = self.settings.size, self.settings.resize_mode
         if mode == "squash":
             return self._resize(image, size, size).convert("RGB")

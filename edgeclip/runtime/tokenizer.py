@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import html
-import string
 from collections.abc import Sequence
 from pathlib import Path
 
-import ftfy
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
 from ..errors import FormatError
+from .texts import CLEANERS
 
 
 class Tokenizer:
@@ -34,22 +32,3 @@ class Tokenizer:
         for row, found in enumerate(self._encode.encode_batch([self._clean(text) for text in texts])):
             ids[row, : len(found.ids)] = found.ids
         return ids
-
-
-def clean_whitespace(text: str) -> str:
-    """Mend mojibake, resolve HTML entities (twice: they come escaped twice), and join white space."""
-    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())
-
-
-def clean_lower(text: str) -> str:
-    """As :func:`clean_whitespace`, in lower case: OpenAI's CLIP and most that follow it."""
-    return clean_whitespace(text).lower()
-
-
-def clean_canonicalize(text: str) -> str:
-    """As :func:`clean_lower`, without punctuation: SigLIP and other models of big_vision's line."""
-    mended = html.unescape(html.unescape(ftfy.fix_text(text))).strip().replace("_", " ")
-    return " ".join(mended.translate(str.maketrans("", "", string.punctuation)).lower().split())
-
-
-CLEANERS = {"lower": clean_lower, "whitespace": clean_whitespace, "canonicalize": clean_canonicalize}

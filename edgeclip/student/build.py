@@ -41,3 +41,9 @@ def build_model(
         return kind(**arguments), model_cfg
     except (TypeError, AssertionError) as error:
         raise EdgeclipError(f"{spec.name}: open_clip cannot build it ({error or 'see its vision_cfg'})") from error
+
+
+def build_tower(vision_cfg: dict[str, Any], *, embed_dim: int = 512) -> Any:
+    """The image tower alone, freshly initialised, as :func:`build_model` builds it."""
+    text = {"context_length": 8, "vocab_size": 8, "width": 32, "heads": 1, "layers": 1}
+    return CLIP(embed_dim, vision_cfg, text).visual

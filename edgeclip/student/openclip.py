@@ -31,6 +31,7 @@ WEIGHTS = "open_clip_model.safetensors"
 CONFIG = "open_clip_config.json"
 TOKENIZER = "tokenizer.json"
 BATCH = 64  # images at a time through torch on a CPU: larger batches fall out of the cache
+GPU_BATCH = 256
 
 
 class OpenClipEncoder:
@@ -85,6 +86,11 @@ class OpenClipEncoder:
         return cls(model, config, model.visual.preprocess_cfg, tokenizer)
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
     def image_bytes(self) -> int:
         """The image tower's parameters in fp32, bytes."""
         return 4 * sum(p.numel() for p in self.model.visual.parameters())
@@ -115,8 +121,9 @@ class OpenClipEncoder:
     @torch.inference_mode()
     def encode_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 ``[N, 3, S, S]`` -> float32 ``[N, embed_dim]``, L2-normalised."""
-        parts = [self.model.encode_image(part, normalize=True) for part in torch.from_numpy(pixels).split(BATCH)]
-        return torch.cat(parts).float().numpy() if parts else np.empty((0, self.embed_dim), np.float32)
+        parts = torch.from_numpy(pixels).split(BATCH if self.device.type == "cpu" else GPU_BATCH)
+        found = [self.model.encode_image(part.to(self.device), normalize=True).float().cpu() for part in parts]
+        return torch.cat(found).numpy() if found else np.empty((0, self.embed_dim), np.float32)
 
     def encode_image(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Embed decoded images: float32 ``[N, embed_dim]``, L2-normalised."""
@@ -125,11 +132,11 @@ class OpenClipEncoder:
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts: float32 ``[N, embed_dim]``, L2-normalised."""
-        parts = [
-            self.model.encode_text(torch.as_tensor(self.tokenizer(list(texts[i : i + 256]))), normalize=True)
-            for i in range(0, len(texts), 256)
+        parts = (self.tokenizer(list(texts[i : i + GPU_BATCH])) for i in range(0, len(texts), GPU_BATCH))
+        found = [
+            self.model.encode_text(torch.as_tensor(ids).to(self.device), normalize=True).float().cpu() for ids in parts
         ]
-        return torch.cat(parts).float().numpy() if parts else np.empty((0, self.embed_dim), np.float32)
+        return torch.cat(found).numpy() if found else np.empty((0, self.embed_dim), np.float32)
 
     def write_tokenizer(self, path: Path) -> dict[str, Any]:
         """Write the tokenizer as ``tokenizer.json``; returns the settings the runtime drives it with.

@@ -10,20 +10,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device.costmodel import predict_columns, tail
+from ..device.costmodel import Towers, predict_columns, tail
 from ..device.schema import Budget, Precision, Profile
 from ..errors import BudgetError, EdgeclipError
+from .footprint import memory_mb, size_mb
 from .score import score
-from .space import Space, vit_space
+from .space import Space, whole_space
 from .spec import StudentSpec
-from .workload import vit_workload
 
 Column = NDArray[np.float64]
-BYTES: dict[Precision, float] = {"fp32": 4, "fp16": 2, "int8": 1}
-GRAPH_MB, BLOCK_MB = 0.02, 0.01  # an exported graph without its weights, and each block of it
-PROCESS_MB = 90.0  # Python, numpy, Pillow, a tokenizer and onnxruntime, before any graph is opened
-COPIES = 2.0  # onnxruntime keeps a weight as it was stored and as its kernels want it
-DIFFERENT = 0.5  # doublings of width and depth, summed, by which two listed students must differ
+DIFFERENT = 0.5  # doublings of arithmetic and parameters, summed, by which two listed students must differ
 
 
 @dataclass(frozen=True)
@@ -33,10 +29,15 @@ class Offers:
     space: Space
     precision: Precision
     p50_ms: Column  # predicted
-    p90_ms: Column  # predicted, with the model's own error on top: what is held against the budget
+    margin: float  # from p50 to what is held against a budget: the p90 / p50 of the device, and the model's own error
     size_mb: Column
     memory_mb: Column
     score: Column
+
+    @cached_property
+    def p90_ms(self) -> Column:
+        """Predicted, with the model's own error on top: what is held against the budget."""
+        return self.p50_ms * self.margin
 
     @cached_property
     def costs(self) -> dict[str, Column]:
@@ -51,11 +52,13 @@ def select(
     max_image_size: int = 224,
     precisions: Sequence[Precision] | None = None,
     top: int = 10,
+    to_measure: bool = False,
 ) -> list[StudentSpec]:
     """The best students that fit, best first; architecture and precision are chosen together.
 
     A budget's latency is a p90, and predictions err. So a candidate fits when its predicted p50, times the p90 / p50
-    that the profile measured, times one plus the cost model's held-out error, is within the budget.
+    that the profile measured, times one plus the cost model's held-out error, is within the budget. Where finalists
+    are measured before one is chosen, a prediction need not be so careful: its error is not added.
 
     Args:
         profile: the device. Its own budget is not looked at: pass it as ``budget``.
@@ -63,46 +66,85 @@ def select(
         max_image_size: the largest input, pixels: usually the teacher's.
         precisions: those to choose from; all the profile speaks for when None.
         top: how many to return at most. Near-identical ones are left out, so there may be fewer.
+        to_measure: they will be timed on the device, best first, until one fits.
 
     Raises:
         EdgeclipError: the profile does not speak for one of ``precisions``.
         BudgetError: nothing fits; the text names the nearest that exists.
+    """
+    offers = survey(profile, max_image_size=max_image_size, precisions=precisions, to_measure=to_measure)
+    return best(profile, offers, budget, top)
+
+
+def best(profile: Profile, offers: Sequence[Offers], budget: Budget, top: int) -> list[StudentSpec]:
+    """:func:`select` among what :func:`survey` found."""
+    space = offers[0].space
+    fits = np.concatenate([fitting(offer, budget) for offer in offers])
+    if not fits.any():
+        raise BudgetError(_nearest(offers, budget))
+    return [spec_of(profile, offers[i // len(space)], i % len(space)) for i in _different(offers, fits, top)]
+
+
+def survey(
+    profile: Profile,
+    *,
+    max_image_size: int = 224,
+    precisions: Sequence[Precision] | None = None,
+    to_measure: bool = False,
+) -> list[Offers]:
+    """What everything in the space would cost on the device, one :class:`Offers` a precision.
+
+    Raises:
+        EdgeclipError: the profile does not speak for one of ``precisions``.
     """
     wanted = list(dict.fromkeys(precisions or profile.precisions))
     for precision in wanted:
         if precision not in profile.cost_model:
             has = ", ".join(profile.precisions)
             raise EdgeclipError(f"profile {profile.name} does not speak for {precision}: it has {has}; measure it anew")
-    space = vit_space(max_image_size)
-    offers = [_offers(profile, space, precision, max_image_size) for precision in wanted]
-    fits = np.concatenate([_fits(offer, budget) for offer in offers])
-    if not fits.any():
-        raise BudgetError(_nearest(offers, budget))
-    return [_spec(profile, offers[i // len(space)], i % len(space)) for i in _different(offers, fits, top)]
+    space = whole_space(max_image_size)
+    return [_offers(profile, space, precision, max_image_size, to_measure) for precision in wanted]
 
 
-def _offers(profile: Profile, space: Space, precision: Precision, max_image_size: int) -> Offers:
-    costs = space.costs()
-    p50 = predict_columns(profile, costs, precision)
-    size = costs["params_m"] * BYTES[precision] + GRAPH_MB + BLOCK_MB * space.layers
-    return Offers(
-        space=space,
-        precision=precision,
-        p50_ms=p50,
-        p90_ms=p50 * tail(profile, precision) * (1 + profile.cost_model[precision].held_out_error),
-        size_mb=size,
-        memory_mb=PROCESS_MB + COPIES * size,
-        score=score(space, max_image_size, precision),
-    )
-
-
-def _fits(offers: Offers, budget: Budget) -> NDArray[np.bool_]:
+def fitting(offers: Offers, budget: Budget) -> NDArray[np.bool_]:
+    """Which candidates are within every limit."""
     fits = np.ones(len(offers.space), bool)
     for name, column in offers.costs.items():
         limit = getattr(budget, name)
         if limit is not None:
             fits &= column <= limit
-    return fits
+    return fits & np.isfinite(offers.p50_ms)
+
+
+def spec_of(profile: Profile, offers: Offers, row: int) -> StudentSpec:
+    """One candidate as a spec."""
+    return StudentSpec(
+        name=offers.space.name(row),
+        vision_cfg=offers.space.vision_cfg(row),
+        precision=offers.precision,
+        workload=offers.space.workload(row),
+        predicted_ms=float(offers.p50_ms[row]),
+        predicted_by=profile.name,
+        predicted_size_mb=float(offers.size_mb[row]),
+        predicted_memory_mb=float(offers.memory_mb[row]),
+        score=float(offers.score[row]),
+    )
+
+
+def _offers(profile: Profile, space: Space, precision: Precision, max_image_size: int, to_measure: bool) -> Offers:
+    model = profile.cost_model[precision]
+    p50 = predict_columns(profile, Towers(space.family, space.work, space.params_m), precision)
+    p50 = np.where(np.isin(space.family, model.families), p50, np.inf)  # of other families nothing is known
+    size = size_mb(space, precision)
+    return Offers(
+        space=space,
+        precision=precision,
+        p50_ms=p50,
+        margin=tail(profile, precision) * (1 if to_measure else 1 + model.held_out_error),
+        size_mb=size,
+        memory_mb=memory_mb(space, size, profile.base_memory_mb),
+        score=score(space, max_image_size, precision),
+    )
 
 
 def _nearest(offers: Sequence[Offers], budget: Budget) -> str:
@@ -134,28 +176,15 @@ def _different(offers: Sequence[Offers], fits: NDArray[np.bool_], top: int) -> l
     speed = np.concatenate([offer.p50_ms for offer in offers])
     order = np.lexsort((speed, -scores))
     left = order[fits[order]]
-    kinds = np.concatenate([np.full(len(offer.space), i) for i, offer in enumerate(offers)])
-    spaces = [offer.space for offer in offers]
-    size, patch = (np.concatenate([getattr(s, name) for s in spaces]) for name in ("image_size", "patch_size"))
-    shape = np.log2([np.concatenate([getattr(s, name) for s in spaces]) for name in ("width", "layers")])
+    kind = np.concatenate([np.full(len(offer.space), i) for i, offer in enumerate(offers)])
+    space, copies = offers[0].space, len(offers)
+    family, size = np.tile(space.family, copies), np.tile(space.image_size, copies)
+    shape = np.tile(np.log2([space.gflops, space.params_m]), copies)
     chosen: list[int] = []
     while len(left) and len(chosen) < top:
         best = left[0]
         chosen.append(int(best))
-        alike = (kinds[left] == kinds[best]) & (size[left] == size[best]) & (patch[left] == patch[best])
+        alike = (kind[left] == kind[best]) & (size[left] == size[best]) & (family[left] == family[best])
         alike &= np.abs(shape[:, left] - shape[:, [best]]).sum(axis=0) < DIFFERENT
         left = left[~alike]
     return chosen
-
-
-def _spec(profile: Profile, offers: Offers, row: int) -> StudentSpec:
-    config = offers.space.vision_cfg(row)
-    return StudentSpec(
-        name=offers.space.name(row),
-        vision_cfg=config,
-        precision=offers.precision,
-        workload=vit_workload(config),
-        predicted_ms=float(offers.p50_ms[row]),
-        predicted_by=profile.name,
-        score=float(offers.score[row]),
-    )

@@ -9,8 +9,9 @@ from typing import Any
 from ..files import write_text
 
 CLIP_START, CLIP_END = "<start_of_text>", "<end_of_text>"
-# How CLIP splits a text into words before merging bytes; the contractions come first.
-WORDS = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+# How CLIP splits a text into words before merging bytes; the contractions come first. CLIP matches without regard to
+# case, by which one mark, U+0345, is neither a letter nor anything else: it falls between words.
+WORDS = "'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}\u0345]+"
 
 
 def clip_tokenizer_json(vocab: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> str:

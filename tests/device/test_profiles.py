@@ -1,56 +1,32 @@
-"""Profiles: shipped, saved, refused; predictions from a fitted line; the probe on this machine."""
+"""Profiles: shipped, saved, refused; and what is said of a restless machine."""
 
-import numpy as np
 import pytest
 
-from edgeclip.device.costmodel import FEATURES, fit, predict_ms
-from edgeclip.device.facts import describe_device, usable_cores
-from edgeclip.device.probe import profile
-from edgeclip.device.schema import Latency, Profile, Workload
+from edgeclip.device.costmodel import predict_ms
+from edgeclip.device.schema import Conditions, Profile
 from edgeclip.device.store import list_profiles, load_profile
+from edgeclip.device.verdict import judge
 from edgeclip.errors import EdgeclipError, FormatError
 from edgeclip.files import read_document
+from edgeclip.student.workload import vit_workload
+
+VIT = vit_workload({"image_size": 64, "patch_size": 16, "width": 128, "layers": 4})
 
 
-def workload(seed):
-    draw = np.random.default_rng(seed)
-    return Workload(
-        family="vit",
-        linear_gflops=draw.uniform(0.01, 3),
-        attention_gflops=draw.uniform(0.001, 0.3),
-        elementwise_melems=draw.uniform(0.1, 5),
-        depth=int(draw.integers(2, 12)),
-        tokens=int(draw.integers(5, 200)),
-        params_m=draw.uniform(0.1, 30),
-    )
-
-
-def measured(seed, line):
-    load = workload(seed)
-    relative = sum(line.get(name, 0) * (1 if name == "constant" else getattr(load, name)) for name in FEATURES)
-    times = {"p50_ms": relative, "p90_ms": relative, "relative": relative, "spread": 0.0}
-    return Latency(name=str(seed), precision="fp32", workload=load, runs=9, warmup=1, **times)
-
-
-def test_a_line_is_found_again():
-    line = {"linear_gflops": 2.0, "depth": 0.1, "constant": 0.3}
-    found = fit([measured(seed, line) for seed in range(20)])
-    assert found.held_out_error < 1e-6
-    assert {k: round(v, 6) for k, v in found.coefficients.items() if v > 1e-9} == line
-
-
-def test_too_few_measurements_are_refused():
-    with pytest.raises(EdgeclipError, match="needs"):
-        fit([measured(seed, {"constant": 1.0}) for seed in range(4)])
+@pytest.fixture
+def shipped():
+    return load_profile("x86-avx2-2core")
 
 
 def test_shipped_profiles_say_what_they_are():
     found = {p.name: p for p in list_profiles()}
-    assert found["x86-avx2-2core"].provenance == "measured"
-    assert found["x86-avx2-2core"].latency
-    assert found["raspberry-pi-5"].provenance == "estimated"
-    assert found["raspberry-pi-5"].sources
-    assert all(predict_ms(p, workload(1), "int8") > 0 for p in found.values())
+    measured = {name for name, p in found.items() if p.provenance == "measured"}
+    assert "x86-avx2-2core" in measured
+    assert {"raspberry-pi-5", "jetson-orin-nano", "jetson-agx-orin", "pixel-4-cpu"} <= found.keys() - measured
+    assert all(found[name].latency for name in measured)
+    assert all(p.sources and not p.latency for name, p in found.items() if name not in measured)
+    assert all(predict_ms(p, VIT, precision) > 0 for p in found.values() for precision in p.precisions)
+    assert {precision for name in ("jetson-orin-nano",) for precision in found[name].precisions} == {"fp16", "int8"}
 
 
 def test_an_unknown_name_lists_near_ones():
@@ -60,17 +36,23 @@ def test_an_unknown_name_lists_near_ones():
         load_profile("absent.toml")
 
 
-def test_faults_are_named_together(tmp_path):
-    shipped = load_profile("x86-avx2-2core")
+@pytest.mark.parametrize(
+    ("edit", "where"),
+    [
+        (lambda text, row: text.replace(f"p50_ms = {row.p50_ms}", "p50_ms = -1.0", 1), "latency.0.p50_ms"),
+        (lambda text, row: text.replace(f"relative = {row.relative}\n", "", 1), "latency.0.relative"),
+        (lambda text, row: text.replace(f"composed = {row.composed}", "composed = nan", 1), "latency.0.composed"),
+    ],
+    ids=["negative", "missing", "no number"],
+)
+def test_faults_are_named_together(edit, where, shipped, tmp_path):
     path = tmp_path / "edited.toml"
     shipped.save(path)
     text = path.read_text().replace("cores = 2", "cores = 0", 1)
-    first = f"p50_ms = {shipped.latency[0].p50_ms}"
-    assert first in text
-    path.write_text(text.replace(first, "p50_ms = -1.0", 1))
+    path.write_text(edit(text, shipped.latency[0]))
     with pytest.raises(FormatError, match="2 fault") as caught:
         load_profile(path)
-    assert all(where in str(caught.value) for where in ("device.cores", "latency.0.p50_ms"))
+    assert all(name in str(caught.value) for name in ("device.cores", where))
 
 
 def test_a_profile_cannot_call_itself_measured_with_an_empty_table(tmp_path):
@@ -81,17 +63,32 @@ def test_a_profile_cannot_call_itself_measured_with_an_empty_table(tmp_path):
         read_document(path, Profile)
 
 
-def test_a_precision_the_profile_does_not_speak_for():
-    with pytest.raises(EdgeclipError, match="fp16"):
-        predict_ms(load_profile("x86-avx2-2core"), workload(1), "fp16")
+def test_a_precision_the_profile_does_not_speak_for(shipped):
+    with pytest.raises(EdgeclipError, match="does not speak for fp16: it has fp32, int8"):
+        predict_ms(shipped, VIT, "fp16")
 
 
-def test_the_probe_measures_this_machine(tmp_path):
-    found = profile("here", seconds=8, threads=1, precisions=("fp32",))
-    assert found.provenance == "measured"
-    assert found.device == describe_device()
-    assert found.precisions == ["fp32"]
-    assert found.runtime.threads == 1
-    found.save(tmp_path / "here.toml")
-    assert load_profile(tmp_path / "here.toml") == found
-    assert usable_cores() >= 1
+QUIET = Conditions(load=0.1)
+
+
+def verdict(profile, beside, before=QUIET, after=QUIET):
+    rows = [row.model_copy(update={"spread": 0.05}) for row in profile.latency]
+    calm = profile.reference.model_copy(update={"drift": 0.05})
+    return judge(profile.device, before, after, calm, rows, beside)
+
+
+def test_a_machine_that_slows_down_in_the_middle_is_flagged(shipped):
+    assert verdict(shipped, [3.0] * 9) == ([], [])
+    flags, notes = verdict(shipped, [3.0] * 5 + [4.5] * 4)
+    assert flags == ["throttled"]
+    assert "1.50 times" in notes[0]
+    hot = Conditions(clock_mhz=1500, temperature_c=84)
+    flags, notes = verdict(shipped, [3.0] * 9, Conditions(clock_mhz=2400), hot)
+    assert flags == ["throttled"]
+    assert "84 degrees" in " ".join(notes)
+
+
+def test_other_work_and_clock_governors_are_told(shipped):
+    flags, notes = verdict(shipped, [3.0] * 9, Conditions(load=1.9, governor="ondemand"))
+    assert flags == ["busy"]
+    assert any("ondemand" in note for note in notes)

@@ -14,7 +14,9 @@ from edgeclip.report.schema import Report, Row, Timing
 
 
 def row(stage, top1, ms, **more):
-    timing = Timing(p50_ms=ms, p90_ms=1.1 * ms, p99_ms=1.3 * ms, samples=3, raw_ms=[ms, 1.1 * ms, 1.3 * ms])
+    cuts = {"p50_ms": ms, "p90_ms": 1.1 * ms, "p95_ms": 1.2 * ms, "p99_ms": 1.3 * ms, "max_ms": 1.3 * ms}
+    raw, turns = [ms, 1.1 * ms, 1.3 * ms], [(0.2, ms), (0.4, 1.1 * ms), (0.6, ms)]
+    timing = Timing(**cuts, spread=0.1, samples=3, raw_ms=raw, turns=turns)
     return Row(stage=stage, top1=top1, top5=0.9, size_bytes=10**6, timing=timing, runtime="test", **more)
 
 
@@ -105,5 +107,5 @@ def test_the_page_needs_nothing_else():
     page = html(make())
     assert "http" not in page.replace("http-equiv", "")
     assert "default-src 'none'" in page
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     assert "passed: all" in page

@@ -7,6 +7,7 @@ from PIL import Image
 
 from edgeclip.encoder import PixelEncoder
 from edgeclip.errors import EdgeclipError, FormatError
+from edgeclip.runtime import onnxencoder
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.session import make_session
 from edgeclip.runtime.timing import interleaved
@@ -81,12 +82,24 @@ def test_a_broken_graph_is_a_finding(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"nonsense")
     with pytest.raises(EdgeclipError, match="cannot open it"):
         make_session(tmp_path / "x.onnx")
-    assert "cannot open it" in (try_graph(tmp_path / "x.onnx", "fp32", np.zeros((1, 3, 4, 4), np.float32)) or "")
+    assert "cannot open it" in try_graph(tmp_path / "x.onnx", "fp32", np.zeros((1, 3, 4, 4), np.float32)).problem
 
 
 def test_an_unknown_provider_lists_those_that_exist(bundle):
     with pytest.raises(EdgeclipError, match="CPUExecutionProvider"):
         make_session(bundle.path / "image.fp32.onnx", provider="NoSuchProvider")
+
+
+def test_a_provider_that_gives_way_is_said(bundle, monkeypatch, capsys):
+    class Session:
+        def get_providers(self):
+            return ["CPUExecutionProvider"]
+
+    monkeypatch.setattr(onnxencoder, "make_session", lambda *graph, **settings: Session())
+    assert bundle.encoder("fp32", provider="CUDAExecutionProvider").image_session
+    assert (
+        "CUDAExecutionProvider could not be used here; CPUExecutionProvider takes its place" in capsys.readouterr().err
+    )
 
 
 def test_contenders_take_turns():

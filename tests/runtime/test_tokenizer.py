@@ -15,6 +15,7 @@ ODD = [
     "a " * 100,
     "<end_of_text> x <start_of_text>",
     "&amp;lt; 12.5",
+    "a\u0345b \u0345",  # a mark that falls between words
 ]
 
 

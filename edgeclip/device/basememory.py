@@ -1,0 +1,27 @@
+"""Peak memory of a process that is ready to encode, before its student counts: what every student's memory adds to."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from ..console import say
+from ..runtime.manifest import Preprocess
+from ..runtime.turns import Crashed, Worker
+from .place import WORKER
+from .probekit import Kit
+
+
+def base_memory_mb(kit: Kit, threads: int) -> float | None:
+    """Measured as reports do, on the kit's smallest fp32 graph, MB; None where the system does not tell."""
+    graph = min((g for g in kit.index.graphs if g.precision == "fp32"), key=lambda g: g.megabytes)
+    with tempfile.TemporaryDirectory() as folder:
+        half = (0.5, 0.5, 0.5)
+        pixels = Preprocess(size=graph.image_size, mean=half, std=half).model_dump()
+        job = {"graph": str(kit.unpack(graph, Path(folder))), "threads": threads, "preprocess": pixels}
+        with Worker(WORKER, job) as worker:
+            try:
+                return worker.ask("open")["peak_memory_mb"]
+            except Crashed as error:
+                say(f"probe: base memory not measured ({error})")
+                return None

@@ -1,0 +1,161 @@
+"""A measurement that outlives the connection that started it: a folder with a plan in, and results out.
+
+``plan.json`` says what to do, ``events.jsonl`` what is being done, ``result.json`` what was found. The process that
+works holds ``lock``; started again, a job that runs or is finished is left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import EdgeclipError
+from ..runtime.bytepairs import BytePairTokenizer
+from ..runtime.golden import check_golden
+from ..runtime.plain import read_plain, text_job, tower_job
+from .bench import Plan, bench
+
+STARTED_WITHIN = 10.0  # seconds
+FINISHED = "finished"  # the last event, however it ended
+
+
+def run_job(folder: Path, command: Sequence[str]) -> None:
+    """Start the job in the background, unless it runs or has run; print its state as JSON.
+
+    ``state`` is ``running``, ``finished``, or ``died`` with the process's last words in ``why``.
+    """
+    if _locked(folder) or not (folder / "began").exists():
+        if not _locked(folder):
+            _detach(folder, command)
+        state: dict[str, Any] = {"state": "running"}
+    elif (folder / "result.json").exists():
+        state = {"state": "finished"}
+    else:
+        words = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        state = {"state": "died", "why": words[-1] if words else "it left no word"}
+    sys.stdout.write(json.dumps(state) + "\n")
+
+
+def _detach(folder: Path, command: Sequence[str]) -> None:
+    """Work in a process that nobody waits for, in a session of its own: a cut connection takes no process with it."""
+    if os.fork():
+        deadline = time.monotonic() + STARTED_WITHIN
+        while not (folder / "began").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    status = 1
+    try:
+        log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for own, other in ((0, nothing), (1, log), (2, log)):
+            os.dup2(other, own)
+        with (folder / "lock").open("w") as lock:
+            _lock(lock)
+            (folder / "began").touch()
+            _work(folder, command)
+            status = 0
+    except BaseException as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stderr.flush()
+    finally:
+        with (folder / "events.jsonl").open("a", encoding="utf-8") as events:  # when the lock is free again
+            events.write(json.dumps({"text": FINISHED, "done": 1, "steps": 1}) + "\n")
+        os._exit(status)
+
+
+def _work(folder: Path, command: Sequence[str]) -> None:
+    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    files = folder / "files"
+    files.mkdir(exist_ok=True)
+    for name, blob in plan["files"].items():
+        if not (files / name).exists():
+            os.link(blob, files / name)  # not a symbolic link: onnxruntime follows none to a graph's weights
+    with (folder / "events.jsonl").open("a", encoding="utf-8") as events:
+
+        def tell(text: str, done: int, steps: int) -> None:
+            events.write(json.dumps({"text": text, "done": done, "steps": steps}) + "\n")
+            events.flush()
+
+        tell("started", 0, 1)
+        if plan["kind"] == "edgeclip":
+            found = _edgeclip(plan["words"], folder, tell)
+        else:
+            found = _bench(plan, files, command, tell) if plan["kind"] == "bench" else _verify(plan, files, command)
+    unfinished = folder / "result.json.part"
+    unfinished.write_text(json.dumps(found), encoding="utf-8")
+    unfinished.replace(folder / "result.json")
+
+
+def _bench(plan: dict[str, Any], files: Path, command: Sequence[str], tell: Any) -> dict[str, Any]:
+    """``graph`` and ``archive`` are names in the plan, and paths from here on."""
+    settings = dict(plan["bench"])
+    for job in [*settings["towers"].values(), *filter(None, [settings.get("reference")])]:
+        job["graph"] = str(files / job["graph"])
+    if settings.get("archive"):
+        settings["archive"] = str(files / settings["archive"])
+    return bench(Plan(**settings), command=command, out=files.parent, on_step=tell)
+
+
+def _edgeclip(words: Sequence[str], folder: Path, tell: Any) -> dict[str, Any]:
+    """A command of the edgeclip that is installed here, in the job's folder: its status, and its last words."""
+    start, said = time.monotonic(), folder / "said"
+    with said.open("wb") as complaints:
+        command = [sys.executable, "-m", "edgeclip", *words]
+        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=complaints)
+        while process.poll() is None:
+            tell(f"edgeclip {words[0]}, {time.monotonic() - start:.0f} s", 0, 1)
+            time.sleep(1)
+    lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return {"status": process.returncode, "why": lines[-1] if lines else "it says nothing"}
+
+
+def _verify(plan: dict[str, Any], files: Path, command: Sequence[str]) -> dict[str, Any]:
+    try:
+        return verify_bundle(files, command, threads=plan["threads"])
+    except EdgeclipError as error:
+        return {"verified": False, "findings": [{"part": "files", "ok": False, "detail": str(error)}]}
+
+
+def verify_bundle(bundle: Path, command: Sequence[str], *, threads: int | None = None) -> dict[str, Any]:
+    """Is every file whole, and does this device give what was recorded? ``verified``, and ``findings`` by part.
+
+    Raises:
+        EdgeclipError: there is no bundle, or a file of it is missing or altered.
+    """
+    manifest = read_plain(bundle)
+    jobs = {"text": text_job(bundle, manifest, threads=threads)}
+    for variant in manifest["variants"]:
+        jobs[variant["precision"]] = tower_job(bundle, manifest, variant["precision"], threads=threads)
+    findings = check_golden(bundle, manifest, plain_tokenizer(bundle, manifest), jobs, command)
+    return {"verified": all(found["ok"] for found in findings), "findings": findings}
+
+
+def plain_tokenizer(bundle: Path, manifest: dict[str, Any]) -> BytePairTokenizer:
+    """The bundle's tokenizer, in plain Python."""
+    own = manifest["tokenizer"]
+    settings = {"context_length": own["context_length"], "pad_id": own["pad_id"], "clean": own["clean"]}
+    return BytePairTokenizer(bundle / own["file"], **settings)
+
+
+def _locked(folder: Path) -> bool:
+    try:
+        with (folder / "lock").open("a") as lock:
+            _lock(lock)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _lock(file: IO[str]) -> None:
+    import fcntl  # not on Windows, where no job is ever sent
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

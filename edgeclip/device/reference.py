@@ -1,0 +1,22 @@
+"""The probe kit's reference graph as files: measured beside every report, it shows how fast the machine was then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .probekit import Kit
+
+
+def write_reference(folder: Path, threads: int | None) -> dict[str, Any]:
+    """Write graph and weights into ``folder``; returns the job of a worker that is to hold it."""
+    with Kit() as kit:
+        graph = kit.unpack(kit.reference, folder)
+        size, weights = kit.reference.image_size, str(folder / kit.reference.weights)
+    return {"graph": str(graph), "weights": weights, "precision": "fp32", "threads": threads, "image_size": size}
+
+
+def reference_name() -> str:
+    """What the reference graph is called in profiles and reports."""
+    with Kit() as kit:
+        return kit.reference.name

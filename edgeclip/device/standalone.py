@@ -1,0 +1,116 @@
+"""The single-file runner's commands. It needs Python 3.10, onnxruntime, numpy and Pillow; JSON goes to stdout.
+
+python run.py classify cat.jpg --labels "a cat,a dog"
+python run.py bench --seconds 20
+python run.py verify
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import EdgeclipError
+from ..runtime.labels import LabelScorer, read_labels
+from ..runtime.plain import read_plain, tower_job
+from ..runtime.preprocess import read_image
+from ..runtime.session import CPU, make_session
+from ..runtime.worker import Tower, work
+from .bench import Plan, bench
+from .job import plain_tokenizer, run_job, verify_bundle
+
+RUNNER = [sys.executable, sys.argv[0], "worker"]  # how this very file starts a worker of its own
+
+
+def classify(options: argparse.Namespace) -> dict[str, Any]:
+    """The likeliest labels of each image."""
+    manifest = read_plain(options.bundle)
+    scorer = _scorer(options, manifest)
+    settings = {"threads": options.threads, "provider": options.provider}
+    tower = Tower(tower_job(options.bundle, manifest, options.precision, **settings))
+    images = [(file, scorer.best(tower.encode([read_image(Path(file))]))[0]) for file in options.images]
+    return {"images": [{"image": file, "labels": ranked} for file, ranked in images]}
+
+
+def _scorer(options: argparse.Namespace, manifest: dict[str, Any]) -> LabelScorer:
+    """The labels' embeddings. The text tower is gone before the image tower is opened: never both in memory."""
+    tokenize = plain_tokenizer(options.bundle, manifest)
+    text = make_session(options.bundle / manifest["text"]["file"], threads=options.threads)
+    name = text.get_inputs()[0].name
+    return LabelScorer(
+        read_labels(options.labels), lambda part: text.run(None, {name: tokenize(part)})[0], manifest["logit_scale"]
+    )
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Latency, throughput, memory and hot spots of every variant, each in a process of its own."""
+    manifest = read_plain(options.bundle)
+    wanted = options.precision or [variant["precision"] for variant in manifest["variants"]]
+    settings = {"threads": options.threads, "provider": options.provider}
+    plan = Plan(
+        towers={p: tower_job(options.bundle, manifest, p, **settings) for p in wanted},
+        focus=manifest["recommended"] if manifest["recommended"] in wanted else wanted[0],
+        seconds=options.seconds,
+        sustained=options.sustained,
+    )
+    with tempfile.TemporaryDirectory() as out:
+        return bench(plan, command=RUNNER, out=Path(out), on_step=_tell)
+
+
+def verify(options: argparse.Namespace) -> dict[str, Any]:
+    """Is every file whole, and does this device give what was recorded?"""
+    return verify_bundle(options.bundle, RUNNER, threads=options.threads)
+
+
+def _tell(text: str, done: int, steps: int) -> None:
+    sys.stderr.write(f"\r\x1b[K[{done}/{steps}] {text}" if sys.stderr.isatty() else "")
+    sys.stderr.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Run this bundle with onnxruntime, numpy and Pillow alone.")
+    here = Path(sys.argv[0]).resolve().parent
+    parser.add_argument("--bundle", type=Path, default=here, help="default: where this file lies")
+    parser.add_argument("--threads", type=int, help="CPU threads; default: all cores")
+    commands = parser.add_subparsers(dest="command", required=True)
+    own = commands.add_parser("classify", help="say which label fits each image")
+    own.add_argument("images", nargs="+")
+    own.add_argument("--labels", required=True, help='"a cat,a dog", or a text file with one a line')
+    own.add_argument("--precision", help="default: the recommended one")
+    own.add_argument("--provider", default=CPU)
+    own = commands.add_parser("bench", help="time every variant")
+    own.add_argument("--precision", action="append", help="again and again; default: all")
+    own.add_argument("--provider", default=CPU)
+    own.add_argument("--seconds", type=float, default=20)
+    own.add_argument("--sustained", type=float, default=0, help="seconds without a break")
+    commands.add_parser("verify", help="hold this device against the recorded answers")
+    commands.add_parser("worker").add_argument("job")
+    commands.add_parser("job").add_argument("folder", type=Path)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Status 0; 2 for what the user can mend; 3 where a check failed."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.command == "worker":
+            work(json.loads(options.job))
+            return 0
+        if options.command == "job":
+            run_job(options.folder, RUNNER)
+            return 0
+        found = {"classify": classify, "bench": measure, "verify": verify}[options.command](options)
+    except EdgeclipError as error:
+        sys.stderr.write(f"run.py: {error}\n")
+        return error.exit_code
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    return 0 if found.get("verified", True) else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())

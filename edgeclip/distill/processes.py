@@ -1,0 +1,11 @@
+"""The processes of a run: one, or as many as ``torchrun`` or ``accelerate launch`` started."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import PartialState
+
+
+def processes() -> PartialState:
+    """Which process this is, of how many, on which device. Without an accelerator, Accelerate must be told so."""
+    return PartialState(cpu=not torch.accelerator.is_available())

@@ -1,0 +1,246 @@
+"""Where images come from: a folder, WebDataset tars, a Hugging Face dataset. Each is a table of encoded images."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..console import progress_bar, say
+from ..errors import EdgeclipError, require
+from ..files import mendable
+from ..pictures import SUFFIXES
+from ..tars import index_tar
+from ..web import fetch
+from .processes import processes
+from .strings import Strings
+
+HUGGING_FACE = "hf:"
+REMOTE = ("http://", "https://")
+
+
+class Source(Protocol):
+    """Images by row number, as encoded bytes."""
+
+    def __len__(self) -> int: ...
+
+    def key(self, row: int) -> str:
+        """What a person finds the image by."""
+        ...
+
+    def read(self, row: int) -> bytes:
+        """The encoded image."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over every key, in order: equal digests mean equal rows."""
+        ...
+
+
+def open_source(name: str, cache: Path) -> Source:
+    """Open a folder, ``shard-{000..099}.tar`` (also with ``*``, also at URLs), or ``hf:NAME[:SPLIT]``.
+
+    Args:
+        name: as above.
+        cache: where shards from URLs, and the index of every shard, are kept.
+
+    Raises:
+        EdgeclipError: nothing is there, or no images are in it.
+        MissingExtra: a Hugging Face dataset, and no ``datasets`` to read it.
+    """
+    if name.startswith(HUGGING_FACE):
+        return HuggingFace(name.removeprefix(HUGGING_FACE))
+    if name.endswith(".tar"):
+        return Tars(_shards(name, cache), cache / "index")
+    return Folder(Path(name))
+
+
+def located(name: str | Path) -> str:
+    """The same source whatever the working directory: local paths made absolute."""
+    text = str(name)
+    return text if text.startswith((HUGGING_FACE, *REMOTE)) else os.path.abspath(text)  # noqa: PTH100 (keeps braces)
+
+
+def image_files(folder: Path) -> Iterator[str]:
+    """Paths below ``folder``, relative to it, of every image file, in no order."""
+    for here, _, names in os.walk(folder):
+        for name in names:
+            if name.lower().endswith(SUFFIXES):
+                yield os.path.relpath(os.path.join(here, name), folder)  # noqa: PTH118 (a Path each is too slow)
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Every image file below ``folder``, sorted.
+
+    Raises:
+        EdgeclipError: there is no such folder, or no image in it.
+    """
+    return Folder(folder).files()
+
+
+class Folder:
+    """Every image file below a folder, sorted by its path."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise EdgeclipError(f"{folder}: no such folder of images")
+        self._folder, self._names = folder, Strings(sorted(image_files(folder)))
+        if not len(self._names):
+            raise EdgeclipError(f"{folder}: no images in it ({', '.join(SUFFIXES)} are looked for)")
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def key(self, row: int) -> str:
+        """The path below the folder."""
+        return self._names[row]
+
+    def read(self, row: int) -> bytes:
+        """The file's content."""
+        return (self._folder / self._names[row]).read_bytes()
+
+    def files(self) -> list[Path]:
+        """The files themselves."""
+        return [self._folder / name for name in self._names]
+
+    @property
+    def digest(self) -> str:
+        """Over the paths."""
+        return digest(self._names)
+
+
+class Tars:
+    """The images in uncompressed tars, read in place: nothing is unpacked, so no path in a tar can do harm."""
+
+    def __init__(self, files: Sequence[Path], index: Path) -> None:
+        self._files = list(files)
+        parts, empty = [], []
+        with progress_bar("index shards", len(self._files)) as bar:
+            for number, file in enumerate(self._files):
+                names, places = _indexed(file, index)
+                parts.append((names, np.column_stack([np.full(len(places), number), places])))
+                if not len(places):
+                    empty.append(file.name)
+                bar.advance()
+        if empty:
+            say(f"{len(empty)} shard(s) without an image: {', '.join(empty[:5])}{'…' if len(empty) > 5 else ''}")
+        self._names = Strings(name for names, _ in parts for name in names)
+        self._places = np.concatenate([places for _, places in parts])  # int64 [N, 3]: shard, offset, size
+        if not len(self._names):
+            raise EdgeclipError(f"{self._files[0]}: no images in {len(self._files)} shard(s)")
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def key(self, row: int) -> str:
+        """Shard and member."""
+        return f"{self._files[self._places[row, 0]].name}/{self._names[row]}"
+
+    def read(self, row: int) -> bytes:
+        """The member's content."""
+        shard, offset, size = self._places[row].tolist()
+        with self._files[shard].open("rb", buffering=0) as file:
+            return os.pread(file.fileno(), size, offset)
+
+    @property
+    def digest(self) -> str:
+        """Over the keys."""
+        return digest(self.key(row) for row in range(len(self)))
+
+
+class HuggingFace:
+    """The first image column of a split of a ``datasets`` dataset, on the hub or on disk."""
+
+    def __init__(self, name: str) -> None:
+        datasets: Any = require("datasets", "huggingface")
+        where, _, split = name.partition(":")
+        try:
+            if (Path(where) / "state.json").is_file():
+                found = datasets.load_from_disk(where)
+            else:
+                found = datasets.load_dataset(where, split=split or "train")
+        except Exception as error:  # a dozen kinds, of datasets', huggingface_hub's and requests'
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise EdgeclipError(f"hf:{name} cannot be opened: {reason}") from error
+        columns = [key for key, kind in found.features.items() if isinstance(kind, datasets.Image)]
+        if not columns:
+            raise EdgeclipError(f"hf:{name} has no column of images, only {', '.join(found.features)}")
+        self._name, self._column, self._fingerprint = name, columns[0], str(found._fingerprint)
+        self._rows = found.cast_column(self._column, datasets.Image(decode=False))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def key(self, row: int) -> str:
+        """Dataset and row."""
+        return f"{self._name}#{row}"
+
+    def read(self, row: int) -> bytes:
+        """The row's encoded image."""
+        image = self._rows[row][self._column]
+        return image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
+
+    @property
+    def digest(self) -> str:
+        """Over the dataset's own fingerprint."""
+        return digest([self._name, self._fingerprint, str(len(self))])
+
+
+def digest(values: Iterable[str]) -> str:
+    """One SHA-256 over many strings, in their order."""
+    state = hashlib.sha256()
+    for value in values:
+        state.update(value.encode("utf-8", "surrogateescape") + b"\0")
+    return state.hexdigest()
+
+
+def _shards(pattern: str, cache: Path) -> list[Path]:
+    """The tars that a pattern names; those at URLs are fetched first."""
+    braceexpand = require("braceexpand", "distill").braceexpand
+    names = list(braceexpand(pattern))
+    files: list[Path] = []
+    for name in names:
+        if name.startswith(REMOTE):
+            files.append(_fetched(name, cache / "shards"))
+        else:
+            found = sorted(glob.glob(name)) if glob.has_magic(name) else [name]  # noqa: PTH207 (absolute ones too)
+            files += map(Path, found)
+    missing = [file for file in files if not file.is_file()]
+    if missing or not files:
+        raise EdgeclipError(f"{missing[0] if missing else pattern}: no such shard of images")
+    return files
+
+
+def _fetched(url: str, folder: Path) -> Path:
+    """Download ``url`` into ``folder``, unless it is there."""
+    target = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{url.rsplit('/', 1)[-1]}"
+    with processes().main_process_first():
+        if not fetch(url, target):
+            raise EdgeclipError(f"{url}: the server has no such shard")
+    return target
+
+
+def _indexed(file: Path, folder: Path) -> tuple[list[str], np.ndarray]:
+    """Names of a tar's images, and where they lie: int64 ``[n, 2]``, offset and size. Kept in ``folder``."""
+    state = file.stat()
+    mark = digest([str(file.absolute()), str(state.st_size), str(state.st_mtime_ns)])[:24]
+    kept = folder / f"{mark}.npz"
+    if kept.is_file():
+        with np.load(kept, allow_pickle=False) as found:
+            return found["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1], found["places"]
+    members = [member for member in index_tar(file) if member[0].lower().endswith(SUFFIXES)]
+    names = [name for name, _, _ in members]
+    places = np.array([place for _, *place in members], np.int64).reshape(-1, 2)
+    block = "".join(f"{name}\0" for name in names).encode("utf-8", "surrogateescape")
+    temporary = folder / f".{mark}.{os.getpid()}.npz"
+    with mendable(kept):
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(temporary, names=np.frombuffer(block, np.uint8), places=places)
+        temporary.replace(kept)
+    return names, places

@@ -1,0 +1,104 @@
+"""What the teachers make of the images and the sentences: computed once, kept in feature stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..console import say
+from .config import DistillConfig
+from .images import Images
+from .losses import Embeddings
+from .processes import processes
+from .sources import digest
+from .store import Embed, FeatureStore, StoreDocument, feature_store
+from .strings import StringsOnDisk
+from .teachers import StoredTeacher, Teacher, folder_name, keep_teacher
+from .views import Views
+
+
+@dataclass
+class Targets:
+    """Every teacher's embeddings of every view and of the sentences."""
+
+    images: list[FeatureStore]  # one a teacher
+    texts: list[FeatureStore]
+    rows: np.ndarray  # int64: the images that can be read
+    broken: list[str]  # keys of those that cannot
+
+    def batch(self, view: int, rows: Sequence[int], sentences: Sequence[int]) -> list[Embeddings]:
+        """The teachers' embeddings of one view of some images, and of some sentences."""
+        pairs = zip(self.images, self.texts, strict=True)
+        return [Embeddings(images.view(view, rows), texts[sentences]) for images, texts in pairs]
+
+
+def find_targets(
+    folder: Path,
+    config: DistillConfig,
+    teachers: Sequence[Teacher],
+    images: Images,
+    sentences: StringsOnDisk,
+    views: Views,
+) -> Targets:
+    """Open the teachers' stores in ``folder``, computing what is missing.
+
+    Raises:
+        FormatError: a store is of other images, sentences, views or teachers, or was altered.
+        EdgeclipError: over 5 % of the images cannot be read, or a teacher that is not at hand is needed.
+    """
+    pictures, phrases = images.source.digest, digest(sentences)
+    found = Targets([], [], np.empty(0, np.int64), [])
+    for teacher in teachers:
+        own = teacher.folder if isinstance(teacher, StoredTeacher) else folder / folder_name(teacher)
+        base = {"teacher": teacher.fingerprint}
+        if processes().is_main_process:
+            keep_teacher(teacher, own)
+        texts = StoreDocument(
+            fingerprint={**base, "sentences": phrases},
+            rows=len(sentences),
+            dim=teacher.embed_dim,
+            dtype=config.store_dtype,
+        )
+        seen = {
+            **base,
+            "images": pictures,
+            "image_size": str(images.size),
+            "augment": config.augment.model_dump_json(),
+            "seed": str(config.seed),
+        }
+        looks = texts.model_copy(update={"fingerprint": seen, "rows": len(images), "views": config.views})
+        found.texts.append(feature_store(own / "texts", f"{teacher.name} reads", texts, reader(teacher, sentences)))
+        title = f"{teacher.name} looks at {config.views} views"
+        found.images.append(feature_store(own / "images", title, looks, viewer(teacher, images, views, config.views)))
+    broken = found.images[0].broken
+    found.rows = np.delete(np.arange(len(images)), broken)
+    found.broken = [images.source.key(row) for row in broken]
+    if broken:
+        named = ", ".join(found.broken[:5]) + ("…" if len(broken) > 5 else "")
+        say(f"{len(broken)} unreadable image(s) skipped: {named}")
+    return found
+
+
+def reader(teacher: Teacher, sentences: StringsOnDisk) -> Embed:
+    """What a teacher makes of sentences, for a store."""
+
+    def embed(rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+        return teacher.read(sentences.some(rows))[:, None], []
+
+    return embed
+
+
+def viewer(teacher: Teacher, images: Images, views: Views, count: int) -> Embed:
+    """What a teacher makes of the first ``count`` views of images, for a store."""
+
+    def embed(rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
+        pixels, broken = images.decode(rows)
+        seen = torch.cat([views.apply(pixels, rows, view) for view in range(count)])
+        embeds = teacher.look(seen).reshape(count, len(rows), -1)
+        return embeds.transpose(1, 0, 2), broken
+
+    return embed

@@ -1,0 +1,83 @@
+"""What a set of predictions is worth, by the measures that the field's tables use, and how sure one can be of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Metric = Literal["accuracy", "mean-per-class", "roc-auc", "map-11"]
+Labels = NDArray[np.int64] | NDArray[np.bool_]  # the class [N]; where an image may be of several, which [N, C]
+RESAMPLES = 1000
+SURE = 0.95
+
+
+def mean_per_class(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
+    """The mean over the classes that occur of the part of their images that are right, 0..1."""
+    return float(np.nanmean(recall_per_class(right, labels, int(labels.max()) + 1)))
+
+
+def recall_per_class(right: NDArray[np.bool_], labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """The part of each class's images that are right, float64 ``[classes]``; NaN where a class has no image."""
+    count = np.bincount(labels, minlength=classes)
+    hits = np.bincount(labels, weights=right, minlength=classes)
+    return np.divide(hits, count, out=np.full(classes, np.nan), where=count > 0)
+
+
+def roc_auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve: how often a positive scores above a negative, ties counting half. NaN without both."""
+    there = int(positive.sum())
+    if there in (0, len(positive)):
+        return float("nan")
+    _, place, count = np.unique(scores, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(count) - (count - 1) / 2)[place]
+    return float((ranks[positive].sum() - there * (there + 1) / 2) / (there * (len(positive) - there)))
+
+
+def average_precision_11(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
+    """11-point interpolated average precision of one class, as ELEVATER's tool has it.
+
+    At each recall 0, 0.1 ... 1 the best precision at that recall or more. The tool (vision-evaluation 0.2) takes
+    scikit-learn's curve, which ends in an added point of recall 0 and precision 1: so recall 0 always counts 1.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # equal scores are one threshold
+    found = np.cumsum(positive[order])[last]
+    precision = found / (np.flatnonzero(last) + 1)
+    recall = found / max(1, int(positive.sum()))
+    best = [precision[recall >= level].max(initial=0.0) for level in np.linspace(0, 1, 11)[1:]]
+    return float(np.mean([1.0, *best]))
+
+
+def mean_average_precision_11(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:
+    """:func:`average_precision_11`, the mean over all classes: scores and labels ``[N, C]``."""
+    return float(np.mean([average_precision_11(scores[:, c], labels[:, c]) for c in range(scores.shape[1])]))
+
+
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows that sum to 1."""
+    odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+
+
+def interval(
+    metric: Callable[..., float], *rows: NDArray[np.generic], resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """The 95 % interval of ``metric(*rows)`` by the percentile bootstrap (Efron 1979).
+
+    Images are drawn with replacement, and the metric is taken of each draw; all ``rows`` are drawn alike.
+    """
+    draw, count = np.random.default_rng(seed), len(rows[0])
+    values = []
+    for _ in range(resamples):
+        chosen = draw.integers(0, count, count)
+        values.append(metric(*(row[chosen] for row in rows)))
+    low, high = np.nanquantile(values, [(1 - SURE) / 2, (1 + SURE) / 2])
+    return float(low), float(high)
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and standard deviation (of a sample) of repeated measurements."""
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

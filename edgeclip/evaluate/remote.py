@@ -1,0 +1,63 @@
+"""Files of a data set that may lie elsewhere: a folder, a web server, or a model hub. What is fetched is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from ..errors import EdgeclipError, require
+from ..web import fetch
+
+HUB = "hub:"
+HUB_URL = re.compile(r"^https://huggingface\.co/datasets/([^/]+/[^/]+)(?:/tree/([^/]+))?/?$")
+
+
+def is_remote(where: str) -> bool:
+    """Whether ``where`` names something that is not on this disk."""
+    return where.startswith((HUB, "https://", "http://"))
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept: ``EDGECLIP_CACHE``, or ``edgeclip`` in the user's cache folder."""
+    own = os.environ.get("EDGECLIP_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeclip"
+
+
+class Place:
+    """Where a data set lies. ``file(name)`` gives a path on this disk, fetched first where need be."""
+
+    def __init__(self, where: str) -> None:
+        found = HUB_URL.match(where)
+        self.where = f"{HUB}{found[1]}" if found else where.rstrip("/")
+        self._revision = found[2] if found else None
+        self.name = self.where.rpartition("/")[2] or self.where
+
+    def file(self, name: str) -> Path | None:
+        """The file ``name`` (with / between folders), or None where there is none.
+
+        Raises:
+            EdgeclipError: the server cannot be reached, or refuses.
+        """
+        if self.where.startswith(HUB):
+            return self._from_hub(name)
+        if is_remote(self.where):
+            return self._from_web(f"{self.where}/{name}")
+        path = Path(self.where) / name
+        return path if path.is_file() else None
+
+    def _from_hub(self, name: str) -> Path | None:
+        hub = require("huggingface_hub", "hub")
+        repo = self.where.removeprefix(HUB)
+        try:
+            return Path(hub.hf_hub_download(repo, name, repo_type="dataset", revision=self._revision))
+        except hub.errors.EntryNotFoundError:
+            return None
+        except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError, ValueError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise EdgeclipError(f"{self.where}: the hub does not give {name} ({reason})") from error
+
+    def _from_web(self, url: str) -> Path | None:
+        kept = cache_folder() / "web" / hashlib.sha256(url.encode()).hexdigest()[:32] / url.rpartition("/")[2]
+        return kept if fetch(url, kept) else None

@@ -1,0 +1,64 @@
+"""``eval.json``: what came out, with how sure one can be of it and what it was measured on."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from ..files import Document, Part
+
+Task = Literal["zero-shot", "linear-probe", "few-shot", "retrieval"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class ClassScore(Part):
+    """How one class fared."""
+
+    name: str
+    images: int
+    recall: Fraction
+
+
+class Score(Part):
+    """One model on one data set. All figures but counts are fractions, 0..1."""
+
+    model: str
+    dataset: str
+    task: Task
+    metric: str
+    value: float
+    low: float | None = None  # 95 % interval; bootstrap over images, for few-shot none
+    high: float | None = None
+    images: int
+    classes: int
+    templates: int
+    top1: Fraction | None = None
+    top5: Fraction | None = None
+    mean_per_class: Fraction | None = None
+    more: dict[str, float] = {}  # recalls; strength of a probe; the draws of a few-shot probe
+    remarks: list[str] = []  # in what the data differs from its authors'
+    per_class: list[ClassScore] = []
+
+
+class Missing(Part):
+    """A set of a suite that was not measured."""
+
+    dataset: str
+    why: str
+
+
+class Evaluation(Document):
+    """``eval.json``."""
+
+    FORMAT: ClassVar[str] = "edgeclip-eval"
+
+    model: str
+    suite: str
+    scores: list[Score]
+    missing: list[Missing]
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the values, which is the suite's figure only where nothing is missing."""
+        return sum(score.value for score in self.scores) / len(self.scores) if self.scores else None

@@ -1,0 +1,151 @@
+"""Suites: lists of data sets with the metric that the field's tables give for each, as TOML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from PIL import Image
+from pydantic import Field
+
+from ..errors import EdgeclipError, did_you_mean
+from ..files import Document, Part, read_document
+from .datasets import Dataset, Example, Source, open_dataset
+from .metrics import Metric
+from .remote import HUB
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Entry(Part):
+    """One data set of a suite, and what its authors say of it."""
+
+    name: str  # the folder it is looked for in
+    title: str
+    metric: Metric
+    classes: Count | None = None
+    templates: Count | None = None
+    images: Count | None = None  # of the test split
+    hub: str | None = None  # USER/REPO of a hub that has it as WebDataset shards
+    get: str  # where it comes from
+    mask: list[int] | list[str] = []  # the classes in play, by number or name, of a source that has more
+
+
+class Suite(Document):
+    """``suites/NAME.toml``."""
+
+    FORMAT: ClassVar[str] = "edgeclip-suite"
+
+    name: str
+    title: str
+    sources: list[str]
+    datasets: Annotated[list[Entry], Field(min_length=1)]
+
+
+def suites() -> list[str]:
+    """The names of the suites that come with the package."""
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """A suite by name, or from a TOML file of one's own.
+
+    Raises:
+        EdgeclipError: there is none of that name; the known ones are listed.
+        FormatError: the file has faults.
+    """
+    file = Path(name) if name.endswith(".toml") else _folder() / f"{name}.toml"
+    if not name.endswith(".toml") and name not in suites():
+        raise EdgeclipError(f"no suite {name!r}; {did_you_mean(name, suites())}")
+    return read_document(file, Suite)
+
+
+def locate(entry: Entry, data: Path | None, *, hub: bool = False) -> str | None:
+    """Where the set is: a folder of its name (or of its hub repository's) below ``data``, the hub, or nowhere."""
+    names = [entry.name, *([entry.hub.rpartition("/")[2]] if entry.hub else [])]
+    found = next((data / name for name in names if (data / name).is_dir()), None) if data else None
+    if found:
+        return str(found)
+    return f"{HUB}{entry.hub}" if hub and entry.hub else None
+
+
+def open_entry(entry: Entry, where: str, split: str = "test") -> Dataset:
+    """Open the set at ``where``; if it has more classes than the suite wants, those under the mask.
+
+    Raises:
+        EdgeclipError: as for :func:`~edgeclip.evaluate.datasets.open_dataset`, or the mask does not fit.
+    """
+    dataset = open_dataset(where, split)
+    if not entry.mask or len(dataset.classnames) == len(entry.mask):
+        return dataset
+    return only(dataset, entry.mask)
+
+
+def only(dataset: Dataset, mask: Sequence[int] | Sequence[str]) -> Dataset:
+    """The images of some classes, classified among those alone; classes by number or by name.
+
+    Raises:
+        EdgeclipError: the data set lacks one of them.
+    """
+    rows = []
+    places = {_plain(name): row for row, name in enumerate(dataset.classnames)}
+    for name in mask:
+        row = places.get(_plain(name)) if isinstance(name, str) else name
+        if row is None or not 0 <= row < len(dataset.classnames):
+            raise EdgeclipError(f"{dataset.name}: it has no class {name!r}, which the suite asks for")
+        rows.append(row)
+    source = Some(dataset.source, {row: new for new, row in enumerate(rows)})
+    return Dataset(dataset.name, [dataset.classnames[row] for row in rows], dataset.templates, source)
+
+
+def remarks(entry: Entry, dataset: Dataset) -> list[str]:
+    """In what the set at hand differs from its authors': the figure is then not theirs to compare with."""
+    told = {"classes": len(dataset.classnames), "templates": len(dataset.templates), "images": len(dataset)}
+    wanted = {name: getattr(entry, name) for name in told}
+    return [f"{told[n]} {n}, where its authors have {wanted[n]}" for n in told if wanted[n] and told[n] != wanted[n]]
+
+
+@dataclass(frozen=True, slots=True)
+class Renumbered:
+    """An example under another class number."""
+
+    example: Example
+    label: int
+
+    @property
+    def key(self) -> str:
+        """The example's."""
+        return self.example.key
+
+    def decode(self) -> Image.Image:
+        """The example's image."""
+        return self.example.decode()
+
+
+@dataclass
+class Some:
+    """The examples of some classes of a source, renumbered."""
+
+    source: Source
+    new: dict[int, int]  # class number in the source -> here
+
+    def __len__(self) -> int:
+        return sum(1 for example in self.source if example.label in self.new)
+
+    def __iter__(self) -> Iterator[Example]:
+        for example in self.source:
+            label = self.new.get(example.label)  # type: ignore[arg-type]
+            if label is not None:
+                yield Renumbered(example, label)
+
+
+def _plain(name: str) -> str:
+    """ObjectNet's folders say ``alarm_clock``, its lists ``Alarm clock``."""
+    return name.lower().replace("_", " ").strip()
+
+
+def _folder() -> Path:
+    return Path(str(files("edgeclip.evaluate") / "suites"))

@@ -1,0 +1,116 @@
+"""What a bundle must give back on any device: inputs and outputs that were recorded where it was exported."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import FormatError
+from .preprocess import Preprocessor
+from .turns import Crashed, Worker
+
+FLOAT_COSINE = 0.9999  # fp32 towers: only the order of additions differs between machines
+SLACK = 0.01  # a rounded tower may be so much further from torch than where it was exported
+DTYPES = {"F32": np.float32, "I64": np.int64, "U8": np.uint8}
+LARGEST_HEADER = 1 << 20
+
+
+def probe_image() -> Image.Image:
+    """An image of odd size that is the same everywhere: what preprocessing makes of it is recorded in the bundle."""
+    down, across = np.mgrid[0:77, 0:131]
+    return Image.fromarray(np.stack([across * 2 % 256, down * 3 % 256, (across * down) % 256], -1).astype(np.uint8))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file, with numpy alone.
+
+    Raises:
+        FormatError: it is truncated or of another kind.
+    """
+    content = path.read_bytes()
+    try:
+        size = int.from_bytes(content[:8], "little")
+        if size > LARGEST_HEADER:
+            raise ValueError("its header is too long")
+        header = json.loads(content[8 : 8 + size])
+        metadata = header.pop("__metadata__", {})
+        body = memoryview(content)[8 + size :]
+        tensors = {
+            name: np.frombuffer(body[slice(*entry["data_offsets"])], DTYPES[entry["dtype"]]).reshape(entry["shape"])
+            for name, entry in header.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FormatError(f"{path}: cannot be read ({error}): export or copy the bundle again") from error
+    return tensors, metadata
+
+
+def check_golden(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    tokenize: Any,
+    jobs: Mapping[str, Mapping[str, Any]],
+    command: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Hold this device's answers against the recorded ones, each tower in a process of its own.
+
+    Args:
+        folder: the bundle.
+        manifest: its manifest, as data.
+        tokenize: this device's tokenizer of the bundle.
+        jobs: a worker's job by name: ``text`` and every precision.
+        command: starts a worker.
+
+    Returns:
+        One finding a part: ``part``, ``ok``, ``detail``.
+    """
+    golden, notes = read_tensors(folder / manifest["golden"]["file"])
+    findings = [_tokens(golden, notes, tokenize), _pixels(golden, manifest["preprocess"])]
+    limits = {v["precision"]: v["fidelity"]["cosine_worst"] - SLACK for v in manifest["variants"]}
+    limits |= {"text": FLOAT_COSINE, "fp32": FLOAT_COSINE}
+    with tempfile.TemporaryDirectory() as scratch:
+        files = {name: str(Path(scratch) / f"{name}.npy") for name in golden}
+        for name, tensor in golden.items():
+            np.save(files[name], tensor)
+        for name, job in jobs.items():
+            pair = ("token_ids", "text_embeds") if name == "text" else ("pixels", "image_embeds")
+            what = "text tower" if name == "text" else f"image tower {name}"
+            with Worker(command, job) as worker:
+                try:
+                    found = worker.ask("compare", inputs=files[pair[0]], expected=files[pair[1]])
+                except Crashed as error:
+                    findings.append(_finding(what, False, str(error)))
+                    continue
+            detail = f"worst cosine {found['cosine']:.6f} to torch (at least {limits[name]:.4f})"
+            findings.append(_finding(what, found["cosine"] >= limits[name], detail))
+    return findings
+
+
+def _tokens(golden: Mapping[str, NDArray[Any]], notes: Mapping[str, str], tokenize: Any) -> dict[str, Any]:
+    if "texts" not in notes:
+        return _finding("tokenizer", True, "not checked: an older bundle, it records no texts")
+    texts = json.loads(notes["texts"])
+    equal = (tokenize(texts) == golden["token_ids"]).all(axis=1)
+    wrong = [text for text, same in zip(texts, equal, strict=True) if not same]
+    return _finding(
+        "tokenizer", not wrong, f"{len(texts)} texts" + (f"; other tokens for {wrong[0]!r}" if wrong else "")
+    )
+
+
+def _pixels(golden: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
+    if "probe_pixels" not in golden:
+        return _finding("preprocessing", True, "not checked: an older bundle, it records no preprocessed image")
+    found = Preprocessor(SimpleNamespace(**settings))([probe_image()])  # type: ignore[arg-type]
+    levels = float(np.abs(found - golden["probe_pixels"]).max()) * 255 * min(settings["std"])
+    return _finding("preprocessing", levels <= 1.01, f"off by {levels:.2f} of 255 at most")
+
+
+def _finding(part: str, ok: bool, detail: str) -> dict[str, Any]:
+    return {"part": part, "ok": bool(ok), "detail": detail}

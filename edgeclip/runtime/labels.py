@@ -1,0 +1,55 @@
+"""Which label fits an image: labels from the command line or a file, and the likeliest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EdgeclipError
+
+SHOWN = 10  # the likeliest labels of an image; the others are left out
+LABELS_AT_ONCE = 256
+Ranked = list[tuple[str, float]]
+
+
+def read_labels(given: str) -> list[str]:
+    """Comma-separated labels, or those of a text file of that name, one a line. Repeated ones count once.
+
+    Raises:
+        EdgeclipError: fewer than two, or the file is not text.
+    """
+    file = Path(given) if len(given) < 1024 and "\0" not in given else None
+    try:
+        parts = file.read_text(encoding="utf-8").splitlines() if file and file.is_file() else given.split(",")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdgeclipError(f"{given}: cannot be read as UTF-8 text ({error})") from error
+    labels = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    if not labels:
+        raise EdgeclipError('no labels: give them comma-separated, as in --labels "a cat,a dog", or in a text file')
+    if len(labels) == 1:
+        raise EdgeclipError(f"one label alone fits every image by 100 %: give what else it might be than {labels[0]!r}")
+    return labels
+
+
+class LabelScorer:
+    """The embeddings of labels, and how likely each is for an image."""
+
+    def __init__(
+        self, labels: Sequence[str], encode: Callable[[Sequence[str]], NDArray[np.float32]], logit_scale: float
+    ) -> None:
+        """Encode ``labels`` with ``encode``: texts to float32 ``[N, D]``, L2-normalised."""
+        self.labels, self._logit_scale = labels, logit_scale
+        self._embeds = np.concatenate(
+            [encode(labels[i : i + LABELS_AT_ONCE]) for i in range(0, len(labels), LABELS_AT_ONCE)]
+        )
+
+    def best(self, image_embeds: NDArray[np.float32]) -> list[Ranked]:
+        """The likeliest labels of each image, float32 ``[N, D]``, with their probabilities among all labels."""
+        logits = self._logit_scale * image_embeds @ self._embeds.T
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        odds /= odds.sum(axis=1, keepdims=True)
+        order = np.argsort(-odds, axis=1, kind="stable")[:, :SHOWN]
+        return [[(self.labels[i], float(row[i])) for i in best] for row, best in zip(odds, order, strict=True)]

@@ -1,0 +1,98 @@
+"""A bundle's manifest as plain data: what the single-file runner reads, and the jobs that workers are given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import EdgeclipError, FormatError
+from .session import CPU
+
+MANIFEST_FILE, FORMAT, NEWEST = "bundle.json", "edgeclip-bundle", 1
+NEEDED = ("preprocess", "recommended", "logit_scale", "embed_dim")
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def read_plain(folder: Path) -> dict[str, Any]:
+    """Read the manifest, and check every file's hash against it.
+
+    Raises:
+        EdgeclipError: there is no bundle.
+        FormatError: it is of a newer format, damaged, or a file is missing or altered.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise EdgeclipError(f"{folder} is no bundle (no {MANIFEST_FILE} there)") from None
+    except (OSError, ValueError) as error:
+        raise FormatError(
+            f"{folder}/{MANIFEST_FILE}: truncated or not JSON ({error}): copy the bundle again"
+        ) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise FormatError(f"{folder}/{MANIFEST_FILE}: not an {FORMAT} file")
+    if not isinstance(manifest.get("version"), int) or manifest["version"] > NEWEST:
+        raise FormatError(f"{folder}: format version {manifest.get('version')}: this runner reads up to {NEWEST}")
+    try:
+        files = [*manifest["variants"], manifest["text"], manifest["tokenizer"], manifest["golden"]]
+        for name in NEEDED:
+            manifest[name]
+        for entry in [*files, *([manifest["runner"]] if manifest.get("runner") else [])]:
+            _check(folder, entry["file"], entry["sha256"])
+    except (KeyError, TypeError) as error:
+        raise FormatError(f"{folder}/{MANIFEST_FILE}: {error} is missing: copy the bundle again") from error
+    return manifest
+
+
+def _check(folder: Path, name: str, sha256: str) -> None:
+    if not PLAIN_NAME.fullmatch(name):
+        raise FormatError(f"{folder}: {name!r} would leave the bundle's folder")
+    if not (folder / name).is_file():
+        raise FormatError(f"{folder}: {name} is missing: export or copy the bundle again")
+    digest = hashlib.sha256()
+    with (folder / name).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != sha256:
+        raise FormatError(f"{folder}: {name} is not what was exported: export or copy the bundle again")
+
+
+def variant_of(manifest: Mapping[str, Any], precision: str | None) -> dict[str, Any]:
+    """The variant of that precision, the recommended one for None.
+
+    Raises:
+        EdgeclipError: the bundle holds no such variant.
+    """
+    wanted = precision or manifest["recommended"]
+    for variant in manifest["variants"]:
+        if variant["precision"] == wanted:
+            return variant
+    there = ", ".join(v["precision"] for v in manifest["variants"])
+    raise EdgeclipError(f"the bundle holds no {wanted} variant; it holds {there}")
+
+
+def tower_job(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    precision: str | None,
+    *,
+    threads: int | None = None,
+    provider: str = CPU,
+) -> dict[str, Any]:
+    """The job of a worker that is to hold this variant's image tower."""
+    variant = variant_of(manifest, precision)
+    return {
+        "graph": str(folder / variant["file"]),
+        "precision": variant["precision"],
+        "threads": threads,
+        "provider": provider,
+        "preprocess": manifest["preprocess"],
+    }
+
+
+def text_job(folder: Path, manifest: Mapping[str, Any], *, threads: int | None = None) -> dict[str, Any]:
+    """The job of a worker that is to hold the text tower: it can compare, and nothing else."""
+    return {"graph": str(folder / manifest["text"]["file"]), "threads": threads, "image_size": 1}

@@ -1,0 +1,152 @@
+"""Latency by turns, over processes: every contender runs for a moment, round after round, so that drift hits all alike.
+
+Single stream, as MLPerf Inference calls it: one image after another, each timed from its start to its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+
+from .timing import burst
+
+SAMPLES = 1024  # MLPerf's least for a single stream ...
+ENOUGH_SECONDS = 10.0  # ... or so long on one contender alone, where it is slow
+TURN_SECONDS = 0.2
+
+
+class Crashed(Exception):
+    """A worker's process ended, or could not do what it was told; the text says how."""
+
+
+class Contender(Protocol):
+    """What can be timed in turns."""
+
+    def burst(self, seconds: float) -> list[float]:
+        """Single images for so long, at least a few: each one's milliseconds."""
+        ...
+
+
+class Worker:
+    """The other side of :func:`edgeclip.runtime.worker.work`: a process with one tower in it."""
+
+    def __init__(self, command: Sequence[str], job: Mapping[str, Any]) -> None:
+        """Start it: ``command`` and the job as its last argument."""
+        words = [*command, json.dumps(job)]
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (not a pipe: one that nobody empties stops a process)
+        self._process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, text=True, encoding="utf-8"
+        )
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._process.kill()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.communicate()
+        self._complaints.close()
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Tell it to do something, and wait for what it found.
+
+        Raises:
+            Crashed: its process died, or it could not.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died: the end of its stdout says so, its exit status why
+            self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
+            self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise Crashed(self._last_words())
+        answer = json.loads(line)
+        if "failed" in answer:
+            raise Crashed(answer["failed"])
+        return answer
+
+    def burst(self, seconds: float) -> list[float]:
+        """As :class:`Contender`."""
+        return self.ask("burst", seconds=seconds)["ms"]
+
+    def _last_words(self) -> str:
+        status = self._process.wait()
+        if status < 0:
+            return f"the process crashed (signal {-status})"
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        return (lines or [f"the process ended (status {status})"])[-1]
+
+
+class Call:
+    """A function of this process as a contender: a torch tower, which has no bundle."""
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self._run = run
+
+    def burst(self, seconds: float) -> list[float]:
+        """As :class:`Contender`."""
+        return burst(self._run, seconds=seconds)
+
+
+@dataclass
+class Taken:
+    """What one contender's turns gave."""
+
+    ms: list[float] = field(default_factory=list)  # every sample, in order
+    turns: list[tuple[float, float]] = field(default_factory=list)  # seconds since the start, p50 of that turn
+    failed: str | None = None
+
+    @property
+    def enough(self) -> bool:
+        """1,024 samples, or ten seconds of running."""
+        return len(self.ms) >= SAMPLES or sum(self.ms) >= 1e3 * ENOUGH_SECONDS
+
+    def take(self, contender: Contender, start: float) -> None:
+        """One turn."""
+        try:
+            ms = contender.burst(TURN_SECONDS)
+        except Crashed as error:
+            self.failed = str(error)
+            return
+        self.ms += ms
+        self.turns.append((time.perf_counter() - start, float(np.median(ms))))
+
+
+def take_turns(
+    contenders: Mapping[str, Contender],
+    *,
+    seconds: float,
+    pacemaker: str | None = None,
+    on_round: Callable[[float], None] | None = None,
+) -> dict[str, Taken]:
+    """Give each contender a moment in turn for ``seconds`` in all; those without enough samples by then go on.
+
+    The first call of a turn is not counted: it finds the caches as another contender left them. A contender that
+    crashes is out; its reason is kept. The ``pacemaker`` runs in every round, however few its samples are.
+    ``on_round`` is told the seconds that each round took.
+    """
+    found = {name: Taken() for name in contenders}
+    start = time.perf_counter()
+    now, rounds = start, 0
+    while True:
+        began, over = now, rounds >= 2 and now - start >= seconds
+        alive = {name: taken for name, taken in found.items() if taken.failed is None}
+        wanting = [name for name, taken in alive.items() if name == pacemaker or not (over and taken.enough)]
+        if not set(wanting) - {pacemaker}:
+            return found
+        for name in wanting:
+            found[name].take(contenders[name], start)
+        now, rounds = time.perf_counter(), rounds + 1
+        if on_round:
+            on_round(now - began)

@@ -1,0 +1,233 @@
+"""One image tower in a process of its own, which does as it is told: its crash is a row in the report, not the end.
+
+The process reads one JSON object a line on stdin, ``{"do": NAME, ...}``, and answers each with one JSON line: what was
+measured, or ``{"failed": reason}``. :class:`~edgeclip.runtime.turns.Worker` is the other side.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ..errors import EdgeclipError
+from .memory import own_peak_mb
+from .preprocess import Preprocessor, read_image
+from .session import CPU, make_session
+from .timing import burst, percentiles
+
+PHOTO = (640, 480)  # what a camera might give, where there is no image of the user's
+PEAK_IMAGES = 8  # one after another: the arena has grown to its size by then
+PROFILED_RUNS = 30
+BATCH = 32
+
+
+class Tower:
+    """A graph that is opened, timed, looked into and fed, one command a method; each returns JSON."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        """Take the job: ``graph``, and ``precision``, ``threads``, ``provider``, ``preprocess`` or ``image_size``."""
+        self.graph, self.precision = Path(job["graph"]), job.get("precision", "fp32")
+        self.threads, self.provider = job.get("threads"), job.get("provider", CPU)
+        settings = job.get("preprocess")
+        self._preprocess = Preprocessor(SimpleNamespace(**settings)) if settings else None  # type: ignore[arg-type]
+        size = settings["size"] if settings else job["image_size"]
+        self._one = np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)
+
+    def open(self) -> dict[str, Any]:
+        """Load the graph, run it for the first time, and encode a few images: what that takes, ms and MB."""
+        begin = time.perf_counter()
+        import onnxruntime
+
+        imported = time.perf_counter()
+        session = self.session
+        loaded = time.perf_counter()
+        self.run()
+        ran = time.perf_counter()
+        for shade in range(PEAK_IMAGES if self._preprocess else 0):
+            self.encode([Image.new("RGB", PHOTO, (shade, 0, 0))])
+        return {
+            "runtime": f"onnxruntime {onnxruntime.__version__}",
+            "import_ms": 1e3 * (imported - begin),
+            "load_ms": 1e3 * (loaded - imported),
+            "first_ms": 1e3 * (ran - loaded),
+            "peak_memory_mb": own_peak_mb(),
+            "asked_provider": self.provider,
+            "providers": session.get_providers(),
+        }
+
+    @cached_property
+    def session(self) -> Any:
+        """The graph, loaded when it is first asked for."""
+        return self._session()
+
+    @cached_property
+    def _input(self) -> str:
+        return self.session.get_inputs()[0].name
+
+    def run(self) -> NDArray[np.float32]:
+        """Encode one preprocessed image: what is timed."""
+        return self.session.run(None, {self._input: self._one})[0]
+
+    def burst(self, seconds: float) -> dict[str, Any]:
+        """Single images for so long; the calls' milliseconds."""
+        return {"ms": burst(self.run, seconds=seconds)}
+
+    def batch(self, size: int, seconds: float) -> dict[str, Any]:
+        """Images a second in batches of ``size``."""
+        many = {self._input: np.repeat(self._one, size, axis=0)}
+        ms = burst(lambda: self.session.run(None, many), seconds=seconds, least=2)
+        return {"images_per_second": 1e3 * size / float(np.median(ms))}
+
+    def end_to_end(self, seconds: float, file: str | None = None, archive: str | None = None) -> dict[str, Any]:
+        """From an image file's bytes to its embedding: p50 of decoding, preprocessing and inference, and of all."""
+        content = _content(file, archive) if file else _photo()
+        parts: dict[str, list[float]] = {"decode_ms": [], "preprocess_ms": [], "inference_ms": []}
+
+        def one() -> None:
+            begin = time.perf_counter()
+            image = Image.open(io.BytesIO(content))
+            image.load()
+            decoded = time.perf_counter()
+            pixels = self._pixels([image])
+            ready = time.perf_counter()
+            self.session.run(None, {self._input: pixels})
+            for name, took in zip(parts, (decoded - begin, ready - decoded, time.perf_counter() - ready), strict=True):
+                parts[name].append(1e3 * took)
+
+        every = burst(one, seconds=seconds)
+        return {
+            "image": Path(file).name if file else f"a made-up JPEG of {PHOTO[0]} x {PHOTO[1]}",
+            "total_ms": percentiles(every),
+            **{name: float(np.median(found)) for name, found in parts.items()},
+        }
+
+    def hot_spots(self, runs: int = PROFILED_RUNS) -> dict[str, Any]:
+        """Where the time goes: each kind of operator's share, and the nodes that another provider than asked ran."""
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._session(enable_profiling=True, profile_file_prefix=str(Path(folder) / "profile"))
+            for _ in range(runs):
+                session.run(None, {self._input: self._one})
+            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        spent: dict[str, float] = defaultdict(float)
+        nodes: dict[str, set[str]] = defaultdict(set)
+        fell_back: set[str] = set()
+        for event in events:
+            facts = event.get("args", {})
+            if event.get("cat") != "Node" or "op_name" not in facts or not event["name"].endswith("_kernel_time"):
+                continue
+            spent[facts["op_name"]] += event["dur"]
+            nodes[facts["op_name"]].add(event["name"])
+            if facts.get("provider", self.provider) != self.provider:
+                fell_back.add(f"{facts['op_name']} on {facts['provider']}")
+        total = sum(spent.values()) or 1.0
+        ranked = sorted(spent, key=lambda op: -spent[op])
+        return {
+            "operators": [{"operator": op, "share": spent[op] / total, "nodes": len(nodes[op])} for op in ranked],
+            "fell_back": sorted(fell_back),
+        }
+
+    def embed(self, files: Sequence[str], out: str, archive: str | None = None) -> dict[str, Any]:
+        """Images through this device's own preprocessing and this tower: float32 ``[N, D]`` into ``out`` (``.npy``).
+
+        ``files`` are paths, or members of the zip file ``archive``. Rows of those that cannot be read are zeros, and
+        their numbers are in ``broken``.
+        """
+        rows, broken = [], []
+        blank = Image.new("RGB", PHOTO)
+        for start in range(0, len(files), BATCH):
+            images = []
+            for number, file in enumerate(files[start : start + BATCH], start):
+                try:
+                    images.append(read_image(io.BytesIO(_content(file, archive)), file))
+                except (EdgeclipError, OSError):
+                    broken.append(number)
+                    images.append(blank)
+            rows.append(self.encode(images))
+        found = np.concatenate(rows).astype(np.float32)
+        found[broken] = 0
+        np.save(out, found)
+        return {"images": len(found), "broken": broken}
+
+    def compare(self, inputs: str, expected: str) -> dict[str, Any]:
+        """The graph's output on ``inputs`` against ``expected``, both ``.npy``: cosine and largest difference."""
+        reference = np.load(expected, allow_pickle=False)
+        found = self.session.run(None, {self._input: np.load(inputs, allow_pickle=False)})[0]
+        if found.shape != reference.shape or not np.isfinite(found).all():
+            return {"cosine": -1.0, "largest_difference": 2.0}
+        return {
+            "cosine": float((found.astype(np.float64) * reference).sum(axis=1).min()),
+            "largest_difference": float(np.abs(found - reference).max()),
+        }
+
+    def _session(self, **options: Any) -> Any:
+        return make_session(
+            self.graph, threads=self.threads, precision=self.precision, provider=self.provider, **options
+        )
+
+    def _pixels(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        assert self._preprocess is not None, "a reference graph sees no images"
+        return self._preprocess(images)
+
+    def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """Embed decoded images: float32 ``[N, D]``, L2-normalised."""
+        return self.session.run(None, {self._input: self._pixels(images)})[0]
+
+
+def _content(file: str, archive: str | None) -> bytes:
+    if archive is None:
+        return Path(file).read_bytes()
+    return _opened(archive).read(file)
+
+
+@lru_cache(maxsize=1)
+def _opened(archive: str) -> zipfile.ZipFile:
+    """Opened once: reading its directory for every image would take longer than the images."""
+    return zipfile.ZipFile(archive)
+
+
+def _photo() -> bytes:
+    """A JPEG with something in it to decode."""
+    ramp = np.add.outer(np.arange(PHOTO[1]), np.arange(PHOTO[0]))
+    pixels = np.stack([ramp % 256, ramp * 3 % 251, ramp // 2 % 256], axis=-1).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {
+    name: getattr(Tower, name) for name in ("open", "burst", "batch", "end_to_end", "hot_spots", "embed", "compare")
+}
+
+
+def work(job: dict[str, Any]) -> None:
+    """Answer commands until stdin ends. What else writes to stdout (a native library) goes to stderr."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    tower = Tower(job)
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            answer = COMMANDS[command.pop("do")](tower, **command)
+        except EdgeclipError as error:
+            answer = {"failed": str(error)}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    work(json.loads(sys.argv[1]))

@@ -1,0 +1,73 @@
+"""Gather what belongs to a run, and put it on a hub."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import EdgeclipError, require
+from ..files import mendable, read_document, write_text
+
+if TYPE_CHECKING:
+    from ..distill.run import Run
+
+
+def push(
+    run: Path,
+    repo: str,
+    *,
+    bundle: Path | None = None,
+    report: Path | None = None,
+    licence: str = "other",
+    private: bool = False,
+) -> str:
+    """Upload a finished run's student with its card, and a bundle's ONNX files beside it. Returns the page's address.
+
+    Raises:
+        EdgeclipError: no such run, bundle or report, the run is not finished, or the hub refuses.
+    """
+    from ..ecosystem.push import check_repo, upload
+
+    check_repo(repo)
+    require("torch", "distill")
+    from ..distill.run import Run
+
+    opened = Run.open(run)
+    if opened.document.status != "finished":
+        raise EdgeclipError(f"{run} is not finished: go on with edgeclip distill --resume")
+    with tempfile.TemporaryDirectory() as scratch, mendable(Path(scratch)):
+        folder = Path(scratch) / "model"
+        gather(opened, folder, repo, bundle=bundle, report=report, licence=licence)
+        return upload(folder, repo, private=private)
+
+
+def gather(
+    run: Run, folder: Path, repo: str, *, bundle: Path | None = None, report: Path | None = None, licence: str = "other"
+) -> None:
+    """Write what :func:`push` uploads into ``folder``: the student in open_clip's hub layout, ``README.md``; with a
+    bundle, ``bundle/`` and the layout of transformers.js and Optimum; with a report, ``report.json`` and its page.
+
+    Raises:
+        EdgeclipError: no such bundle or report, or the bundle is of another student.
+    """
+    from ..ecosystem.card import Facts, card, data_facts
+    from ..ecosystem.layout import write_layout
+    from ..report.render import write_report
+    from ..report.schema import Report
+    from ..runtime.bundle import Bundle
+
+    opened = Bundle.open(bundle) if bundle else None
+    found = read_document(report, Report) if report else None
+    if opened and opened.manifest.source_fingerprint != run.encoder().fingerprint:
+        raise EdgeclipError(f"{bundle} was exported from another student than {run.path}'s: export it again")
+    shutil.copytree(run.student_dir, folder)
+    if opened:
+        shutil.copytree(opened.path, folder / "bundle")
+        write_layout(opened, folder)
+    if found:
+        write_report(found, folder / "report")
+    told = data_facts(Path(run.document.images))
+    facts = Facts(repo, run.document, licence, report=found, manifest=opened.manifest if opened else None, **told)
+    write_text(folder / "README.md", card(facts))

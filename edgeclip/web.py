@@ -1,0 +1,48 @@
+"""Files from web servers: fetched once, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from .console import say
+from .errors import EdgeclipError
+from .files import mendable
+
+SECONDS = 60  # without a byte from the server
+ABSENT = (404, 410)
+
+
+def fetch(url: str, target: Path) -> bool:
+    """Download ``url`` to ``target``, unless it is there. False where the server has no such file.
+
+    Raises:
+        EdgeclipError: the server cannot be reached, refuses, or stops in the middle.
+    """
+    if target.is_file():
+        return True
+    say(f"fetching {url}")
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS) as answer, mendable(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+                try:
+                    shutil.copyfileobj(answer, file, 1 << 20)
+                    told = answer.headers.get("Content-Length")
+                    if told is not None and int(told) != file.tell():
+                        raise EdgeclipError(f"{url}: {file.tell()} of {told} bytes came: run again")
+                    file.close()
+                    Path(file.name).replace(target)
+                except BaseException:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+    except urllib.error.HTTPError as error:
+        if error.code in ABSENT:
+            return False
+        raise EdgeclipError(f"{url}: the server answers {error.code} {error.reason}") from error
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise EdgeclipError(f"{url}: cannot be fetched ({getattr(error, 'reason', error)})") from error
+    return True

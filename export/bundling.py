@@ -1,0 +1,122 @@
+"""The last step of an export: every file stamped and hashed, the manifest written, the folder made read-only."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..device.runnerfile import NAME as RUNNER
+from ..device.runnerfile import runner_source
+from ..files import sha256, write_text
+from ..runtime.bundle import MANIFEST
+from ..runtime.manifest import Artefact, Extra, Manifest, Preprocess, Tokenizer, Tried, Variant
+from ..student.openclip import OpenClipEncoder
+from .graphs import stamp
+from .tune import Candidate
+
+PACKAGES = ("onnx", "onnxruntime", "torch", "open_clip_torch")
+
+
+@dataclass
+class Contents:
+    """What lies in the folder that becomes a bundle, as the steps of an export put it there."""
+
+    tokenizer: dict[str, Any] = field(default_factory=dict)
+    variants: list[Candidate] = field(default_factory=list)
+    recommended: str = "fp32"
+    tried: list[Tried] = field(default_factory=list)
+    checks: dict[str, dict[str, float]] = field(default_factory=dict)
+    sensitivity: dict[str, Any] = field(default_factory=dict)
+    extras: list[tuple[Path, str, str, dict[str, Any]]] = field(default_factory=list)
+
+    def extra(self, file: Path, kind: str, precision: str, facts: dict[str, Any]) -> None:
+        """Note another form of the image tower."""
+        self.extras.append((file, kind, precision, facts))
+
+    @staticmethod
+    def preprocess_of(model: OpenClipEncoder) -> Preprocess:
+        """How an image becomes the tower's input."""
+        return Preprocess(**model.preprocess_cfg)
+
+
+def finish(
+    folder: Path,
+    contents: Contents,
+    model: OpenClipEncoder,
+    opset: int,
+    facts: dict[str, Any],
+    calibration: dict[str, object],
+) -> None:
+    """Stamp every graph, write the manifest, and make all files read-only.
+
+    Args:
+        folder: what becomes the bundle.
+        contents: what lies in it.
+        model: where it came from.
+        opset: of the graphs.
+        facts: the manifest's ``name``, ``source`` and ``student``.
+        calibration: which images set ranges and judged.
+    """
+    versions = {package: metadata.version(package) for package in PACKAGES} | {"edgeclip": metadata.version("edgeclip")}
+    preprocess = contents.preprocess_of(model)
+    about = {
+        "edgeclip": versions["edgeclip"],
+        "model": str(facts["name"]),
+        "revision": model.fingerprint,
+        "preprocess": json.dumps(preprocess.model_dump()),
+    }
+    for file in sorted(folder.glob("*.onnx")):
+        labels = next((e[3]["labels"] for e in contents.extras if e[0] == file and "labels" in e[3]), None)
+        stamp(file, about | ({"labels": json.dumps(labels, ensure_ascii=False)} if labels else {}))
+    write_text(folder / RUNNER, runner_source())
+    tokenizer = Tokenizer(
+        **_artefact(folder / "tokenizer.json"), context_length=model.context_length, **contents.tokenizer
+    )
+    manifest = Manifest(
+        name=facts["name"],
+        source=facts["source"],
+        source_fingerprint=model.fingerprint,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        made_with=versions,
+        embed_dim=model.embed_dim,
+        logit_scale=model.logit_scale,
+        opset=opset,
+        preprocess=preprocess,
+        tokenizer=tokenizer,
+        text=Artefact(**_artefact(folder / "text.fp32.onnx")),
+        variants=[_variant(candidate) for candidate in contents.variants],
+        recommended=contents.recommended,  # type: ignore[arg-type]
+        tried=contents.tried,
+        extras=[
+            Extra(**_artefact(file), kind=kind, precision=precision, facts=told)  # type: ignore[arg-type]
+            for file, kind, precision, told in contents.extras
+        ],
+        checks=contents.checks,
+        sensitivity=contents.sensitivity,
+        calibration=calibration,
+        golden=Artefact(**_artefact(folder / "golden.safetensors")),
+        runner=Artefact(**_artefact(folder / RUNNER)),
+        student=facts["student"],
+    )
+    manifest.save(folder / MANIFEST)
+    for file in folder.iterdir():
+        file.chmod(0o444)
+
+
+def _variant(candidate: Candidate) -> Variant:
+    assert candidate.fidelity is not None  # only what has run is kept
+    facts: dict[str, Any] = {"precision": candidate.precision, "recipe": candidate.recipe}
+    return Variant(
+        **_artefact(candidate.file),
+        **facts,
+        fidelity=candidate.fidelity,
+        relative_speed=candidate.relative_speed,
+    )
+
+
+def _artefact(file: Path) -> dict[str, Any]:
+    return {"file": file.name, "sha256": sha256(file), "bytes": file.stat().st_size}

@@ -1,0 +1,50 @@
+"""Engines for a bundle that is there already: on the device, without the model it came from, and without torch."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ..errors import EdgeclipError
+from ..files import new_directory, sha256
+from ..runtime.bundle import MANIFEST, Bundle
+from ..runtime.manifest import Extra
+from .engine import Build, build_engines
+from .tune import Precision
+
+
+def add_engines(source: Path, out: Path, build: Build) -> Bundle:
+    """Copy the bundle at ``source`` to ``out`` and build an engine from each graph that TensorRT can read.
+
+    Raises:
+        EdgeclipError: no bundle there, no TensorRT, no GPU and none named, or ``out`` is in the way.
+    """
+    bundle = Bundle.open(source)
+    manifest = bundle.manifest
+    graphs: dict[Precision, str] = {v.precision: v.file for v in manifest.variants if v.precision != "int8"}
+    own = [e for e in manifest.extras if e.kind == "int8-target" and e.facts.get("recipe") == "tensorrt"]
+    own += [v for v in manifest.variants if v.precision == "int8" and v.recipe.get("recipe") == "tensorrt"]  # type: ignore[misc]
+    graphs |= {"int8": own[0].file} if own else {}
+    with new_directory(out) as folder:
+        for artefact in bundle.artefacts:
+            shutil.copyfile(bundle.path / artefact.file, folder / artefact.file)
+        paths = {precision: folder / file for precision, file in graphs.items()}
+        engines = build_engines(paths, folder, manifest.preprocess.size, build)
+        if not engines:
+            raise EdgeclipError(f"{source} holds no graph that an engine could be built from: export it again")
+        built = [
+            Extra(
+                file=engine.file.name,
+                sha256=sha256(engine.file),
+                bytes=engine.file.stat().st_size,
+                kind="engine",
+                precision=engine.precision,
+                facts=engine.facts,
+            )
+            for engine in engines
+        ]
+        kept = [extra for extra in manifest.extras if extra.file not in {one.file for one in built}]
+        manifest.model_copy(update={"extras": [*kept, *built]}).save(folder / MANIFEST)
+        for file in folder.iterdir():
+            file.chmod(0o444)
+    return Bundle.open(out)

@@ -1,0 +1,167 @@
+"""Which precision pays here? Every candidate is tried in a process of its own, judged, and timed in turns with fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..console import say
+from ..runtime.manifest import Fidelity, Tried
+from ..runtime.session import make_session
+from ..runtime.timing import interleaved
+from ..runtime.trial import try_graph
+from .int8 import Calibrated, Recipe, first_choices, second_choices
+from .sensitivity import Sensitivity, rank_blocks, restored
+from .validate import Exam, Gate, compare, examined
+
+Precision = Literal["fp32", "fp16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+CLEARLY = 1.03  # a variant must be this much faster to be chosen over another: less is noise
+SECONDS = 3.0  # of timing
+RANKED_ON = 32  # images
+
+
+@dataclass
+class Candidate:
+    """One way to run the tower, on its way into the bundle or out of it."""
+
+    name: str
+    precision: Precision
+    file: Path
+    recipe: dict[str, Any]
+    fidelity: Fidelity | None = None
+    relative_speed: float | None = None  # fp32's p50 over this one's
+    problem: str | None = None
+
+    def tried(self, outcome: str) -> Tried:
+        """The row of the table."""
+        return Tried(
+            name=self.name,
+            precision=self.precision,
+            fidelity=self.fidelity,
+            relative_speed=self.relative_speed,
+            outcome=outcome,
+        )
+
+
+@dataclass
+class Tuner:
+    """What the candidates are judged with, and all of them so far."""
+
+    reference: NDArray[np.float32]  # torch's embeddings of `pixels`
+    pixels: NDArray[np.float32]  # [N, 3, S, S], images that set no range
+    threads: int
+    gate: Gate
+    exam: Exam | None = None
+    exam_reference: NDArray[np.float32] | None = None
+    candidates: list[Candidate] = field(default_factory=list)
+    ranking: list[Sensitivity] = field(default_factory=list)
+    steps: list[tuple[int, float]] = field(default_factory=list)  # blocks in float -> mean cosine
+
+    def enter(self, candidate: Candidate) -> bool:
+        """Try and judge a candidate; whether it passes the gate."""
+        trial = try_graph(candidate.file, candidate.precision, self.pixels, threads=self.threads)
+        candidate.problem = trial.problem
+        if not trial.problem:
+            candidate.fidelity = compare(self.reference, trial.embeds)
+            if self.exam is not None and self.exam_reference is not None:
+                asked = self._embed(candidate, self.exam.pixels)
+                candidate.fidelity = examined(candidate.fidelity, self.exam, self.exam_reference, asked)
+        self.candidates.append(candidate)
+        return self.faithful(candidate)
+
+    def faithful(self, candidate: Candidate) -> bool:
+        """Whether it ran, and passes the gate."""
+        return candidate.fidelity is not None and self.gate.passes(candidate.fidelity)
+
+    def enter_int8(self, calibrated: Calibrated, base: Recipe, folder: Path) -> None:
+        """Enter the recipes that make sense for a target, the costlier ones only where the cheap ones fail."""
+        made = {recipe: self._enter_recipe(calibrated, recipe, folder) for recipe in first_choices(base, calibrated)}
+        if not any(map(self.faithful, made.values())):
+            for recipe in second_choices(base, calibrated):
+                made[recipe] = self._enter_recipe(calibrated, recipe, folder)
+        ran = {recipe: one for recipe, one in made.items() if one.fidelity}
+        if not ran or any(map(self.faithful, ran.values())):
+            return
+        best = max(ran, key=lambda recipe: ran[recipe].fidelity.cosine_mean)  # type: ignore[union-attr]
+        self.restore(calibrated, best, folder)
+
+    def restore(self, calibrated: Calibrated, recipe: Recipe, folder: Path) -> None:
+        """Rank the blocks, and enter the recipe with ever more of the worst in float, until one passes the gate."""
+        scratch = folder / "ranked.onnx"
+
+        def embed(recipe: Recipe) -> NDArray[np.float32]:
+            calibrated.write(scratch, recipe)
+            return self._embed(Candidate("", "int8", scratch, {}), self.pixels[:RANKED_ON])
+
+        say(f"no int8 recipe passes the gate as it is: looking for the blocks that {recipe.title} hurts")
+        self.ranking = rank_blocks(calibrated, recipe, embed, self.reference[:RANKED_ON])
+        scratch.unlink(missing_ok=True)
+        for attempt in restored(recipe, self.ranking):
+            entered = self._enter_recipe(calibrated, attempt, folder)
+            if entered.fidelity:
+                self.steps.append((len(attempt.kept_float), entered.fidelity.cosine_mean))
+            if self.faithful(entered):
+                return
+
+    def time(self, seconds: float = SECONDS) -> None:
+        """Speed of every candidate that ran against fp32's, in turns, on one image."""
+        one = self.pixels[:1]
+        runs: dict[str, Callable[[], object]] = {}
+        for candidate in self.candidates:
+            if candidate.fidelity:
+                session = make_session(candidate.file, precision=candidate.precision, threads=self.threads)
+                feed = {session.get_inputs()[0].name: one}
+                runs[candidate.name] = partial(session.run, None, feed)
+        times = interleaved(runs, seconds=seconds)
+        for candidate in self.candidates:
+            if candidate.name in times:
+                candidate.relative_speed = times["fp32"].p50 / times[candidate.name].p50
+
+    def best(self, precision: Precision) -> Candidate | None:
+        """Of one precision: the fastest that passes the gate, or the most faithful where none does."""
+        own = [c for c in self.candidates if c.precision == precision and c.fidelity]
+        return fastest([c for c in own if self.faithful(c)]) or max(own, key=_cosine, default=None)
+
+    def recommended(self, kept: Sequence[Candidate]) -> Candidate:
+        """The fastest of ``kept`` that passes the gate and is clearly faster than fp32; else fp32."""
+        faster = [c for c in kept if self.faithful(c) and (c.relative_speed or 0) >= CLEARLY]
+        return fastest(faster) or next(c for c in kept if c.precision == "fp32")
+
+    def table(self, kept: Sequence[Candidate], recommended: Candidate) -> list[Tried]:
+        """What was tried, and what became of it."""
+        return [candidate.tried(self._outcome(candidate, kept, recommended)) for candidate in self.candidates]
+
+    def _outcome(self, candidate: Candidate, kept: Sequence[Candidate], recommended: Candidate) -> str:
+        if candidate.problem:
+            return f"left out: {candidate.problem}"
+        words = "recommended" if candidate is recommended else "kept" if candidate in kept else "another was better"
+        return words if self.faithful(candidate) else f"{words}, below the gate"
+
+    def _enter_recipe(self, calibrated: Calibrated, recipe: Recipe, folder: Path) -> Candidate:
+        file = folder / f"candidate-{len(self.candidates)}.onnx"
+        calibrated.write(file, recipe)
+        candidate = Candidate(recipe.title, "int8", file, recipe.describe())
+        self.enter(candidate)
+        return candidate
+
+    def _embed(self, candidate: Candidate, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        session = make_session(candidate.file, precision=candidate.precision, threads=self.threads)
+        feed = session.get_inputs()[0].name
+        return np.concatenate([session.run(None, {feed: pixels[i : i + 16]})[0] for i in range(0, len(pixels), 16)])
+
+
+def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
+    """The fastest; of those that are as fast but for noise, the most faithful."""
+    top = max((c.relative_speed or 0 for c in candidates), default=0)
+    return max((c for c in candidates if (c.relative_speed or 0) * CLEARLY >= top), key=_cosine, default=None)
+
+
+def _cosine(candidate: Candidate) -> float:
+    return candidate.fidelity.cosine_mean if candidate.fidelity else -1

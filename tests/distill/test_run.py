@@ -1,0 +1,200 @@
+"""Distilling: a tiny run end to end, interrupted and resumed, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from edgeclip.distill.config import DistillConfig
+from edgeclip.distill.pipeline import distill
+from edgeclip.distill.run import Run
+from edgeclip.errors import EdgeclipError
+
+
+@pytest.fixture(scope="module")
+def run(spec, tiny, images_dir, texts_file, config, tmp_path_factory):
+    return distill(spec, [tiny], images_dir, texts_file, tmp_path_factory.mktemp("runs") / "run", config=config)
+
+
+def rows(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_a_run_ends_with_a_student_that_learned(run):
+    assert Run.open(run.path).document.status == "finished"
+    logged = rows(run.path / "metrics.jsonl")
+    assert logged[-1]["step"] == 11
+    assert logged[-1]["loss"] < logged[0]["loss"]
+    assert logged[0]["loss"] == pytest.approx(logged[0]["vl"] + logged[0]["pvl"], rel=1e-5)
+
+
+def test_the_student_loads_in_stock_open_clip_with_equal_outputs(run, teacher):
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{run.student_dir}")
+    image, student = Image.new("RGB", (40, 50), "teal"), run.encoder()
+    with torch.no_grad():
+        theirs = model.eval().encode_image(transform(image)[None], normalize=True).numpy()
+    assert np.allclose(student.encode_image([image]), theirs, atol=1e-5)
+    assert np.allclose(student.encode_text(["a cat"]), teacher.encode_text(["a cat"]), atol=1e-6)
+
+
+def test_few_images_and_broken_ones(spec, tiny, texts_file, config, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for number in range(200):
+        Image.fromarray(draw.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / f"{number:03d}.png")
+    for name in ("007.png", "113.png", "199.png"):
+        (folder / name).write_bytes((folder / name).read_bytes()[:40])
+    run = distill(spec, [tiny], folder, texts_file, tmp_path / "run", config=config)
+    assert "3 unreadable image(s) skipped: 007.png, 113.png, 199.png" in capsys.readouterr().err
+    assert run.document.figures["images"] == 197
+    assert run.document.figures["skipped"] == ["007.png", "113.png", "199.png"]
+
+
+RUNNER = """
+import sys
+from pathlib import Path
+from edgeclip import load
+from edgeclip.distill.config import DistillConfig
+from edgeclip.distill.pipeline import distill
+from edgeclip.distill.teachers import as_teacher
+from edgeclip.files import read_document
+from edgeclip.student.spec import StudentSpec
+spec, teacher, images, texts, out, config = sys.argv[1:]
+distill(read_document(Path(spec), StudentSpec), [as_teacher("tiny", load("local-dir:" + teacher))], images, Path(texts),
+        Path(out), config=read_document(Path(config), DistillConfig), resume=Path(out, "run.json").exists())
+"""
+
+
+@pytest.fixture
+def command(spec, teacher_dir, images_dir, texts_file, tmp_path):
+    """The words that start RUNNER on the tiny inputs, for an output folder and settings."""
+    spec.save(tmp_path / "spec.json")
+    (tmp_path / "runner.py").write_text(RUNNER)
+
+    def words(out, settings):
+        settings.save(tmp_path / f"{out}.toml")
+        inputs = [tmp_path / "spec.json", teacher_dir, images_dir, texts_file, tmp_path / out, tmp_path / f"{out}.toml"]
+        return [str(tmp_path / "runner.py"), *map(str, inputs)]
+
+    return words
+
+
+@pytest.fixture
+def environment():
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def test_killed_and_resumed_is_equal_to_the_bit(command, environment, config, tmp_path):
+    config = config.model_copy(update={"epochs": 100})
+    subprocess.run([sys.executable, *command("whole", config)], check=True, env=environment, capture_output=True)
+    process = subprocess.Popen([sys.executable, *command("cut", config)], env=environment, stderr=subprocess.DEVNULL)
+    checkpoint = tmp_path / "cut/checkpoint.safetensors"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert Run.open(tmp_path / "cut").document.status == "running", "it was not cut short: the test shows nothing"
+    subprocess.run([sys.executable, *command("cut", config)], check=True, env=environment, capture_output=True)
+    whole, cut = (load_file(tmp_path / name / "student/open_clip_model.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+@pytest.mark.parametrize(("text_tower", "close"), [("teacher", 1e-5), ("student", 1e-4)])  # two towers round twice
+def test_two_processes_are_one_with_the_whole_batch(command, environment, config, tmp_path, text_tower, close):
+    config = config.model_copy(update={"epochs": 5, "ema": 0.0, "text_tower": text_tower})  # 20 steps
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    for name, first in (("one", []), ("two", launch)):
+        words = [sys.executable, *first, *command(name, config)]
+        subprocess.run(words, check=True, env=environment, capture_output=True)
+    one, two = (rows(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
+    assert len(one) == len(two) >= 3
+    assert all(a["loss"] == pytest.approx(b["loss"], abs=close, rel=close) for a, b in zip(one, two, strict=True))
+    one, two = (load_file(tmp_path / name / "student/open_clip_model.safetensors") for name in ("one", "two"))
+    for weights in (one, two):
+        # A key's bias shifts all of a query's scores alike, so its gradient is rounding alone, which Adam blows up.
+        for name in [name for name in weights if name.endswith("attn.in_proj_bias")]:
+            weights[name].view(3, -1)[1] = 0
+    assert all(torch.allclose(one[name].float(), two[name].float(), atol=1e-4) for name in one)
+
+
+def test_a_batch_that_processes_cannot_share(monkeypatch):
+    from types import SimpleNamespace
+
+    from edgeclip.distill import pipeline
+
+    monkeypatch.setattr(pipeline, "processes", lambda: SimpleNamespace(num_processes=3, process_index=2))
+    assert pipeline.share(12) == slice(8, 12)
+    with pytest.raises(EdgeclipError, match="a batch of 10 cannot be shared by 3 processes"):
+        pipeline.share(10)
+
+
+@pytest.mark.parametrize("text_tower", ["teacher", "student"])
+def test_a_batch_in_parts_teaches_the_same(spec, tiny, images_dir, texts_file, config, tmp_path, text_tower):
+    config = config.model_copy(update={"text_tower": text_tower})
+    weights = []
+    for micro in (None, 3):
+        settings = DistillConfig.model_validate({**config.model_dump(), "micro_batch": micro})
+        made = distill(spec, [tiny], images_dir, texts_file, tmp_path / str(micro), config=settings)
+        weights.append(made.encoder().model.state_dict())
+    for name, value in weights[0].items():
+        other = weights[1][name].clone()
+        if name.endswith("attn.in_proj_bias"):  # see the test of two processes
+            other.view(3, -1)[1] = value.view(3, -1)[1]
+        assert torch.allclose(value, other, atol=1e-4), name
+
+
+def test_what_a_run_refuses(run, spec, tiny, images_dir, texts_file, config, tmp_path):
+    inputs = (spec, [tiny], images_dir, texts_file)
+    with pytest.raises(EdgeclipError, match="add --resume"):
+        distill(*inputs, run.path, config=config)
+    other = config.model_copy(update={"lr": 0.5})
+    with pytest.raises(EdgeclipError, match=r"another config\.lr"):
+        distill(*inputs, run.path, config=other, resume=True)
+    (tmp_path / "thesis").touch()
+    with pytest.raises(EdgeclipError, match="is no run"):
+        distill(*inputs, tmp_path, config=config)
+
+
+def test_a_text_longer_than_the_context_is_cut(spec, tiny, images_dir, config, tmp_path):
+    (tmp_path / "long.txt").write_text("word " * 500 + "\nshort\n")
+    run = distill(spec, [tiny], images_dir, tmp_path / "long.txt", tmp_path / "run", config=config)
+    assert run.document.figures["sentences"] == 2
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_term(spec, tiny, images_dir, texts_file, config, tmp_path):
+    wild = config.model_copy(update={"lr": 1e30, "grad_clip": 1e30, "warmup_epochs": 0.0})
+    with pytest.raises(EdgeclipError, match=r"step \d+: the term 'vl' is nan"):
+        distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=wild)
+
+
+def test_the_best_student_by_the_judge_is_kept(spec, tiny, images_dir, texts_file, config, tmp_path):
+    told, seen = iter([0.2, 0.9, 0.3]), []
+
+    def judge(student):
+        seen.append(student.encode_image([Image.new("RGB", (32, 32), "teal")]))
+        return next(told)
+
+    settings = config.model_copy(update={"judge_epochs": 1.0})
+    run = distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=settings, judge=judge, dataset="d")
+    assert run.document.figures["best_top1"] == 0.9
+    assert np.allclose(run.encoder().encode_image([Image.new("RGB", (32, 32), "teal")]), seen[1], atol=1e-6)
+    assert [row["top1"] for row in rows(run.path / "metrics.jsonl") if "top1" in row] == [0.2, 0.9, 0.3]
+
+
+@pytest.mark.parametrize("precision", ["bf16"])
+def test_a_run_in_half_precision(spec, tiny, images_dir, texts_file, config, tmp_path, precision):
+    settings = config.model_copy(update={"precision": precision})
+    run = distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=settings)
+    logged = rows(run.path / "metrics.jsonl")
+    assert logged[-1]["loss"] < logged[0]["loss"]

@@ -1,0 +1,136 @@
+"""Metrics, probes and retrieval, against scikit-learn and CLIP_benchmark on the same embeddings."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeclip.errors import EdgeclipError
+from edgeclip.evaluate.datasets import open_dataset
+from edgeclip.evaluate.embed import Embedded
+from edgeclip.evaluate.logistic import fit
+from edgeclip.evaluate.metrics import average_precision_11, interval, mean_per_class, recall_per_class, roc_auc
+from edgeclip.evaluate.probe import few_shot, linear_probe, sweep
+from edgeclip.evaluate.retrieval import ranks, retrieve
+
+from .test_zeroshot import ColourEncoder
+
+sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="pip install scikit-learn")
+CLASSES = 8
+
+
+@pytest.fixture(scope="module")
+def clusters():
+    """Normalised embeddings of eight classes that overlap: train and test."""
+    draw = np.random.default_rng(0)
+    centres = draw.normal(size=(CLASSES, 32))
+
+    def sample(count):
+        labels = draw.integers(0, CLASSES, count)
+        rows = centres[labels] + 2.5 * draw.normal(size=(count, 32))
+        return Embedded((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), labels, [])
+
+    return sample(600), sample(2000)
+
+
+def test_metrics_are_scikit_learns():
+    draw = np.random.default_rng(0)
+    labels, guesses = draw.integers(0, 6, 500), draw.integers(0, 7, 500)
+    assert mean_per_class(guesses == labels, labels) == pytest.approx(
+        sklearn_metrics.recall_score(labels, guesses, labels=range(6), average="macro"), abs=1e-12
+    )
+    scores, positive = draw.integers(0, 40, 500) / 40, draw.random(500) < 0.3  # with ties
+    assert roc_auc(scores, positive) == pytest.approx(sklearn_metrics.roc_auc_score(positive, scores))
+    precision, recall, _ = sklearn_metrics.precision_recall_curve(positive, scores)
+    eleven = np.mean([precision[recall >= level].max() for level in np.linspace(0, 1, 11)])
+    assert average_precision_11(scores, positive) == pytest.approx(eleven)
+
+
+def test_classes_without_an_image_do_not_count():
+    right, labels = np.array([True, False, True]), np.array([0, 0, 2])
+    assert recall_per_class(right, labels, 4).tolist()[:1] == [0.5]
+    assert np.isnan(recall_per_class(right, labels, 4)[[1, 3]]).all()
+    assert mean_per_class(right, labels) == 0.75
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    draw, covered = np.random.default_rng(0), 0
+    for seed in range(200):
+        low, high = interval(lambda x: float(x.mean()), draw.random(150) < 0.7, resamples=200, seed=seed)
+        covered += low <= 0.7 <= high
+    assert 0.90 <= covered / 200 <= 0.99
+
+
+@pytest.mark.parametrize("strength", [0.1, 10.0, 1000.0])
+def test_logistic_regression_is_scikit_learns(clusters, strength):
+    from sklearn.linear_model import LogisticRegression
+
+    train, test = clusters
+    theirs = LogisticRegression(C=strength, max_iter=5000, tol=1e-6).fit(train.image_embeds, train.labels)
+    ours = fit(train.image_embeds, train.labels, CLASSES, strength=strength)
+    agree = (ours.predict(test.image_embeds) == theirs.predict(test.image_embeds)).mean()
+    assert agree > 0.997
+    accuracy = (ours.predict(test.image_embeds) == test.labels).mean()
+    assert abs(accuracy - theirs.score(test.image_embeds, test.labels)) < 0.003
+
+
+def test_a_probe_chooses_its_penalty_and_is_as_good_as_scikit_learns(clusters):
+    from sklearn.linear_model import LogisticRegression
+
+    train, test = clusters
+    probe = linear_probe(train, test, CLASSES)
+    best = LogisticRegression(C=probe.strength, max_iter=5000).fit(train.image_embeds, train.labels)
+    assert abs(probe.top1 - best.score(test.image_embeds, test.labels)) < 0.003
+    assert probe.tried[probe.strength] == max(probe.tried.values())
+    assert probe.top1 == (probe.predictions == probe.labels).mean()
+
+
+def test_a_sweep_that_starts_warm_ends_where_a_cold_one_does(clusters):
+    train, test = clusters
+    strength, tried, _ = sweep(train, test, CLASSES)
+    cold = fit(train.image_embeds, train.labels, CLASSES, strength=strength)
+    assert abs((cold.predict(test.image_embeds) == test.labels).mean() - tried[strength]) < 0.005
+
+
+def test_more_shots_are_better(clusters):
+    train, test = clusters
+    found = [few_shot(train, test, CLASSES, shots) for shots in (1, 4, 16)]
+    assert found[0].top1 < found[1].top1 < found[2].top1
+    assert all(len(set(f.draws)) > 1 and f.spread > 0 for f in found)
+
+
+def test_probes_need_one_class_an_image(clusters):
+    several = Embedded(clusters[0].image_embeds, np.ones((600, 2), bool), [])
+    with pytest.raises(EdgeclipError, match="one class an image"):
+        few_shot(several, several, 2, 1)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader")
+def test_retrieval_is_clip_benchmarks():
+    torch = pytest.importorskip("torch")
+    peer = pytest.importorskip("clip_benchmark.metrics.zeroshot_retrieval")
+    draw = np.random.default_rng(0)
+    owner = draw.permutation(np.repeat(np.arange(40), 3))
+    images = draw.normal(size=(40, 16)).astype(np.float32)
+    texts = (images[owner] + 1.5 * draw.normal(size=(120, 16))).astype(np.float32)
+    found = ranks(images, texts, owner).recall()
+    scores = torch.from_numpy(texts @ images.T)
+    pairs = torch.zeros_like(scores, dtype=bool)
+    pairs[torch.arange(120), torch.from_numpy(owner)] = True
+    for k in (1, 5, 10):
+        assert found[f"image_recall@{k}"] == pytest.approx(
+            float((peer.recall_at_k(scores, pairs, k) > 0).float().mean())
+        )
+        theirs = peer.recall_at_k(scores.T, pairs.T, k) > 0
+        assert found[f"text_recall@{k}"] == pytest.approx(float(theirs.float().mean()))
+
+
+def test_captions_beside_images(tmp_path):
+    for colour in ("red", "lime"):
+        Image.new("RGB", (4, 4), colour).save(tmp_path / f"{colour}.png")
+    (tmp_path / "captions.tsv").write_text("red.png\ta red one\nred.png\tmore red\nlime.png\ta lime\n")
+    found = retrieve(ColourEncoder(), open_dataset(tmp_path))
+    assert found.recall()["image_recall@1"] == found.recall()["text_recall@1"] == 1.0
+    assert (len(found.image_ranks), len(found.text_ranks)) == (3, 2)
+    (tmp_path / "captions.tsv").write_text("../secret.png\tx\n")
+    with pytest.raises(EdgeclipError, match="leaves the folder"):
+        open_dataset(tmp_path)

@@ -1,0 +1,170 @@
+"""TensorRT: real engines for GPUs that are not here, what they compute in, and refusals in one line."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from edgeclip.errors import EdgeclipError, FormatError, MissingExtra
+from edgeclip.export.engine import Build, check_precision, inspected_types, trtexec
+from edgeclip.export.fp16 import convert_fp16
+from edgeclip.export.int8 import TENSORRT, X86, quantize_int8
+from edgeclip.runtime.manifest import Extra
+
+try:
+    from edgeclip.runtime.trt import RTX
+except EdgeclipError:
+    RTX = False
+
+rtx = pytest.mark.skipif(not RTX, reason="engines without a GPU need TensorRT-RTX: pip install tensorrt-rtx-cu13")
+
+
+@pytest.fixture(scope="module")
+def graphs(wide_vit, conv, tmp_path_factory):
+    """Tower -> precision -> graph."""
+    found = {}
+    for name, tower in (("vit", wide_vit), ("conv", conv)):
+        folder = tmp_path_factory.mktemp(f"{name}-graphs")
+        convert_fp16(tower.file, folder / "fp16.onnx", tower.pixels)
+        quantize_int8(tower.file, folder / "int8.onnx", tower.pixels, TENSORRT)
+        found[name] = {"fp32": tower.file, "fp16": folder / "fp16.onnx", "int8": folder / "int8.onnx"}
+    return found
+
+
+@rtx
+@pytest.mark.tensorrt
+@pytest.mark.parametrize("gpu", ["sm86", "sm89"])
+@pytest.mark.parametrize("tower", ["vit", "conv"])
+def test_engines_for_absent_gpus_compute_in_the_asked_precision(tower, gpu, graphs, tmp_path):
+    from edgeclip.export.engine import build_engines
+
+    built = build_engines(graphs[tower], tmp_path, 32, Build(target_gpu=gpu, largest_batch=8))
+    assert [engine.precision for engine in built] == ["fp32", "fp16", "int8"]
+    for engine, word in zip(built, ("FLOAT", "HALF", "INT8"), strict=True):
+        types = engine.facts["layer_types"]
+        products = {k: n for k, n in types.items() if k.split()[0] in ("MATRIX_MULTIPLY", "CONVOLUTION")}
+        other = {k for k in products if not k.endswith(word)}
+        assert other <= ({"MATRIX_MULTIPLY FLOAT"} if engine.precision == "int8" else set()), types
+        assert engine.facts["compute"] == gpu
+    if tower == "vit":
+        assert built[2].facts["layer_types"]["MATRIX_MULTIPLY FLOAT"] == 6  # attention's own
+    sizes = [engine.file.stat().st_size for engine in built]
+    assert sizes[0] > sizes[1] > sizes[2], sizes
+    assert sizes[1] < 0.75 * sizes[0], "half precision halves the weights"
+
+
+@rtx
+@pytest.mark.tensorrt
+def test_an_asymmetric_graph_is_refused_with_the_remedy(vit, tmp_path):
+    from edgeclip.export.engine import parse
+
+    quantize_int8(vit.file, tmp_path / "x86.onnx", vit.pixels, X86)
+    with pytest.raises(FormatError, match="--target tensorrt"):
+        parse(tmp_path / "x86.onnx")
+    (tmp_path / "broken.onnx").write_bytes(vit.file.read_bytes()[:5000])
+    with pytest.raises(FormatError, match="cannot read it") as caught:
+        parse(tmp_path / "broken.onnx")
+    assert "\n" not in str(caught.value)
+
+
+@rtx
+@pytest.mark.tensorrt
+def test_an_unknown_gpu_lists_those_that_are_known(graphs, tmp_path):
+    from edgeclip.export.engine import build_engines
+
+    with pytest.raises(EdgeclipError, match="sm86, sm89"):
+        build_engines(graphs["vit"], tmp_path, 32, Build(target_gpu="sm99"))
+
+
+@rtx
+@pytest.mark.tensorrt
+def test_a_bundle_gets_engines_without_its_model(bundle, tmp_path):
+    from edgeclip.export.rebuild import add_engines
+
+    made = add_engines(bundle.path, tmp_path / "with", Build(target_gpu="sm89"))
+    engines = [e for e in made.manifest.extras if e.kind == "engine"]
+    assert [e.precision for e in engines] == ["fp32", "fp16"], "its int8 graph is for a CPU"
+    assert all(e.facts["trtexec"].startswith("tensorrt_rtx --onnx=") for e in engines)
+    assert all(not file.stat().st_mode & 0o222 for file in made.path.iterdir())
+    assert made.encoder().encode_text(["a cat"]).shape == (1, 32)
+
+
+def test_a_graph_in_another_precision_is_refused():
+    types = {"MATRIX_MULTIPLY FLOAT": 20, "CONVOLUTION FLOAT": 1, "SOFTMAX HALF": 4}
+    check_precision(types, "fp32", "x")
+    for precision in ("fp16", "int8"):
+        with pytest.raises(EdgeclipError, match=f"only 0 of 21 products are {precision}"):
+            check_precision(types, precision, "x")
+
+
+def test_the_inspectors_words_of_both_versions_are_understood():
+    ten = [
+        {"Outputs": [{"Format/Datatype": "Row major linear FP16 format"}]},
+        {"Outputs": [{"Format/Datatype": "Int8"}]},
+    ]
+    eleven = [{"Outputs": [{"Format": "Row", "DataType": "Half"}]}, {"Name": "no outputs"}]
+    assert inspected_types(ten) == {"FP16": 1, "Int8": 1}
+    assert inspected_types(eleven) == {"Half": 1}
+
+
+@pytest.mark.parametrize(
+    ("build", "version", "rtx", "there", "absent"),
+    [
+        (Build(), "10.3.0", False, ["trtexec", "--stronglyTyped"], ["--computeCapabilities"]),
+        (Build(version_compatible=True), "11.4", False, ["--versionCompatible"], ["--stronglyTyped"]),
+        (Build("sm120"), "1.7", True, ["tensorrt_rtx", "--computeCapabilities=12.0"], ["--stronglyTyped"]),
+    ],
+)
+def test_the_command_line_that_does_the_same(build, version, rtx, there, absent):
+    words = trtexec("a b.onnx", "e.plan", 224, build, version, rtx=rtx).split(" ")
+    assert set(there) <= set(words)
+    assert not set(absent) & set(words)
+    assert "--maxShapes=pixel_values:32x3x224x224" in words
+    assert "'--onnx=a" in words, "names are quoted"
+
+
+@pytest.mark.parametrize(
+    ("modules", "error", "complaint"),
+    [
+        ({"tensorrt": None, "tensorrt_rtx": None}, MissingExtra, "needs TensorRT"),
+        ({"tensorrt": SimpleNamespace(__version__="8.6.1", Builder=1)}, EdgeclipError, "8.6.1 is not supported"),
+        ({"tensorrt": SimpleNamespace(__version__="12.0", Builder=1)}, EdgeclipError, "install 10.x or 11.x"),
+    ],
+)
+def test_no_tensorrt_or_one_of_another_major_version(modules, error, complaint, monkeypatch):
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, modules.get(name))
+    monkeypatch.delitem(sys.modules, "edgeclip.runtime.trt", raising=False)
+    with pytest.raises(error, match=complaint):
+        import edgeclip.runtime.trt  # noqa: F401
+    monkeypatch.delitem(sys.modules, "edgeclip.runtime.trt", raising=False)
+
+
+def test_a_folder_of_type_stubs_is_no_tensorrt(monkeypatch):
+    stubs, real = SimpleNamespace(), SimpleNamespace(Builder=1, __version__="10.3", __name__="tensorrt")
+    from edgeclip.runtime import trt
+
+    found = {"tensorrt": stubs, "tensorrt_rtx": real}
+    monkeypatch.setattr(trt.importlib, "import_module", found.__getitem__)
+    assert trt.find_tensorrt() is real
+
+
+def test_an_engine_of_another_gpu_is_refused(bundle):
+    from edgeclip.runtime.engine import check_fit
+
+    here = {"compute": "sm89", "system": "Linux x86_64", "tensorrt": "TensorRT 10.3.0"}
+    facts = {"file": "engine.fp16.sm86.plan", "sha256": "0" * 64, "bytes": 1, "kind": "engine", "precision": "fp16"}
+    check_fit(Extra(**facts, facts=here), here)
+    for change, complaint in (
+        ({"compute": "sm86"}, "built for sm86; here is sm89"),
+        ({"tensorrt": "TensorRT 11.4"}, "built for TensorRT 11.4"),
+        ({"system": "Linux aarch64"}, "--tensorrt"),
+    ):
+        with pytest.raises(EdgeclipError, match=complaint):
+            check_fit(Extra(**facts, facts=here | change), here)
+    check_fit(Extra(**facts, facts=here | {"compute": "sm86", "hardware_compatible": True}), here)
+
+
+def test_a_bundle_without_engines_says_how_to_make_one(bundle):
+    with pytest.raises(EdgeclipError, match="--tensorrt"):
+        bundle.engine()

@@ -1,0 +1,204 @@
+"""fp16 and int8 graphs: faithful, in the precision that was asked for, and refused where the input is unfit."""
+
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgeclip.errors import EdgeclipError, FormatError
+from edgeclip.export.fp16 import convert_fp16
+from edgeclip.export.graphs import constants, read_graph, weighted
+from edgeclip.export.int8 import ARM, METHODS, TARGETS, TENSORRT, X86, X86_VNNI, Calibrated, recipe_for
+from edgeclip.export.ranges import magnitudes
+from edgeclip.export.smoothing import find_folds, smoothed
+from edgeclip.runtime.session import make_session
+
+
+def run(file, pixels, precision="fp32"):
+    return make_session(file, precision=precision).run(None, {"pixel_values": pixels})[0]
+
+
+def cosine(a, b):
+    return float((a.astype(np.float64) * b).sum(axis=1).mean())
+
+
+@pytest.fixture(scope="module")
+def calibrated(vit, conv):
+    """Both towers, ready for any recipe."""
+    return {name: Calibrated(tower.file, tower.pixels) for name, tower in (("vit", vit), ("conv", conv))}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("tower", ["vit", "conv"])
+def test_each_target_has_its_int8(tower, target, calibrated, request, tmp_path):
+    made, recipe = request.getfixturevalue(tower), TARGETS[target]
+    calibrated[tower].write(tmp_path / "q.onnx", recipe)
+    assert cosine(run(tmp_path / "q.onnx", made.pixels), run(made.file, made.pixels)) > 0.99
+    graph = onnx.load(tmp_path / "q.onnx")
+    values = {v.name: numpy_helper.to_array(v) for v in graph.graph.initializer}
+    weights = [values[n.input[0]] for n in graph.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in values]
+    assert sum(w.dtype == np.int8 and w.ndim >= 2 for w in weights) == len(weighted(read_graph(made.file)))
+    largest = max(int(np.abs(w.astype(int)).max()) for w in weights if w.dtype == np.int8)
+    assert largest <= 64 if recipe.reduce_range else largest > 64
+    zeros = [values[n.input[2]] for n in graph.graph.node if n.op_type == "QuantizeLinear"]
+    assert {z.dtype.name for z in zeros} == {recipe.activations}
+    if recipe.symmetric:
+        assert all((z == 0).all() for z in zeros)
+    assert any(w.dtype == np.int32 for w in weights) == (recipe.quantize_bias and tower == "conv")
+
+
+def test_attentions_own_products_stay_float(vit, calibrated, tmp_path):
+    calibrated["vit"].write(tmp_path / "q.onnx", X86)
+    graph = onnx.load(tmp_path / "q.onnx")
+    made_by = {name: node for node in graph.graph.node for name in node.output}
+    products = [n for n in graph.graph.node if n.op_type == "MatMul"]
+    float_ones = [n for n in products if made_by[n.input[1]].op_type != "DequantizeLinear"]
+    assert len(float_ones) == 4  # two in each of two blocks
+    assert len(products) > 4
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ranges_by_every_method_the_same_each_time(method, vit, calibrated, tmp_path):
+    recipe = replace(X86_VNNI, method=method)
+    calibrated["vit"].write(tmp_path / "a.onnx", recipe)
+    Calibrated(vit.file, vit.pixels).write(tmp_path / "b.onnx", recipe)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+    assert cosine(run(tmp_path / "a.onnx", vit.pixels), run(vit.file, vit.pixels)) > 0.99
+
+
+def outlier_tower(graph, channel=3, factor=200.0):
+    """The same function, its first LayerNorm's output lopsided: the hard case that smoothing is for."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(graph)
+    fold = find_folds(changed)[0]
+    values = {v.name: v for v in changed.graph.initializer}
+    places = [(fold.norm, place, factor) for place in range(1, len(fold.norm.input))]
+    for node, place, by in [*places, *((product, 1, 1 / factor) for product in fold.products)]:
+        array = numpy_helper.to_array(values[node.input[place]]).copy()
+        array[channel] *= by
+        node.input[place] = f"{node.name}.{place}"  # equal weights of other nodes go by the same name
+        changed.graph.initializer.append(numpy_helper.from_array(array.astype(np.float32), node.input[place]))
+    return changed
+
+
+def test_smoothing_changes_nothing_but_what_int8_loses(vit, tmp_path):
+    graph = outlier_tower(read_graph(vit.file))
+    onnx.save(graph, tmp_path / "outlier.onnx")
+    expected = run(tmp_path / "outlier.onnx", vit.pixels)
+    assert np.abs(expected - run(vit.file, vit.pixels)).max() < 1e-4
+    onnx.save(smoothed(graph, vit.pixels, 0.5), tmp_path / "smoothed.onnx")
+    assert np.abs(run(tmp_path / "smoothed.onnx", vit.pixels) - expected).max() < 1e-4
+    calibrated = Calibrated(tmp_path / "outlier.onnx", vit.pixels)
+    loss = {}
+    for smoothing in (None, 0.5):
+        calibrated.write(tmp_path / "q.onnx", replace(X86_VNNI, smoothing=smoothing))
+        loss[smoothing] = 1 - cosine(run(tmp_path / "q.onnx", vit.pixels), expected)
+    assert loss[0.5] < 0.2 * loss[None], loss
+
+
+def test_a_tower_without_layer_norms_cannot_be_smoothed(conv, calibrated, tmp_path):
+    assert calibrated["conv"].graph(0.5) is None
+    with pytest.raises(EdgeclipError, match="leave smoothing out"):
+        calibrated["conv"].write(tmp_path / "q.onnx", replace(X86, smoothing=0.5))
+
+
+def test_blocks_kept_float_are_float(vit, calibrated, tmp_path):
+    blocks = calibrated["vit"].blocks
+    calibrated["vit"].write(tmp_path / "all.onnx", replace(X86, kept_float=tuple(blocks)))
+    assert np.array_equal(run(tmp_path / "all.onnx", vit.pixels), run(vit.file, vit.pixels))
+    calibrated["vit"].write(tmp_path / "one.onnx", replace(X86, kept_float=(blocks[1],)))
+    known = constants(onnx.load(tmp_path / "one.onnx"))
+    left = [n for n in onnx.load(tmp_path / "one.onnx").graph.node if n.op_type == "MatMul" and n.input[1] in known]
+    assert {n.name.partition(".attn")[0].partition(".mlp")[0] for n in left} == {blocks[1]}
+
+
+def test_magnitudes_are_those_of_the_values(vit):
+    graph = read_graph(vit.file)
+    (size,) = magnitudes(graph, ["image_embeds"], vit.pixels).values()
+    assert size[0] == pytest.approx(np.abs(run(vit.file, vit.pixels)).max(), rel=1e-5)
+    (each,) = magnitudes(graph, ["image_embeds"], vit.pixels, per_channel=True).values()
+    assert np.allclose(each, np.abs(run(vit.file, vit.pixels)).max(axis=0), rtol=1e-4)
+
+
+def loud_tower(graph, factor):
+    """The same function, the values between the two layers of an MLP ``factor`` times as large."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(graph)
+    values = {v.name: v for v in changed.graph.initializer}
+    for product, scale in (("visual/MatMul", factor),):
+        node = next(n for n in changed.graph.node if n.name == product)
+        array = numpy_helper.to_array(values[node.input[1]]) * scale
+        values[node.input[1]].CopyFrom(numpy_helper.from_array(array.astype(np.float32), node.input[1]))
+    return changed  # the closing normalisation takes the factor out again
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e5])
+def test_fp16_keeps_what_overflows_in_fp32(vit, factor, tmp_path):
+    onnx.save(loud_tower(read_graph(vit.file), factor), tmp_path / "loud.onnx")
+    told = convert_fp16(tmp_path / "loud.onnx", tmp_path / "half.onnx", vit.pixels)
+    assert bool(told["kept_fp32"]) == (factor > 1), told
+    assert cosine(run(tmp_path / "half.onnx", vit.pixels, "fp16"), run(vit.file, vit.pixels)) > 0.9999
+    halves = [v for v in onnx.load(tmp_path / "half.onnx").graph.initializer if v.data_type == TensorProto.FLOAT16]
+    assert len(halves) > 10
+
+
+def test_what_is_kept_is_handed_on_in_fp32(vit, tmp_path):
+    """Two neighbours kept in fp32 with a cast to half between them would lose what they were kept for."""
+    onnx.save(loud_tower(read_graph(vit.file), 1e5), tmp_path / "loud.onnx")
+
+    def projection(pixels):
+        convert_fp16(tmp_path / "loud.onnx", tmp_path / "half.onnx", pixels)
+        graph = onnx.load(tmp_path / "half.onnx").graph
+        node = next(n for n in graph.node if n.name == "visual/MatMul")
+        return {n.op_type for n in graph.node if node.output[0] in n.input}
+
+    assert projection(vit.pixels) == {"ReduceL2", "Div"}
+    assert projection(None) == {"Cast"}, "without pixels nobody knows"
+
+
+def test_weights_beyond_half_precision_stay_float(vit, tmp_path):
+    onnx.save(loud_tower(read_graph(vit.file), 1e8), tmp_path / "huge.onnx")
+    told = convert_fp16(tmp_path / "huge.onnx", tmp_path / "half.onnx")
+    assert told["kept_fp32"] == {"visual/MatMul": "a weight is beyond half precision"}
+    assert cosine(run(tmp_path / "half.onnx", vit.pixels, "fp16"), run(vit.file, vit.pixels)) > 0.9999
+
+
+def test_the_recipe_follows_the_instruction_set():
+    assert recipe_for(["avx2"]) is X86
+    assert recipe_for(["avx512f", "avx512_vnni"]) is X86_VNNI
+    assert recipe_for(["asimd", "asimddp"]) is ARM
+
+
+def unknown_operator(graph):
+    graph.graph.node[0].op_type = "Quantum"
+
+
+def another_input(graph):
+    graph.graph.input[0].name = graph.graph.node[0].input[0] = "x"
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [(unknown_operator, "Quantum"), (another_input, "not an image tower of ours"), (None, "export it again")],
+)
+@pytest.mark.parametrize("convert", [convert_fp16, lambda source, target: Calibrated(source, None)])
+def test_what_is_no_graph_of_ours_is_refused(damage, complaint, convert, tmp_path):
+    x = helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, [1])
+    y = helper.make_tensor_value_info("image_embeds", TensorProto.FLOAT, [1])
+    graph = helper.make_model(helper.make_graph([helper.make_node("Abs", [x.name], [y.name])], "g", [x], [y]))
+    if damage:
+        damage(graph)
+        onnx.save(graph, tmp_path / "x.onnx")
+    else:
+        (tmp_path / "x.onnx").write_bytes(graph.SerializeToString()[:-20])
+    with pytest.raises(FormatError, match=complaint) as caught:
+        convert(tmp_path / "x.onnx", tmp_path / "y.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_tensorrt_wants_float_biases(conv, calibrated, tmp_path):
+    calibrated["conv"].write(tmp_path / "q.onnx", TENSORRT)
+    graph = onnx.load(tmp_path / "q.onnx")
+    assert not any(v.data_type == TensorProto.INT32 for v in graph.graph.initializer)

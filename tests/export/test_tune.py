@@ -1,0 +1,109 @@
+"""Judging and choosing: the gate, the blocks that go back to float, the fastest faithful candidate."""
+
+import numpy as np
+import pytest
+
+from edgeclip.export import tune
+from edgeclip.export.int8 import X86_VNNI, Calibrated
+from edgeclip.export.sensitivity import Sensitivity, plot, rank_blocks, restored
+from edgeclip.export.tune import Candidate, Tuner, fastest
+from edgeclip.export.validate import Exam, Gate, compare, examined
+from edgeclip.runtime.manifest import Fidelity
+from edgeclip.runtime.session import make_session
+from edgeclip.runtime.trial import Trial
+
+
+def candidate(name, precision="int8", cosine=1.0, speed=1.0, drop=None):
+    found = Fidelity(cosine_mean=cosine, cosine_worst=cosine, largest_difference=0, top1_drop=drop)
+    return Candidate(name, precision, None, {}, fidelity=found, relative_speed=speed)
+
+
+@pytest.fixture
+def tuner(vit):
+    reference = make_session(vit.file).run(None, {"pixel_values": vit.pixels})[0]
+    return Tuner(reference, vit.pixels, 1, Gate())
+
+
+def test_nan_never_looks_faithful():
+    good = np.float32([[1, 0], [0, 1]])
+    assert compare(good, good).cosine_worst == 1
+    assert not Gate().passes(compare(good, np.full_like(good, np.nan)))
+
+
+def test_an_exam_counts_answers():
+    exam = Exam(np.empty(0), np.array([0, 1, 1]), np.float32([[1, 0], [0, 1]]))
+    right = np.float32([[1, 0], [0, 1], [0, 1]])
+    wrong = np.float32([[1, 0], [0, 1], [1, 0]])
+    found = examined(compare(right, wrong), exam, right, wrong)
+    assert (found.top1, found.agreement) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert found.top1_drop == pytest.approx(100 / 3)
+    assert not Gate(cosine=0, drop=1.0).passes(found)
+    assert Gate(cosine=2, drop=50.0).passes(found), "with an exam, cosines do not count"
+
+
+def test_the_fastest_faithful_one_is_recommended(tuner):
+    plain, half, fast = candidate("fp32", "fp32"), candidate("fp16", "fp16", 0.9999, 1.4), candidate("q", speed=2.0)
+    assert tuner.recommended([plain, half, fast]) is fast
+    fast.fidelity = fast.fidelity.model_copy(update={"cosine_mean": 0.9})
+    assert tuner.recommended([plain, half, fast]) is half
+    half.relative_speed = 1.01
+    assert tuner.recommended([plain, half, fast]) is plain, "a hundredth is noise"
+
+
+def test_of_equally_fast_ones_the_most_faithful_is_kept():
+    a, b, slow = candidate("a", cosine=0.9991, speed=2.02), candidate("b", cosine=0.9999, speed=2), candidate("c")
+    assert fastest([a, b, slow]) is b
+    assert fastest([]) is None
+
+
+def test_blocks_are_ranked_by_what_they_lose(vit, tmp_path):
+    calibrated = Calibrated(vit.file, vit.pixels)
+    blocks = calibrated.blocks
+    reference = np.float32([[1, 0]])
+    hurt = {blocks[2]: 0.5, blocks[0]: 0.1}
+
+    def embed(recipe):
+        (alone,) = set(blocks) - set(recipe.kept_float)
+        cosine = 1 - hurt.get(alone, 0.0)
+        return np.float32([[cosine, np.sqrt(1 - cosine**2)]])
+
+    ranking = rank_blocks(calibrated, X86_VNNI, embed, reference)
+    assert [one.block for one in ranking[:2]] == [blocks[2], blocks[0]]
+    assert ranking[0].error == pytest.approx(0.5)
+    assert [recipe.kept_float for recipe in restored(X86_VNNI, ranking)] == [(blocks[2],), (blocks[2], blocks[0])]
+    drawn = plot([*ranking, Sensitivity("<script>", 0.0)], [(1, 0.99), (2, 0.9995)], 0.999)
+    assert "<script>" not in drawn
+    assert drawn.count("<rect") == len(blocks) + 1
+
+
+def test_the_worst_blocks_go_back_to_float_until_the_gate_holds(vit, tuner, tmp_path, monkeypatch):
+    calibrated = Calibrated(vit.file, vit.pixels)
+    tuner.enter_int8(calibrated, X86_VNNI, tmp_path)
+    easy = len(tuner.candidates)
+    assert easy == 2 and not tuner.ranking, "plain and smoothed were good enough"
+    best = max(c.fidelity.cosine_mean for c in tuner.candidates)
+    tuner.gate = Gate(cosine=best + (1 - best) / 10)
+    tuner.enter_int8(calibrated, X86_VNNI, tmp_path)
+    assert len(tuner.ranking) == len(calibrated.blocks)
+    counts, cosines = zip(*tuner.steps, strict=True)
+    assert counts == tuple(range(1, len(counts) + 1))
+    assert cosines[-1] > best, "blocks in float must bring the embeddings nearer"
+
+
+def test_every_candidate_that_runs_is_timed_and_told_of(vit, tuner, tmp_path):
+    tuner.enter(Candidate("fp32", "fp32", vit.file, {}))
+    (tmp_path / "broken.onnx").write_bytes(b"nonsense")
+    tuner.enter(Candidate("broken", "fp16", tmp_path / "broken.onnx", {}))
+    tuner.time(seconds=0)
+    plain, broken = tuner.candidates
+    assert plain.relative_speed == 1
+    assert broken.fidelity is None and broken.relative_speed is None
+    assert tuner.best("fp16") is None
+    table = tuner.table([plain], plain)
+    assert [row.outcome.partition(":")[0] for row in table] == ["recommended", "left out"]
+
+
+def test_a_crash_of_the_runtime_is_a_finding(vit, tuner, monkeypatch):
+    monkeypatch.setattr(tune, "try_graph", lambda *_, **__: Trial(np.empty((0, 0)), "the runtime crashed"))
+    assert not tuner.enter(Candidate("fp16", "fp16", vit.file, {}))
+    assert tuner.table([], tuner.candidates[0])[0].outcome == "left out: the runtime crashed"

@@ -1,0 +1,78 @@
+"""Bundles in one file: opened like a folder, refused where a member would land outside."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgeclip.errors import FormatError
+from edgeclip.runtime.archive import unpack
+from edgeclip.runtime.bundle import Bundle
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_an_archive_opens_like_its_folder(kind, bundle, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "b"), kind, bundle.path.parent, bundle.path.name)
+
+    opened = Bundle.open(Path(archive))
+    pixels = np.zeros((1, 3, 32, 32), np.float32)
+    assert np.array_equal(opened.encoder().encode_pixels(pixels), bundle.encoder().encode_pixels(pixels))
+
+
+def test_nothing_unpacked_is_left_behind(bundle, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "b"), "zip", bundle.path)
+    (tmp_path / "tmp").mkdir()
+    code = "import sys, edgeclip; print(edgeclip.load(sys.argv[1]).encode_text(['a cat']).shape)"
+    command, surroundings = [sys.executable, "-c", code, archive], {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(1, 32)"
+    assert list((tmp_path / "tmp").glob("edgeclip-*")) == []
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "a/../../evil", "..\\evil", "C:\\evil"])
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_path_that_escapes_is_refused(kind, name, tmp_path):
+    archive = tmp_path / f"b.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr(name, "x")
+    else:
+        with tarfile.open(archive, "w") as file:
+            file.addfile(tarfile.TarInfo(name), io.BytesIO())
+    (tmp_path / "in").mkdir()
+    with pytest.raises(FormatError, match="outside"):
+        unpack(archive, tmp_path / "in")
+    assert list((tmp_path / "in").iterdir()) == []
+    assert not (tmp_path / "evil").exists()
+
+
+def test_links_are_refused(tmp_path):
+    with tarfile.open(tmp_path / "b.tar", "w") as file:
+        link = tarfile.TarInfo("bundle.json")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        file.addfile(link)
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as file:
+        entry = zipfile.ZipInfo("bundle.json")
+        entry.external_attr = 0o120777 << 16
+        file.writestr(entry, "/etc/passwd")
+    for name in ("b.tar", "b.zip"):
+        with pytest.raises(FormatError, match="link"):
+            unpack(tmp_path / name, tmp_path)
+
+
+def test_a_damaged_archive_is_refused(bundle, tmp_path):
+    shutil.make_archive(str(tmp_path / "b"), "zip", bundle.path)
+    content = (tmp_path / "b.zip").read_bytes()
+    (tmp_path / "b.zip").write_bytes(content[: len(content) // 2])
+    with pytest.raises(FormatError, match="not an archive"):
+        Bundle.open(tmp_path / "b.zip")
+    (tmp_path / "b.tar").write_bytes(b"nonsense")
+    with pytest.raises(FormatError, match="not an archive"):
+        Bundle.open(tmp_path / "b.tar")

@@ -1,0 +1,51 @@
+"""What a device installs, and no more: the wheel and its own dependencies in a fresh environment."""
+
+import json
+import subprocess
+import venv
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def edgeclip(tmp_path_factory):
+    """Runs edgeclip in an environment with the base install only."""
+    folder = tmp_path_factory.mktemp("base")
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv/bin/python"
+    subprocess.run([python, "-m", "pip", "install", "-q", ROOT], check=True)
+    there = subprocess.run(
+        [python, "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True
+    )
+    names = {package["name"].lower() for package in json.loads(there.stdout)}
+    assert not names & {"torch", "onnx", "timm", "transformers", "open-clip-torch"}
+
+    def run(*words, expect=0):
+        command = [python, "-m", "edgeclip", *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, check=False)
+        assert done.returncode == expect, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_a_device_needs_nothing_else(edgeclip, bundle, tmp_path):
+    for color in ("red", "green"):
+        (tmp_path / "dataset" / color).mkdir(parents=True)
+        Image.new("RGB", (40, 40), color).save(tmp_path / "dataset" / color / "1.png")
+    edgeclip("profile", "here", "--out", tmp_path / "here.toml", "--seconds", 10)
+    assert json.loads(edgeclip("verify", bundle.path, "--json"))["verified"]
+    image = tmp_path / "dataset/red/1.png"
+    answers = json.loads(edgeclip("classify", bundle.path, image, "--labels", "red,green", "--json"))
+    assert {label for label, _ in answers[0]["labels"]} == {"red", "green"}
+    found = json.loads(edgeclip("bench", bundle.path, "--seconds", 1, "--json"))
+    assert {name for name, row in found["rows"].items() if "latency" in row} == {"fp32", "fp16", "int8"}
+    words = ["--profile", tmp_path / "here.toml", "--dataset", tmp_path / "dataset", "--out", tmp_path / "report"]
+    report = json.loads(edgeclip("report", bundle.path, *words, "--seconds", 1, "--latency-ms", 1000, "--json"))
+    assert [row["stage"] for row in report["rows"]] == ["exported fp32", "exported fp16", "exported int8"]
+    assert (tmp_path / "report/report.html").stat().st_size > 10_000

@@ -1,0 +1,199 @@
+"""The commands one after another on tiny inputs: distil, export, report, eval, classify; and how the work stops."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from edgeclip.device.facts import describe_device
+from edgeclip.device.store import load_profile
+from edgeclip.distill.config import DistillConfig
+from edgeclip.distill.run import Run
+from edgeclip.files import read_document
+from edgeclip.report.schema import Report
+from edgeclip.runtime.bundle import Bundle
+from edgeclip.runtime.turns import SAMPLES
+
+from .test_cli import run
+
+BUDGET = ("--latency-ms", "1000", "--memory-mb", "1000", "--size-mb", "10")
+
+
+@pytest.fixture(scope="module")
+def inputs(spec, images_dir, texts_file, tmp_path_factory):
+    """Where spec, config and a labelled dataset lie, and the arguments of distill that name them."""
+    folder = tmp_path_factory.mktemp("inputs")
+    spec.save(folder / "spec.json")
+    DistillConfig(epochs=2, batch_size=10, views=2, checkpoint_seconds=0).save(folder / "config.toml")
+    for color in ("red", "green", "blue"):
+        (folder / "dataset" / color).mkdir(parents=True)
+        for size in (32, 40):
+            Image.new("RGB", (size, size), color).save(folder / "dataset" / color / f"{size}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def distill(inputs, teacher_dir, images_dir, texts_file):
+    arguments = ["distill", "--profile", "x86-avx2-2core", "--teacher", f"local-dir:{teacher_dir}"]
+    arguments += ["--images", images_dir, "--texts", texts_file, "--spec", inputs / "spec.json"]
+    return [*map(str, arguments), "--config", str(inputs / "config.toml"), "--out"]
+
+
+@pytest.fixture(scope="module")
+def made(distill, tmp_path_factory):
+    """A folder in which a run and its bundle were made by the commands."""
+    folder = tmp_path_factory.mktemp("chain")
+    told = json.loads(run(*distill, folder / "run", "--json").stdout)
+    assert told["status"] == "finished"
+    told = json.loads(run("export", folder / "run", "--out", folder / "bundle", "--json").stdout)
+    assert {v["precision"] for v in told["variants"]} == {"fp32", "fp16", "int8"}
+    return folder
+
+
+def test_the_report_has_every_row_and_every_line(made, inputs):
+    command = ["report", made / "bundle", "--profile", "x86-avx2-2core", "--dataset", inputs / "dataset"]
+    result = run(*command, "--out", made / "report", "--seconds", 1, *BUDGET, "--json")
+    report = read_document(made / "report/report.json", Report)
+    assert json.loads(result.stdout) == report.as_data()
+    stages = ["teacher", "student fp32", "exported fp32", "exported fp16", "exported int8"]
+    assert [row.stage for row in report.rows] == stages
+    assert [row.compared_to for row in report.rows] == [None, *stages[:2], *["exported fp32"] * 2]
+    assert report.rows[2].cosine_worst > 0.99999
+    assert all(row.timing.p50_ms <= row.timing.p90_ms <= row.timing.p99_ms <= row.timing.max_ms for row in report.rows)
+    assert all(len(row.timing.raw_ms) == row.timing.samples >= SAMPLES for row in report.rows)
+    assert all(row.load_ms and row.first_ms and row.end_to_end and row.throughput for row in report.rows[2:])
+    assert all(sum(spot.share for spot in row.hot_spots) == pytest.approx(1) for row in report.rows[2:])
+    assert all(row.flip_interval[0] <= row.flip_rate <= row.flip_interval[1] for row in report.rows[1:])
+    assert report.reference.p50_ms > 0
+    assert all((row.peak_memory_mb is not None) == row.stage.startswith("exported") for row in report.rows)
+    lines = ["latency, p90 of one image", "size of the image tower", "peak memory", "speed against the teacher"]
+    assert [line.name for line in report.budget][:4] == lines
+    assert all(line.met for line in report.budget)
+    result = run(*command, "--out", made / "report", "--seconds", 1, "--latency-ms", 0.0001, expect=3)
+    assert "MISSED" in result.stdout
+
+
+def test_a_budget_without_a_measurement_is_not_met(bundle, inputs, tmp_path):
+    command = ["report", bundle.path, "--profile", "x86-avx2-2core", "--dataset", inputs / "dataset"]
+    result = run(*command, "--out", tmp_path / "r", "--seconds", 1, "--accuracy-drop", 5, expect=3)
+    assert "not measured" in result.stdout
+    assert "--teacher" in result.stdout
+
+
+def test_run_and_bundle_answer_alike(made, inputs):
+    answers = [
+        json.loads(run("eval", made / name, "--dataset", inputs / "dataset", "--json").stdout)
+        for name in ("run", "bundle")
+    ]
+    assert [a["images"] for a in answers] == [6, 6]
+    image = inputs / "dataset/red/32.png"
+    told = json.loads(run("classify", made / "bundle", image, "--labels", "red, blue,red", "--json").stdout)
+    assert {label for label, _ in told[0]["labels"]} == {"red", "blue"}
+    assert sum(odds for _, odds in told[0]["labels"]) == pytest.approx(1)
+
+
+def test_finalists_are_measured_on_the_device_of_the_profile(tmp_path):
+    profile = load_profile("x86-avx2-2core")
+    own = profile.model_copy(update={"device": describe_device(), "name": "own"})
+    own.save(tmp_path / "own.toml")
+    command = ["select", "--profile", tmp_path / "own.toml", "--image-size", 32, "--measure", "--json"]
+    (spec,) = json.loads(run(*command, "--latency-ms", 50).stdout)
+    assert 0 < spec["measured_ms"] < 50
+    other = profile.model_copy(update={"device": own.device.model_copy(update={"cpu": "another"})})
+    other.save(tmp_path / "other.toml")
+    result = run("select", "--profile", tmp_path / "other.toml", "--measure", expect=2)
+    assert "of another device" in result.stderr
+
+
+def test_from_shards_to_a_bundle(distill, images_dir, tmp_path):
+    with tarfile.open(tmp_path / "shard-0.tar", "w") as tar:
+        for file in sorted(images_dir.iterdir()):
+            tar.add(file, file.name)
+    words = [str(tmp_path / "shard-{0..0}.tar") if word == str(images_dir) else word for word in distill]
+    run(*words, tmp_path / "run")
+    told = json.loads(run("export", tmp_path / "run", "--out", tmp_path / "b", "--precision", "int8", "--json").stdout)
+    assert told["calibration"]["images"] == 40
+
+
+def test_ctrl_c_leaves_a_run_that_resumes(distill, inputs, tmp_path):
+    config = DistillConfig(epochs=400, batch_size=10, views=2, checkpoint_seconds=0)
+    config.save(tmp_path / "config.toml")
+    slow = [*distill[:-2], str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "edgeclip", *slow]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "run/checkpoint.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, complaint = process.communicate(timeout=150)
+    assert process.returncode == 130
+    assert "Traceback" not in complaint
+    assert "--resume" in complaint
+    assert Run.open(tmp_path / "run").document.status == "running"
+    run(*slow, "--resume")
+    assert Run.open(tmp_path / "run").document.status == "finished"
+
+
+def test_the_student_that_was_judged_best_is_kept(distill, inputs, tmp_path):
+    result = run(*distill, tmp_path / "run", "--dataset", inputs / "dataset", "--json")
+    figures = json.loads(result.stdout)["figures"]
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert figures["best_top1"] == max(row["top1"] for row in rows if "top1" in row)
+    told = json.loads(run("eval", tmp_path / "run", "--dataset", inputs / "dataset", "--json").stdout)
+    assert told["top1"] == figures["best_top1"]
+    assert list((tmp_path / "run/edgeclip").glob("events.out.tfevents.*")), "TensorBoard has nothing to show"
+
+
+def test_a_truncated_run_and_a_newer_one(made, tmp_path):
+    (tmp_path / "run").mkdir()
+    text = (made / "run/run.json").read_text()
+    (tmp_path / "run/run.json").write_text(text[: len(text) // 2])
+    assert "truncated" in run("export", tmp_path / "run", "--out", tmp_path / "b", expect=2).stderr
+    newer = json.loads(text) | {"version": 99}
+    (tmp_path / "run/run.json").write_text(json.dumps(newer))
+    assert "upgrade edgeclip" in run("export", tmp_path / "run", "--out", tmp_path / "b", expect=2).stderr
+    (tmp_path / "run/run.json").write_text(json.dumps(json.loads(text) | {"status": "running"}))
+    assert "--resume" in run("export", tmp_path / "run", "--out", tmp_path / "b", expect=2).stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+SMALL_DISK = "mount -t tmpfs -o size=100k small {folder} && cd {folder} && {command}; c=$?; find . -type f; exit $c"
+
+
+def can_mount():
+    probe = ["unshare", "-rm", "mount", "-t", "tmpfs", "probe", "/mnt"]
+    return shutil.which("unshare") is not None and subprocess.run(probe, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not can_mount(), reason="a small disk is made with unshare(1) and mount(8)")
+@pytest.mark.parametrize("stage", ["distill", "export"])
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(stage, distill, made, tmp_path):
+    words = [*distill, "run"] if stage == "distill" else ["export", str(made / "run"), "--out", "bundle"]
+    command = shlex.join([sys.executable, "-m", "edgeclip", *words])
+    script = SMALL_DISK.format(folder=shlex.quote(str(tmp_path)), command=command)
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "no space left" in done.stderr
+    assert "Traceback" not in done.stderr
+    left = [Path(line).name for line in done.stdout.split()]
+    assert not [name for name in left if name.startswith(".") or name == "bundle.json"]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_no_permission(made, tmp_path):
+    tmp_path.chmod(0o500)
+    assert "no permission" in run("export", made / "run", "--out", tmp_path / "b", expect=2).stderr
+
+
+def test_a_bundle_opens_where_it_was_copied(made, tmp_path):
+    shutil.copytree(made / "bundle", tmp_path / "elsewhere")
+    assert Bundle.open(tmp_path / "elsewhere").encoder().encode_text(["a cat"]).shape == (1, 32)
