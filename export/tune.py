@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..console import say
+from ..device.facts import describe_device
 from ..runtime.manifest import Fidelity, Tried
 from ..runtime.session import make_session
 from ..runtime.timing import interleaved
 from ..runtime.trial import try_graph
-from .int8 import Calibrated, Recipe, first_choices, second_choices
+from .int8 import Calibrated, Recipe, first_choices, recipe_for, second_choices
 from .sensitivity import Sensitivity, rank_blocks, restored
 from .validate import Exam, Gate, compare, examined
 
@@ -35,6 +36,7 @@ class Candidate:
     precision: Precision
     file: Path
     recipe: dict[str, Any]
+    as_written: bool = False  # its recipe is another target's: this machine's int8 kernels and clock say nothing of it
     fidelity: Fidelity | None = None
     relative_speed: float | None = None  # fp32's p50 over this one's
     problem: str | None = None
@@ -66,7 +68,8 @@ class Tuner:
 
     def enter(self, candidate: Candidate) -> bool:
         """Try and judge a candidate; whether it passes the gate."""
-        trial = try_graph(candidate.file, candidate.precision, self.pixels, threads=self.threads)
+        settings = {"threads": self.threads, "as_written": candidate.as_written}
+        trial = try_graph(candidate.file, candidate.precision, self.pixels, **settings)
         candidate.problem = trial.problem
         if not trial.problem:
             candidate.fidelity = compare(self.reference, trial.embeds)
@@ -98,7 +101,9 @@ class Tuner:
 
         def embed(recipe: Recipe) -> NDArray[np.float32]:
             calibrated.write(scratch, recipe)
-            return self._embed(Candidate("", "int8", scratch, {}), self.pixels[:RANKED_ON])
+            return self._embed(
+                Candidate("", "int8", scratch, {}, as_written=_elsewhere(recipe)), self.pixels[:RANKED_ON]
+            )
 
         say(f"no int8 recipe passes the gate as it is: looking for the blocks that {recipe.title} hurts")
         self.ranking = rank_blocks(calibrated, recipe, embed, self.reference[:RANKED_ON])
@@ -111,11 +116,11 @@ class Tuner:
                 return
 
     def time(self, seconds: float = SECONDS) -> None:
-        """Speed of every candidate that ran against fp32's, in turns, on one image."""
+        """Speed of every candidate that ran, and is meant to run here, against fp32's: in turns, on one image."""
         one = self.pixels[:1]
         runs: dict[str, Callable[[], object]] = {}
         for candidate in self.candidates:
-            if candidate.fidelity:
+            if candidate.fidelity and not candidate.as_written:
                 session = make_session(candidate.file, precision=candidate.precision, threads=self.threads)
                 feed = {session.get_inputs()[0].name: one}
                 runs[candidate.name] = partial(session.run, None, feed)
@@ -147,12 +152,13 @@ class Tuner:
     def _enter_recipe(self, calibrated: Calibrated, recipe: Recipe, folder: Path) -> Candidate:
         file = folder / f"candidate-{len(self.candidates)}.onnx"
         calibrated.write(file, recipe)
-        candidate = Candidate(recipe.title, "int8", file, recipe.describe())
+        candidate = Candidate(recipe.title, "int8", file, recipe.describe(), as_written=_elsewhere(recipe))
         self.enter(candidate)
         return candidate
 
     def _embed(self, candidate: Candidate, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        session = make_session(candidate.file, precision=candidate.precision, threads=self.threads)
+        settings = {"threads": self.threads, "as_written": candidate.as_written}
+        session = make_session(candidate.file, precision=candidate.precision, **settings)
         feed = session.get_inputs()[0].name
         return np.concatenate([session.run(None, {feed: pixels[i : i + 16]})[0] for i in range(0, len(pixels), 16)])
 
@@ -161,6 +167,11 @@ def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
     """The fastest; of those that are as fast but for noise, the most faithful."""
     top = max((c.relative_speed or 0 for c in candidates), default=0)
     return max((c for c in candidates if (c.relative_speed or 0) * CLEARLY >= top), key=_cosine, default=None)
+
+
+def _elsewhere(recipe: Recipe) -> bool:
+    """Whether a recipe is for other machines than this one."""
+    return recipe.name != recipe_for(describe_device().features).name
 
 
 def _cosine(candidate: Candidate) -> float:

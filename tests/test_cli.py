@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -38,16 +37,6 @@ def test_every_command_has_a_help_with_an_example(words):
     text = run(*words, "--help").output
     assert f"edgeclip {' '.join(words)}" in text.partition("Options:")[0].partition("Example:")[2], "no example"
     assert "--json" in text
-
-
-def test_help_takes_a_moment():
-    # Measured as 0.12 s on two cores; the bound is the promise, with room for a busy machine in the best of three.
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "edgeclip", "--help"], check=True, stdout=subprocess.DEVNULL)
-        took.append(time.perf_counter() - start)
-    assert min(took) < 0.4
 
 
 @pytest.mark.parametrize(

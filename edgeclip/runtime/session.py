@@ -19,10 +19,13 @@ def make_session(
     threads: int | None = None,
     precision: str = "fp32",
     provider: str = CPU,
+    as_written: bool = False,
     **options: Any,
 ) -> ort.InferenceSession:
     """Open ``graph`` on ``provider`` with ``threads`` CPU threads (all cores when None).
 
+    ``as_written`` runs every node as the graph has it, quantised values in float: what int8 gives on any device, where
+    this CPU's own int8 kernels may differ (without VNNI, sums of 8-bit products saturate).
     ``options`` are set on the SessionOptions (``enable_profiling=True``, ...).
 
     Raises:
@@ -40,6 +43,8 @@ def make_session(
     # Else a session's idle threads keep a core busy for milliseconds after a run, and the next session's run pays: two
     # sessions in turns were measured at 3.5 times what each takes alone. Alone, this costs nothing that was measurable.
     settings.add_session_config_entry("session.force_spinning_stop", "1")
+    if as_written:
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     for name, value in options.items():
         setattr(settings, name, value)
     # A fully optimised fp16 ViT takes the whole process down in the NCHWc layout pass (seen in 1.24, 1.30 and 1.32).

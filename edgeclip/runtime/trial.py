@@ -1,6 +1,7 @@
 """Try a graph in a process of its own: an artefact that crashes the runtime is a finding, not the end.
 
-Run as ``python -m edgeclip.runtime.trial GRAPH PRECISION THREADS PIXELS OUT``; PIXELS and OUT are safetensors files.
+Run as ``python -m edgeclip.runtime.trial GRAPH PRECISION THREADS AS_WRITTEN PIXELS OUT``; PIXELS and OUT are
+safetensors files.
 """
 
 from __future__ import annotations
@@ -31,12 +32,17 @@ class Trial:
     problem: str | None = None
 
 
-def try_graph(graph: Path, precision: str, pixels: NDArray[np.float32], *, threads: int | None = None) -> Trial:
-    """Run ``graph`` on ``pixels`` (float32 ``[N, 3, S, S]``) in a new process, at several batch sizes."""
+def try_graph(
+    graph: Path, precision: str, pixels: NDArray[np.float32], *, threads: int | None = None, as_written: bool = False
+) -> Trial:
+    """Run ``graph`` on ``pixels`` (float32 ``[N, 3, S, S]``) in a new process, at several batch sizes.
+
+    ``as_written``: see :func:`~edgeclip.runtime.session.make_session`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "pixels.safetensors", Path(folder) / "embeds.safetensors"
         write_bytes(before, save({"pixels": np.ascontiguousarray(pixels)}))
-        arguments = [str(graph), precision, str(threads or 0), str(before), str(after)]
+        arguments = [str(graph), precision, str(threads or 0), str(int(as_written)), str(before), str(after)]
         command = [sys.executable, "-m", "edgeclip.runtime.trial", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         nothing = np.empty((0, 0), np.float32)
@@ -50,9 +56,10 @@ def try_graph(graph: Path, precision: str, pixels: NDArray[np.float32], *, threa
 
 def main(arguments: list[str]) -> None:
     """Open, run, write the embeddings."""
-    graph, precision, threads, before, after = arguments
+    graph, precision, threads, as_written, before, after = arguments
     try:
-        session = make_session(Path(graph), precision=precision, threads=int(threads) or None)
+        settings = {"threads": int(threads) or None, "as_written": bool(int(as_written))}
+        session = make_session(Path(graph), precision=precision, **settings)
     except EdgeclipError as error:
         raise SystemExit(str(error)) from None
     waiting, found = load_file(before)["pixels"], []

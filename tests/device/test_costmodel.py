@@ -29,7 +29,9 @@ def test_prices_are_found_again(loads):
     relative = priced(loads, PRICES)
     model, composed = fit(loads, relative, "fp32")
     assert model.held_out_error < 0.02
-    assert np.abs(np.array(composed) / relative - 1).mean() < 0.03
+    assert (
+        np.abs(np.array(composed) / relative - 1).mean() < 0.05
+    )  # PULL draws what little was measured of towards the usual
     assert all(price >= 0 for row in model.coefficients.values() for price in row.values())
 
 

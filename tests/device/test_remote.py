@@ -84,7 +84,7 @@ def test_a_host_with_another_key_than_the_known_one(server):
 
 def test_no_python_there(server):
     server.stop()
-    server.start(path="/nowhere")
+    assert server.start(path="/nowhere")
     address = server.address.removesuffix(sys.executable)
     with pytest.raises(EdgeclipError, match=r"no python3 there: install Python"), open_remote(address):
         pass
@@ -139,7 +139,7 @@ def test_a_device_that_is_gone_for_good_leaves_a_job_that_the_same_command_finds
     while not (job / "result.json").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
     result = json.loads((job / "result.json").read_text())
-    server.start()
+    assert server.start()
     with open_remote(server.address) as place:
         assert place.bench(plan, tmp_path) == result
     assert not job.exists()
@@ -152,8 +152,6 @@ def small_disk(server):
     command = ["mount", "-t", "tmpfs", "-o", "size=3m", "small", str(server.folder / "cache")]
     if subprocess.run(command, capture_output=True).returncode:
         pytest.skip("a small disk is made with mount(8), as root")
-    server.stop()
-    server.start()  # a network namespace's programs see the mounts that were there when they were started
     yield server
     server.stop()
     subprocess.run(["umount", str(server.folder / "cache")], check=True)

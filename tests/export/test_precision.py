@@ -20,6 +20,11 @@ def run(file, pixels, precision="fp32"):
     return make_session(file, precision=precision).run(None, {"pixel_values": pixels})[0]
 
 
+def run_int8(file, pixels):
+    """By the graph alone: the int8 kernels of the machine that tests may be another target's."""
+    return make_session(file, precision="int8", as_written=True).run(None, {"pixel_values": pixels})[0]
+
+
 def cosine(a, b):
     return float((a.astype(np.float64) * b).sum(axis=1).mean())
 
@@ -35,7 +40,7 @@ def calibrated(vit, conv):
 def test_each_target_has_its_int8(tower, target, calibrated, request, tmp_path):
     made, recipe = request.getfixturevalue(tower), TARGETS[target]
     calibrated[tower].write(tmp_path / "q.onnx", recipe)
-    assert cosine(run(tmp_path / "q.onnx", made.pixels), run(made.file, made.pixels)) > 0.99
+    assert cosine(run_int8(tmp_path / "q.onnx", made.pixels), run(made.file, made.pixels)) > 0.99
     graph = onnx.load(tmp_path / "q.onnx")
     values = {v.name: numpy_helper.to_array(v) for v in graph.graph.initializer}
     weights = [values[n.input[0]] for n in graph.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in values]
@@ -65,7 +70,7 @@ def test_ranges_by_every_method_the_same_each_time(method, vit, calibrated, tmp_
     calibrated["vit"].write(tmp_path / "a.onnx", recipe)
     Calibrated(vit.file, vit.pixels).write(tmp_path / "b.onnx", recipe)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
-    assert cosine(run(tmp_path / "a.onnx", vit.pixels), run(vit.file, vit.pixels)) > 0.99
+    assert cosine(run_int8(tmp_path / "a.onnx", vit.pixels), run(vit.file, vit.pixels)) > 0.99
 
 
 def outlier_tower(graph, channel=3, factor=200.0):
@@ -94,7 +99,7 @@ def test_smoothing_changes_nothing_but_what_int8_loses(vit, tmp_path):
     loss = {}
     for smoothing in (None, 0.5):
         calibrated.write(tmp_path / "q.onnx", replace(X86_VNNI, smoothing=smoothing))
-        loss[smoothing] = 1 - cosine(run(tmp_path / "q.onnx", vit.pixels), expected)
+        loss[smoothing] = 1 - cosine(run_int8(tmp_path / "q.onnx", vit.pixels), expected)
     assert loss[0.5] < 0.2 * loss[None], loss
 
 
