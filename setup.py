@@ -20,7 +20,7 @@ setup(
         "edgeclip.demo": ["teacher/*", "*.toml"],
         "edgeclip.evaluate": ["suites/*.toml"],
         "edgeclip.profiles": ["*.toml"],
-        "edgeclip.student": ["*.csv"],
+        "edgeclip.towers": ["*.csv"],
         "edgeclip.report": ["*.html", "*.css"],
     },
 )

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeclip.device.schema import CostModel, Device, Kernel, Measure, Precision, Profile, Reference, Runtime
-from edgeclip.student.space import workload_of
-from edgeclip.student.towers import FAMILIES
+from edgeclip.towers.space import workload_of
+from edgeclip.towers.timmtowers import FAMILIES
 
 FOLDER = Path(__file__).parents[1] / "profiles"
 REFERENCE = {"image_size": 64, "patch_size": 8, "width": 192, "layers": 4, "mlp_ratio": 4.0, "head_width": 64}

@@ -36,10 +36,10 @@ from edgeclip.device.schema import Profile
 from edgeclip.device.store import load_profile
 from edgeclip.export.int8 import quantize_int8, recipe_for
 from edgeclip.export.untrained import export_untrained
-from edgeclip.runtime.session import make_session
-from edgeclip.student.space import DEPTHS, MLP_RATIOS, WIDTHS, name_of, workload_of
-from edgeclip.student.spec import StudentSpec
-from edgeclip.student.towers import FAMILIES, timm_vision_cfg
+from edgeclip.runtime.engines.ort import make_session
+from edgeclip.towers.space import DEPTHS, MLP_RATIOS, WIDTHS, name_of, workload_of
+from edgeclip.towers.spec import StudentSpec
+from edgeclip.towers.timmtowers import FAMILIES, timm_vision_cfg
 
 BANDS = (0.0, 0.05, 0.2, 0.8, 2.5, 12.0)  # GFLOP: as many ViTs from each
 VITS, TOWERS = 20, 4  # ViTs in all; of each other family, at most

@@ -27,9 +27,9 @@ from edgeclip.device.probekit import GRAPHS, INDEX, KIT, Graph, Index, Tensor
 from edgeclip.device.schema import Workload
 from edgeclip.export.int8 import ARM, X86, Recipe, quantize_int8
 from edgeclip.export.untrained import export_untrained
-from edgeclip.student.space import name_of, workload_of
-from edgeclip.student.spec import StudentSpec
-from edgeclip.student.towers import timm_vision_cfg
+from edgeclip.towers.space import name_of, workload_of
+from edgeclip.towers.spec import StudentSpec
+from edgeclip.towers.timmtowers import timm_vision_cfg
 
 # image_size, patch_size, width, layers, mlp_ratio, head_width: spread over compute, tokens, width, depth and heads
 VITS = (

@@ -1,4 +1,4 @@
-"""Make edgeclip/student/towers.csv: what each of timm's towers costs at each image size, counted by torch.
+"""Make edgeclip/towers/towers.csv: what each of timm's towers costs at each image size, counted by torch.
 
     python benchmarks/make_tower_table.py
 
@@ -15,9 +15,9 @@ import torch
 from edgeclip.console import progress_bar, say
 from edgeclip.device.schema import KERNELS, MEASURES, Workload
 from edgeclip.files import write_text
-from edgeclip.student.build import build_tower
-from edgeclip.student.counting import count
-from edgeclip.student.towers import FAMILIES, FIXED, IMAGE_SIZES, TABLE, WORK, timm_vision_cfg
+from edgeclip.models.build import build_tower
+from edgeclip.towers.operators import count
+from edgeclip.towers.timmtowers import FAMILIES, FIXED, IMAGE_SIZES, TABLE, WORK, timm_vision_cfg
 
 
 def main() -> None:

@@ -21,16 +21,17 @@ import matplotlib.pyplot as plt
 import results
 
 from edgeclip import load
+from edgeclip.data.views import Augment
 from edgeclip.demo.openmoji import write_dataset
-from edgeclip.distill.config import Augment, DistillConfig
+from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
 from edgeclip.distill.teachers import as_teacher
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.loading import load_teacher
-from edgeclip.student.spec import StudentSpec
-from edgeclip.student.workload import vit_workload
+from edgeclip.towers.spec import StudentSpec
+from edgeclip.towers.vit import vit_workload
 
 TOWER = {"image_size": 64, "patch_size": 16, "width": 96, "layers": 4, "mlp_ratio": 4.0, "head_width": 32}
 AUGMENT = Augment(area=(0.85, 1.0), aspect=0.06, rotate=4.0, flip=False)

@@ -33,13 +33,13 @@ from edgeclip.distill.data import find_images
 from edgeclip.distill.run import Run
 from edgeclip.export.calibration import calibration_pixels
 from edgeclip.export.graphs import IMAGE_INPUT, quiet
+from edgeclip.export.inputs import exam_of
 from edgeclip.export.pipeline import Wishes, _split, export
 from edgeclip.export.validate import Exam, compare, examined
 from edgeclip.loading import load_teacher
-from edgeclip.runtime.session import make_session
+from edgeclip.models.openclip import OpenClipEncoder
+from edgeclip.runtime.engines.ort import make_session
 from edgeclip.runtime.timing import interleaved
-from edgeclip.steps.export import _exam
-from edgeclip.student.openclip import OpenClipEncoder
 
 PEERS = Path(__file__).parent / "peers"
 NEEDS = {
@@ -98,7 +98,7 @@ def measure(model: OpenClipEncoder, args: argparse.Namespace, pythons: dict[str,
     files = find_images(args.images)
     every, _ = calibration_pixels(files, model.preprocess, 192)
     calibration, judged = _split(every)
-    exam = _exam(model, args.heldout) if args.heldout else None
+    exam = exam_of(model, args.heldout) if args.heldout else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wishes = Wishes(exam=exam)

@@ -21,17 +21,18 @@ import matplotlib.pyplot as plt
 import numpy as np
 import results
 
+from edgeclip.data.views import Augment
 from edgeclip.demo.openmoji import SIZE, write_dataset
-from edgeclip.distill.config import Augment, DistillConfig, Weights
+from edgeclip.distill.config import DistillConfig, Weights
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.datasets import open_dataset
-from edgeclip.steps.distill import open_teacher
-from edgeclip.student.score import score
-from edgeclip.student.space import name_of, whole_space, workload_of
-from edgeclip.student.spec import StudentSpec
-from edgeclip.student.towers import timm_vision_cfg
+from edgeclip.loading import open_teacher
+from edgeclip.towers.prior import score
+from edgeclip.towers.space import name_of, whole_space, workload_of
+from edgeclip.towers.spec import StudentSpec
+from edgeclip.towers.timmtowers import timm_vision_cfg
 
 KEYS = ("image_size", "patch_size", "width", "layers", "mlp_ratio", "head_width")
 VITS = (

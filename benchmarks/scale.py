@@ -19,22 +19,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from edgeclip.data.images import Images
+from edgeclip.data.sentences import distinct, read_sentences
+from edgeclip.data.sources import digest
+from edgeclip.data.strings import StringsOnDisk
+from edgeclip.data.views import Views
 from edgeclip.distill.config import DistillConfig, TextShape
 from edgeclip.distill.grounding import ground
-from edgeclip.distill.images import Images
-from edgeclip.distill.losses import Embeddings
+from edgeclip.distill.objectives import Embeddings
 from edgeclip.distill.pipeline import Loader
 from edgeclip.distill.run import Run, RunDocument
-from edgeclip.distill.sentences import distinct, read_sentences
-from edgeclip.distill.sources import digest
-from edgeclip.distill.strings import StringsOnDisk
+from edgeclip.distill.student import build_student
 from edgeclip.distill.targets import find_targets
-from edgeclip.distill.towers import build_student
 from edgeclip.distill.trainer import Trainer
-from edgeclip.distill.views import Views
 from edgeclip.runtime.manifest import Preprocess
-from edgeclip.student.spec import StudentSpec
-from edgeclip.student.workload import vit_workload
+from edgeclip.towers.spec import StudentSpec
+from edgeclip.towers.vit import vit_workload
 
 DIM, SIZE, STEPS = 16, 16, 200
 TOWER = {"image_size": SIZE, "patch_size": 8, "width": 32, "layers": 1, "mlp_ratio": 2.0, "head_width": 32}

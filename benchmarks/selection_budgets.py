@@ -27,8 +27,8 @@ from edgeclip.device.probe import take_turn
 from edgeclip.device.probekit import Kit
 from edgeclip.device.schema import Budget, Profile
 from edgeclip.device.store import load_profile
-from edgeclip.student.select import Offers, select, spec_of, survey
-from edgeclip.student.spec import StudentSpec
+from edgeclip.select.select import Offers, select, spec_of, survey
+from edgeclip.towers.spec import StudentSpec
 
 BUDGETS, FASTEST, SLOWEST = 10, 1.5, 60.0  # ms, evenly spaced in logarithms
 TURNS = 7
@@ -134,7 +134,7 @@ def timed(profile: Profile) -> float:
     """Seconds for one selection over the whole space, in a process that has done nothing yet."""
     code = (
         "import sys, time; from edgeclip.device.schema import Budget, Profile; from pathlib import Path\n"
-        "from edgeclip.files import read_document; from edgeclip.student.select import select\n"
+        "from edgeclip.files import read_document; from edgeclip.select.select import select\n"
         "profile = read_document(Path(sys.argv[1]), Profile); start = time.perf_counter()\n"
         "select(profile, Budget(latency_ms=20)); print(time.perf_counter() - start)"
     )

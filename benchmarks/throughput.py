@@ -26,24 +26,24 @@ import numpy as np
 import results
 import torch
 
+from edgeclip.data.images import Images
+from edgeclip.data.sentences import distinct, read_sentences
+from edgeclip.data.sources import open_source
+from edgeclip.data.views import Augment, Views
 from edgeclip.demo.openmoji import write_dataset
-from edgeclip.distill.config import Augment, DistillConfig
-from edgeclip.distill.images import Images
-from edgeclip.distill.losses import Embeddings, objective
+from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.malloc import keep_freed_memory
+from edgeclip.distill.objectives import Embeddings, objective
 from edgeclip.distill.pipeline import Loader
 from edgeclip.distill.run import Run, RunDocument
-from edgeclip.distill.sentences import distinct, read_sentences
-from edgeclip.distill.sources import open_source
+from edgeclip.distill.student import build_student
 from edgeclip.distill.targets import find_targets
 from edgeclip.distill.teachers import as_teacher
-from edgeclip.distill.towers import build_student
 from edgeclip.distill.trainer import Trainer, parameter_groups
-from edgeclip.distill.views import Views
 from edgeclip.loading import load_teacher
-from edgeclip.student.openclip import save_hub_layout
-from edgeclip.student.spec import StudentSpec
-from edgeclip.student.workload import vit_workload
+from edgeclip.models.openclip import save_hub_layout
+from edgeclip.towers.spec import StudentSpec
+from edgeclip.towers.vit import vit_workload
 
 TOWER = {"image_size": 64, "patch_size": 16, "width": 128, "layers": 4, "mlp_ratio": 4.0, "head_width": 32}
 SKIPPED = 5  # open_clip's first steps, while its workers start

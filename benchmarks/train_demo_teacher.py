@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from edgeclip.demo.openmoji import TEMPLATES, Emoji, load_openmoji
 from edgeclip.distill.malloc import keep_freed_memory
-from edgeclip.student.openclip import save_hub_layout
+from edgeclip.models.openclip import save_hub_layout
 
 CONTEXT = 24
 TRAIN_TEMPLATES = (*TEMPLATES, "{} emoji", "an icon of {}", "a small picture of {}", "the {}")
@@ -302,7 +302,7 @@ class ReducedTokenizer:
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and what transformers needs beside it."""
-        from edgeclip.student.tokenizer_json import clip_tokenizer_json
+        from edgeclip.models.tokenizer_json import clip_tokenizer_json
 
         content = clip_tokenizer_json(self.tokens, self.merges)
         (folder / "tokenizer.json").write_text(content, encoding="utf-8")

@@ -3,7 +3,7 @@
 One function a stage, in the room of its name::
 
     from edgeclip.device.probe import profile
-    from edgeclip.student.select import select
+    from edgeclip.select.select import select
     from edgeclip.distill import distill
     from edgeclip.export import export
     from edgeclip.evaluate import evaluate

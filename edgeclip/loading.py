@@ -14,7 +14,9 @@ from .errors import EdgeclipError, did_you_mean, require
 from .runtime.archive import is_archive
 
 if TYPE_CHECKING:
-    from .student.openclip import OpenClipEncoder
+    from .distill.teachers import Teacher
+    from .models.openclip import OpenClipEncoder
+    from .towers.spec import StudentSpec
 
 DEMO = "demo"  # the small teacher that comes with the package
 
@@ -94,6 +96,38 @@ def load_teacher(name: str) -> OpenClipEncoder:
     """
     require("torch", "distill")
     require("open_clip", "distill")
-    from .student.openclip import OpenClipEncoder
+    from .models.openclip import OpenClipEncoder
 
     return OpenClipEncoder.load(f"local-dir:{files('edgeclip.demo') / 'teacher'}" if name == DEMO else name)
+
+
+def open_teacher(name: str) -> Teacher:
+    """A teacher to distil from: as :func:`load_encoder` reads its name, or ``store:FOLDER``, whose embeddings are kept.
+
+    Raises:
+        MissingExtra: torch is not installed.
+        EdgeclipError: nothing of that name.
+    """
+    require("torch", "distill")
+    from .distill.teachers import STORED, StoredTeacher, as_teacher
+
+    if name.startswith(STORED):
+        return StoredTeacher(Path(name.removeprefix(STORED)))
+    return as_teacher(name, load_encoder(name))
+
+
+def open_exportable(source: str) -> tuple[OpenClipEncoder, StudentSpec | None, str | None]:
+    """What an export starts from: a run's model, spec and images, or the model of a teacher's name.
+
+    Raises:
+        MissingExtra: torch or onnx is not installed.
+        EdgeclipError: nothing of that name, or a run that is not finished.
+    """
+    require("torch", "distill")
+    require("onnx", "distill")
+    if not (Path(source) / "run.json").is_file():
+        return load_teacher(source), None, None
+    from .distill.run import Run
+
+    run = Run.open(Path(source))
+    return run.encoder(), run.document.spec, run.document.images

@@ -12,9 +12,9 @@ from typing import Any
 from ..device.runnerfile import NAME as RUNNER
 from ..device.runnerfile import runner_source
 from ..files import sha256, write_text
+from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import MANIFEST
 from ..runtime.manifest import Artefact, Extra, Manifest, Preprocess, Tokenizer, Tried, Variant
-from ..student.openclip import OpenClipEncoder
 from .graphs import stamp
 from .tune import Candidate
 

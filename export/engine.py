@@ -85,7 +85,7 @@ def parse(graph: Path) -> tuple[tensorrt.Builder, tensorrt.INetworkDefinition]:
     Raises:
         FormatError: TensorRT cannot read it; the text says what it stumbled over.
     """
-    from ..runtime.trt import LOG, NAME, VERSION, trt
+    from ..runtime.engines.trt import LOG, NAME, VERSION, trt
 
     builder = trt.Builder(LOG)
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)  # 11.x knows no other kind
@@ -150,10 +150,10 @@ def trtexec(graph: str, plan: str, size: int, build: Build, version: str, *, rtx
 
 def _gpu(build: Build) -> dict[str, Any]:
     """The GPU that engines are for: the one named, or the one that is here."""
-    from ..runtime.trt import NAME, RTX, trt
+    from ..runtime.engines.trt import NAME, RTX, trt
 
     if build.target_gpu is None:
-        from ..runtime.cuda import Cuda
+        from ..runtime.engines.cuda import Cuda
 
         try:
             return dict(Cuda().gpu())
@@ -171,7 +171,7 @@ def _gpu(build: Build) -> dict[str, Any]:
 
 
 def _build(graph: Path, precision: Precision, folder: Path, size: int, build: Build, gpu: dict[str, Any]) -> Engine:
-    from ..runtime.trt import LOG, NAME, RTX, SYSTEM, VERSION, trt
+    from ..runtime.engines.trt import LOG, NAME, RTX, SYSTEM, VERSION, trt
 
     builder, network = parse(graph)
     types = layer_types(network)
@@ -205,7 +205,7 @@ def _build(graph: Path, precision: Precision, folder: Path, size: int, build: Bu
 def _config(
     builder: tensorrt.Builder, network: tensorrt.INetworkDefinition, size: int, build: Build
 ) -> tensorrt.IBuilderConfig:
-    from ..runtime.trt import trt
+    from ..runtime.engines.trt import trt
 
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, build.workspace_mb << 20)
@@ -237,7 +237,7 @@ def _timing_cache(config: tensorrt.IBuilderConfig, file: Path) -> tensorrt.ITimi
 
 def inspect(plan: bytes, trt: Any) -> list[dict[str, Any]]:
     """What the engine inspector says of each layer; needs the GPU that the engine was built for."""
-    from ..runtime.trt import LOG
+    from ..runtime.engines.trt import LOG
 
     engine = trt.Runtime(LOG).deserialize_cuda_engine(plan)
     if engine is None:

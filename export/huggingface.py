@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..errors import EdgeclipError
 from ..files import new_directory, write_bytes, write_json
-from ..student.openclip import OpenClipEncoder
+from ..models.openclip import OpenClipEncoder
 
 BLOCK = {
     "ln_1": "layer_norm1",

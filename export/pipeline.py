@@ -18,10 +18,10 @@ from ..console import Bar, progress_bar, say
 from ..device.facts import describe_device, usable_cores
 from ..errors import EdgeclipError
 from ..files import new_directory, write_bytes, write_text
+from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import Bundle
 from ..runtime.golden import probe_image
-from ..student.openclip import OpenClipEncoder
-from ..student.spec import StudentSpec
+from ..towers.spec import StudentSpec
 from . import optimumrecipes as optimum
 from .bundling import Contents, finish
 from .calibration import COUNT, FEWEST, calibration_pixels

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from ..runtime.session import make_session
+from ..runtime.engines.ort import make_session
 from .graphs import IMAGE_INPUT, save_graph
 
 ROWS = 8  # images at a time

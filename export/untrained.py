@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ..device.facts import describe_device
-from ..student.build import build_model
-from ..student.spec import StudentSpec
+from ..models.build import build_model
+from ..towers.spec import StudentSpec
 from .fp16 import convert_fp16
 from .int8 import quantize_int8, recipe_for
 from .towers import export_image_tower

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EdgeclipError
+from ..runtime.engines.ort import make_session
 from ..runtime.manifest import Fidelity
-from ..runtime.session import make_session
 
 Array = NDArray[Any]
 Floats = NDArray[np.float32]

@@ -13,7 +13,7 @@ def teacher_dir(tmp_path_factory):
     import open_clip
     import torch
 
-    from edgeclip.student.openclip import save_hub_layout
+    from edgeclip.models.openclip import save_hub_layout
 
     torch.manual_seed(0)
     vision = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 2, "head_width": 32}
@@ -53,8 +53,8 @@ def texts_file(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def spec():
-    from edgeclip.student.spec import StudentSpec
-    from edgeclip.student.workload import vit_workload
+    from edgeclip.towers.spec import StudentSpec
+    from edgeclip.towers.vit import vit_workload
 
     config = {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "mlp_ratio": 2.0, "head_width": 32}
     return StudentSpec(name="tiny", vision_cfg=config, workload=vit_workload(config))

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeclip.documents import Document, read_document
 from edgeclip.errors import EdgeclipError, FormatError, MissingExtra, did_you_mean, require
-from edgeclip.files import Document, mendable, new_directory, read_document, sha256, writable, write_json, write_text
+from edgeclip.files import mendable, new_directory, sha256, writable, write_json, write_text
 
 
 class Note(Document):

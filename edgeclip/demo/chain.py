@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..console import say
 from ..errors import EdgeclipError, require
@@ -96,7 +96,6 @@ def _teacher(paths: Paths) -> Bundle:
     """The teacher exported too: its latency sets the budget, and students are compared with it like for like."""
     from ..loading import DEMO, load_teacher
     from ..runtime.bundle import Bundle
-    from ..steps.export import export
 
     say(f"[3/6] export the teacher, to know its latency here -> {paths.teacher}/")
     _show(f"edgeclip export {DEMO}", out=paths.teacher, precision="fp32", calibration=paths.data / "train")
@@ -105,7 +104,7 @@ def _teacher(paths: Paths) -> Bundle:
         if found.manifest.source_fingerprint == load_teacher(DEMO).fingerprint:
             say("      there already")
             return found
-    return export(DEMO, _anew(paths.teacher), precisions=("fp32",), calibration=paths.data / "train")
+    return _exported(DEMO, _anew(paths.teacher), ("fp32",), images=paths.data / "train")
 
 
 def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
@@ -137,12 +136,14 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
 
 def _distil(paths: Paths, profile: Profile) -> Run:
     """Select and distil; an interrupted run is resumed, a finished one is used again."""
+    from ..distill import distill
     from ..distill.config import DistillConfig
     from ..distill.run import Run
-    from ..files import read_document
-    from ..loading import DEMO
-    from ..steps.choose import choose
-    from ..steps.distill import distill
+    from ..documents import read_document
+    from ..export.untrained import export_untrained
+    from ..loading import DEMO, open_teacher
+    from ..select import select
+    from ..towers.spec import StudentSpec
     from .openmoji import SIZE
     from .pace import paced
 
@@ -150,11 +151,11 @@ def _distil(paths: Paths, profile: Profile) -> Run:
     train, texts = paths.data / "train", paths.data / "sentences.txt"
     resume = (paths.run / "run.json").is_file()
     limit = round(HEADROOM * (profile.budget.latency_ms or 0), 3)
-    select = {"profile": paths.profile, "latency_ms": limit, "image_size": SIZE, "top": FINALISTS, "out": paths.spec}
-    _show("edgeclip select", **select, measure=True)
+    words = {"profile": paths.profile, "latency_ms": limit, "image_size": SIZE, "top": FINALISTS, "out": paths.spec}
+    _show("edgeclip select", **words)
     if not resume:
-        aim = profile.model_copy(update={"budget": profile.budget.model_copy(update={"latency_ms": limit})})
-        spec = choose(aim, max_image_size=SIZE, top=FINALISTS)
+        aim = profile.budget.model_copy(update={"latency_ms": limit})
+        spec = select(profile, aim, max_image_size=SIZE, top=FINALISTS, write_graph=export_untrained)[0]
         spec.save(paths.spec)
         whole = read_document(Path(str(files("edgeclip.demo") / "config.toml")), DistillConfig)
         config = paced(whole, spec, sum(1 for _ in train.iterdir()))
@@ -165,14 +166,12 @@ def _distil(paths: Paths, profile: Profile) -> Run:
     if resume and Run.open(paths.run).document.status == "finished":
         say("      there already")
         return Run.open(paths.run)
-    return distill(
-        profile, DEMO, train, texts, paths.run, spec_file=paths.spec, config_file=paths.config, resume=resume
-    )
+    spec, config = read_document(paths.spec, StudentSpec), read_document(paths.config, DistillConfig)
+    return distill(spec, [open_teacher(DEMO)], train, texts, paths.run, config=config, resume=resume)
 
 
 def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
     from ..runtime.bundle import Bundle
-    from ..steps.export import export
 
     say(f"[5/6] export -> {paths.bundle}/")
     _show(f"edgeclip export {run.path}", out=paths.bundle, threads=profile.runtime.threads)
@@ -181,11 +180,11 @@ def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
         if found.manifest.source_fingerprint == run.encoder().fingerprint:
             say("      there already")
             return found
-    return export(str(run.path), _anew(paths.bundle), threads=profile.runtime.threads)
+    return _exported(str(run.path), _anew(paths.bundle), ("auto",), threads=profile.runtime.threads)
 
 
 def _report(paths: Paths, profile: Profile) -> Report:
-    from ..steps.report import report
+    from ..measure.proof import prove
 
     dataset = paths.data / "heldout"
     say(f"[6/6] measure, and report -> {paths.out}/report.html, report.md, report.json")
@@ -196,7 +195,22 @@ def _report(paths: Paths, profile: Profile) -> Report:
         teacher=paths.teacher,
         out=paths.out,
     )
-    return report(paths.bundle, profile, dataset, paths.out, teacher=str(paths.teacher), seconds=REPORT_SECONDS)
+    return prove(paths.bundle, profile, dataset, paths.out, teacher=str(paths.teacher), seconds=REPORT_SECONDS)
+
+
+def _exported(
+    source: str, out: Path, precisions: tuple[str, ...], *, images: Path | None = None, threads: int | None = None
+) -> Bundle:
+    """A run's or a teacher's bundle, calibrated on ``images``, or on those that it learnt from."""
+    from ..export import export
+    from ..export.inputs import calibration_files
+    from ..export.pipeline import Wishes
+    from ..loading import open_exportable
+
+    model, spec, own = open_exportable(source)
+    with calibration_files(str(images or own)) as found:
+        facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec, "threads": threads}
+        return export(model, out, **facts, calibration=found, wishes=Wishes(precisions=precisions))
 
 
 def _anew(path: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..distill.config import DistillConfig
-    from ..student.spec import StudentSpec
+    from ..towers.spec import StudentSpec
 
 SECONDS = 100.0  # of bare steps; views, averages and logs take half as long again. The whole demo: under six minutes
 FEWEST = 12  # epochs: less teaches too little to be worth looking at
@@ -33,7 +33,7 @@ def step_seconds(config: DistillConfig, spec: StudentSpec) -> float:
     import torch
 
     from ..distill.malloc import keep_freed_memory
-    from ..student.build import build_model
+    from ..models.build import build_model
 
     keep_freed_memory()
     text_cfg = {"context_length": 8, "vocab_size": 64, "width": 64, "heads": 1, "layers": 1}

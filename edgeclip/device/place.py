@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..console import progress_bar
 from ..runtime.turns import Contender
 from .bench import Plan, Step, bench
 from .job import verify_bundle
@@ -66,6 +67,22 @@ def open_place(address: str | None) -> Iterator[Place]:
 
     with open_remote(address) as place:
         yield place
+
+
+@contextmanager
+def device_steps(title: str) -> Iterator[Step]:
+    """A progress bar over the steps that a device announces."""
+    with progress_bar(title, 100) as bar:
+        shown = 0.0
+
+        def tell(text: str, done: int, steps: int) -> None:
+            nonlocal shown
+            bar.note(text)
+            bar.advance(100 * done / steps - shown)
+            shown = 100 * done / steps
+
+        yield tell
+        tell("", 1, 1)
 
 
 def embeddings(found: Mapping[str, Any], plan: Plan, out: Path) -> dict[str, tuple[NDArray[np.float32], list[int]]]:

@@ -19,9 +19,9 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from ..documents import Document, Part
 from ..errors import FormatError
-from ..files import Document, Part
-from ..runtime.session import make_session
+from ..runtime.engines.ort import make_session
 from .schema import Positive, Precision, Workload
 
 KIT = Path(str(files("edgeclip.device"))) / "kit" / "kit.zip"

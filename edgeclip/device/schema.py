@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from ..files import Document, Part
+from ..documents import Document, Part
 
 Precision = Literal["fp32", "fp16", "int8"]
 Kernel = Literal[

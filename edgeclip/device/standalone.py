@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EdgeclipError
+from ..runtime.engines.ort import CPU, make_session
 from ..runtime.labels import LabelScorer, read_labels
 from ..runtime.plain import read_plain, tower_job
 from ..runtime.preprocess import read_image
-from ..runtime.session import CPU, make_session
 from ..runtime.worker import Tower, work
 from .bench import Plan, bench
 from .job import plain_tokenizer, run_job, verify_bundle

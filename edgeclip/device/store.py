@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
+from ..documents import read_document
 from ..errors import EdgeclipError, did_you_mean
-from ..files import read_document
 from .schema import Profile
 
 

@@ -6,14 +6,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ..files import Document, Part
-from .losses import PRESETS
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from ..data.views import Augment, Fraction
+from ..documents import Document, Part
+from .objectives import PRESETS
 
 
 class Weights(Part):
-    """Weights of the objective's terms (see ``losses.py``); 0 leaves a term out. A preset's name will do instead."""
+    """Weights of the objective's terms (``objectives.py``); 0 leaves a term out. A preset's name will do instead."""
 
     vl: Annotated[float, Field(ge=0)] = 0.0
     pvl: Annotated[float, Field(ge=0)] = 0.0
@@ -34,21 +33,6 @@ class Weights(Part):
     def _something(self) -> Weights:
         if not any(self.model_dump().values()):
             raise ValueError("every weight is 0: there is nothing to learn from")
-        return self
-
-
-class Augment(Part):
-    """How a view differs from its image. The teacher sees the same view as the student."""
-
-    area: tuple[Fraction, Fraction] = (0.3, 1.0)  # part of the image's area that a crop keeps
-    aspect: Annotated[float, Field(ge=0, lt=1)] = 0.2  # width over height, up to this much off 1
-    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees either way
-    flip: bool = True  # left-right; not where left and right mean something
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Augment:
-        if not 0 < self.area[0] <= self.area[1]:
-            raise ValueError("area must be [smallest, largest] with 0 < smallest <= largest")
         return self
 
 

@@ -11,6 +11,7 @@ Everything goes by blocks: embeddings lie in feature stores, and memory holds a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..console import progress_bar
-from ..files import Document
-from .config import Augment
-from .images import Images
-from .sources import digest
-from .store import FeatureStore, StoreDocument, feature_store
-from .strings import StringsOnDisk
+from ..data.images import Images
+from ..data.sentences import distinct, read_sentences
+from ..data.sources import digest, open_source
+from ..data.store import FeatureStore, StoreDocument, feature_store
+from ..data.strings import StringsOnDisk
+from ..data.views import Augment, Views
+from ..documents import Document
+from ..errors import EdgeclipError
+from ..files import mendable, writable_file, write_text
 from .targets import reader, viewer
 from .teachers import Teacher, folder_name
-from .views import Views
 
 NEIGHBOURS = 8  # sentences that an image votes for
 CAP = 8  # votes that a sentence may take
@@ -71,6 +74,35 @@ class Grounded:
         for row in self.kept.tolist():
             why = {"votes": int(self.votes[row]), "score": round(float(self.score[row]), 4)}
             yield {"text": corpus[row], **why, "image": images.source.key(int(self.image[row]))}
+
+
+def select_sentences(
+    images: str,
+    corpus: Path,
+    teacher: Teacher,
+    out: Path,
+    *,
+    neighbours: int = NEIGHBOURS,
+    cap: int = CAP,
+    store: Path | None = None,
+) -> Selection:
+    """Write the sentences of ``corpus`` that speak of ``images`` to ``out`` (.jsonl), and beside it what was done.
+
+    Raises:
+        EdgeclipError: an input is missing or unfit, or ``out`` is something else.
+    """
+    if out.suffix != ".jsonl":
+        raise EdgeclipError(f"{out}: --out must end in .jsonl: each sentence is written with the reasons")
+    writable_file(out)
+    folder = store or out.with_suffix(".store")
+    with mendable(out):
+        sentences = distinct(read_sentences(corpus), folder / "corpus.bin")
+        pictures = Images(open_source(images, folder), teacher.preprocess)
+        found, summary = ground(teacher, pictures, sentences, folder, neighbours=neighbours, cap=cap)
+        lines = (json.dumps(record, ensure_ascii=False) for record in found.records(sentences, pictures))
+        write_text(out, "".join(f"{line}\n" for line in lines))
+    summary.save(out.with_suffix(".summary.json"))
+    return summary
 
 
 def ground(

@@ -13,24 +13,25 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..console import console, say
+from ..data.images import Images
+from ..data.processes import processes
+from ..data.sampler import BatchSampler
+from ..data.sentences import class_sentences, distinct, read_sentences
+from ..data.sources import digest, located, open_source
+from ..data.strings import StringsOnDisk
+from ..data.views import Normalise, Views
 from ..errors import EdgeclipError
 from ..files import mendable, writable
+from ..models.openclip import OpenClipEncoder, save_hub_layout
 from ..runtime.manifest import Preprocess
-from ..student.openclip import OpenClipEncoder, save_hub_layout
-from ..student.spec import StudentSpec
+from ..towers.spec import StudentSpec
 from .config import DistillConfig
-from .images import Images
 from .malloc import keep_freed_memory
-from .processes import processes
 from .run import Run, RunDocument
-from .sentences import class_sentences, distinct, read_sentences
-from .sources import digest, located, open_source
-from .strings import StringsOnDisk
+from .student import Towers, build_student
 from .targets import Targets, find_targets
 from .teachers import Teacher
-from .towers import Towers, build_student
 from .trainer import Batch, Trainer
-from .views import Normalise, Shuffle, Views
 
 Judge = Callable[[OpenClipEncoder], float]
 
@@ -55,7 +56,7 @@ def distill(
         spec: the student's image tower.
         teachers: whose embeddings the student learns. It lives in the first one's space, and keeps its text tower
             unless the settings give the student one of its own.
-        images: as :func:`~edgeclip.distill.sources.open_source` reads them; they need no captions.
+        images: as :func:`~edgeclip.data.sources.open_source` reads them; they need no captions.
         texts: sentences; they need no images.
         out: the run's folder.
         classes: ``texts`` holds class names, and sentences are made of them.
@@ -189,8 +190,8 @@ class Loader:
         """``tokenizer`` is that of the student's own text tower, where it has one."""
         self._images, self._sentences, self._targets, self._views = images, sentences, targets, views
         self._views_an_image, self._normalise, self._tokenizer = config.views, Normalise(preprocess), tokenizer
-        self.pictures = Shuffle(len(targets.rows), config.batch_size, config.seed)
-        self.phrases = Shuffle(len(sentences), config.batch_size, config.seed + 1)
+        self.pictures = BatchSampler(len(targets.rows), config.batch_size, config.seed)
+        self.phrases = BatchSampler(len(sentences), config.batch_size, config.seed + 1)
         self._share = share(len(self.pictures[0]))
         self._text_share = share(len(self.phrases[0])) if tokenizer else slice(0)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from ..documents import Document, read_document
 from ..errors import EdgeclipError
-from ..files import Document, read_document
-from ..student.openclip import OpenClipEncoder
-from ..student.spec import StudentSpec
+from ..models.openclip import OpenClipEncoder
+from ..towers.spec import StudentSpec
 from .config import DistillConfig
 
 

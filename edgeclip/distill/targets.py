@@ -10,15 +10,15 @@ import numpy as np
 import torch
 
 from ..console import say
+from ..data.images import Images
+from ..data.processes import processes
+from ..data.sources import digest
+from ..data.store import Embed, FeatureStore, StoreDocument, feature_store
+from ..data.strings import StringsOnDisk
+from ..data.views import Views
 from .config import DistillConfig
-from .images import Images
-from .losses import Embeddings
-from .processes import processes
-from .sources import digest
-from .store import Embed, FeatureStore, StoreDocument, feature_store
-from .strings import StringsOnDisk
+from .objectives import Embeddings
 from .teachers import StoredTeacher, Teacher, folder_name, keep_teacher
-from .views import Views
 
 
 @dataclass

@@ -17,15 +17,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ..data.processes import processes
+from ..data.sources import digest
+from ..data.views import Normalise
+from ..documents import Document, read_document
 from ..encoder import Encoder
 from ..errors import EdgeclipError, FormatError
-from ..files import Document, read_document, write_bytes
+from ..files import write_bytes
+from ..models.openclip import LocalTokenizer, OpenClipEncoder
 from ..runtime.manifest import Preprocess
-from ..student.openclip import LocalTokenizer, OpenClipEncoder
-from .losses import SCALE
-from .processes import processes
-from .sources import digest
-from .views import Normalise
+from .objectives import SCALE
 
 STORED = "store:"
 TEACHER, TEXT_WEIGHTS, TOKENIZER = "teacher.json", "text.safetensors", "tokenizer.json"

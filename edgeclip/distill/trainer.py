@@ -19,13 +19,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..console import progress_bar
+from ..data.processes import processes
 from ..errors import EdgeclipError, FormatError
 from ..files import write_bytes, write_text
 from .config import DistillConfig
-from .losses import Embeddings, objective
-from .processes import processes
+from .objectives import Embeddings, objective
 from .run import Run
-from .towers import Towers
+from .student import Towers
 
 LOG_EVERY = 10  # steps
 Judge = Callable[[Towers], float]
@@ -85,8 +85,8 @@ class Trainer:
         self.towers.train()
         try:
             with progress_bar("distil", self.steps, done=self.step) as bar:
-                for batch, step in _ahead(batch_of, self.step, self.steps):
-                    losses = self._take(batch, step)
+                for batch, step in prefetch(batch_of, self.step, self.steps):
+                    losses = self.train_step(batch, step)
                     self.step = step + 1
                     bar.advance()
                     if step % LOG_EVERY == 0 or self.step == self.steps:
@@ -102,7 +102,8 @@ class Trainer:
         self.save()
         self.accelerator.end_training()
 
-    def _take(self, batch: Batch, step: int) -> dict[str, float]:
+    def train_step(self, batch: Batch, step: int) -> dict[str, float]:
+        """One step of the optimizer, and of the average; the loss's terms by name."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.config, self.steps_per_epoch)
         batch = batch.to(self.accelerator.device)
@@ -113,7 +114,7 @@ class Trainer:
         self.accelerator.clip_grad_norm_(self.towers.parameters(), self.config.grad_clip)
         self.optimizer.step()
         if self.average is not None:
-            follow(self.average, self.accelerator.unwrap_model(self.towers), self.config.ema, step)
+            ema_update(self.average, self.accelerator.unwrap_model(self.towers), self.config.ema, step)
         return losses
 
     def _forward_backward(self, batch: Batch, step: int) -> dict[str, float]:
@@ -280,7 +281,7 @@ def learning_rate(step: int, config: DistillConfig, steps_per_epoch: int) -> flo
 
 
 @torch.no_grad()
-def follow(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+def ema_update(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
     """Move the average towards the model; faster at first, when the model moves most."""
     keep = min(decay, (step + 1) / (step + 10))
     for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
@@ -299,7 +300,7 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _ahead(batch_of: Callable[[int], Batch], first: int, last: int) -> Any:
+def prefetch(batch_of: Callable[[int], Batch], first: int, last: int) -> Any:
     """The batches of steps ``first`` to ``last``, each made in a thread while the one before it is used."""
     from concurrent.futures import ThreadPoolExecutor
 

@@ -1,49 +1,74 @@
-"""Upload to a model hub that speaks Hugging Face's API (``HF_ENDPOINT`` names another than theirs)."""
+"""Gather what belongs to a run, and put it on a hub."""
 
 from __future__ import annotations
 
-import re
+import shutil
+import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from ..documents import read_document
 from ..errors import EdgeclipError, require
+from ..files import mendable, write_text
 
-HTTP_LIBRARIES = ("requests", "httpx", "httpx2")
-REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+if TYPE_CHECKING:
+    from ..distill.run import Run
 
 
-def check_repo(repo: str) -> None:
-    """Refuse what is no repository's name.
+def push(
+    run: Path,
+    repo: str,
+    *,
+    bundle: Path | None = None,
+    report: Path | None = None,
+    licence: str = "other",
+    private: bool = False,
+) -> str:
+    """Upload a finished run's student with its card, and a bundle's ONNX files beside it. Returns the page's address.
 
     Raises:
-        EdgeclipError: it is not ``USER/NAME``.
+        EdgeclipError: no such run, bundle or report, the run is not finished, or the hub refuses.
     """
-    if not REPO.fullmatch(repo):
-        raise EdgeclipError(f"{repo!r} is no repository: say USER/NAME")
+    from .hub import check_repo, upload
 
-
-def upload(folder: Path, repo: str, *, private: bool = False) -> str:
-    """Make the repository if it is not there, and put ``folder`` into it as one commit. Returns the page's address.
-
-    Raises:
-        MissingExtra: huggingface_hub is not installed.
-        EdgeclipError: the hub cannot be reached, or refuses: no token, not yours.
-    """
     check_repo(repo)
-    hub = require("huggingface_hub", "hub")
-    api = hub.HfApi()
-    try:
-        api.create_repo(repo, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo, folder_path=folder, commit_message="Pushed by edgeclip")
-    except hub.errors.HfHubHTTPError as error:
-        code = getattr(error.response, "status_code", None)
-        hint = ": log in with `hf auth login`, or set HF_TOKEN" if code in (401, 403) else ""
-        raise EdgeclipError(f"{repo}: the hub refuses ({_line(error)}){hint}") from error
-    except Exception as error:  # of its HTTP library, which changes from version to version: requests, httpx, httpx2
-        if type(error).__module__.partition(".")[0] not in HTTP_LIBRARIES:
-            raise
-        raise EdgeclipError(f"{api.endpoint} cannot be reached ({_line(error)})") from error
-    return f"{api.endpoint}/{repo}"
+    require("torch", "distill")
+    from ..distill.run import Run
+
+    opened = Run.open(run)
+    if opened.document.status != "finished":
+        raise EdgeclipError(f"{run} is not finished: go on with edgeclip distill --resume")
+    with tempfile.TemporaryDirectory() as scratch, mendable(Path(scratch)):
+        folder = Path(scratch) / "model"
+        gather(opened, folder, repo, bundle=bundle, report=report, licence=licence)
+        return upload(folder, repo, private=private)
 
 
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def gather(
+    run: Run, folder: Path, repo: str, *, bundle: Path | None = None, report: Path | None = None, licence: str = "other"
+) -> None:
+    """Write what :func:`push` uploads into ``folder``: the student in open_clip's hub layout, ``README.md``; with a
+    bundle, ``bundle/`` and the layout of transformers.js and Optimum; with a report, ``report.json`` and its page.
+
+    Raises:
+        EdgeclipError: no such bundle or report, or the bundle is of another student.
+    """
+    from ..report.render import write_report
+    from ..report.schema import Report
+    from ..runtime.bundle import Bundle
+    from .card import Facts, card, data_facts
+    from .layout import write_layout
+
+    opened = Bundle.open(bundle) if bundle else None
+    found = read_document(report, Report) if report else None
+    if opened and opened.manifest.source_fingerprint != run.encoder().fingerprint:
+        raise EdgeclipError(f"{bundle} was exported from another student than {run.path}'s: export it again")
+    shutil.copytree(run.student_dir, folder)
+    if opened:
+        shutil.copytree(opened.path, folder / "bundle")
+        write_layout(opened, folder)
+    if found:
+        write_report(found, folder / "report")
+    told = data_facts(Path(run.document.images))
+    facts = Facts(repo, run.document, licence, report=found, manifest=opened.manifest if opened else None, **told)
+    write_text(folder / "README.md", card(facts))

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ..files import Document, Part
+from ..documents import Document, Part
 
 Task = Literal["zero-shot", "linear-probe", "few-shot", "retrieval"]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
+from ..documents import Document, Part
 from ..errors import EdgeclipError
-from ..files import Document, Part
 from .metrics import interval
 from .results import Fraction
 from .zeroshot import ZeroShot

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -11,13 +11,18 @@ from typing import Annotated, ClassVar
 from PIL import Image
 from pydantic import Field
 
+from ..console import say
+from ..documents import Document, Part, read_document
+from ..encoder import Encoder
 from ..errors import EdgeclipError, did_you_mean
-from ..files import Document, Part, read_document
 from .datasets import Dataset, Example, Source, open_dataset
 from .metrics import Metric
 from .remote import HUB
+from .results import Evaluation, Missing, Score
+from .tasks import Asked, score
 
 Count = Annotated[int, Field(gt=0)]
+BuiltIn = Callable[[str], "tuple[str, Dataset] | None"]
 
 
 class Entry(Part):
@@ -61,6 +66,52 @@ def load_suite(name: str) -> Suite:
     if not name.endswith(".toml") and name not in suites():
         raise EdgeclipError(f"no suite {name!r}; {did_you_mean(name, suites())}")
     return read_document(file, Suite)
+
+
+def evaluate_suite(
+    encoder: Encoder,
+    model: str,
+    suite: Suite,
+    data: Path | None,
+    asked: Asked,
+    *,
+    hub: bool = False,
+    built_in: BuiltIn | None = None,
+) -> Evaluation:
+    """One model on all sets of a suite that are at hand; the others are named.
+
+    Args:
+        encoder: what is measured.
+        model: what it is called.
+        suite: the sets; each has a metric of its own.
+        data: a folder with a folder for each.
+        asked: the task.
+        hub: fetch what is not there.
+        built_in: gives those sets that need no folder, by name: where they lie, and the set; None for others.
+
+    Raises:
+        EdgeclipError: not one of the sets is at hand.
+    """
+    scores: list[Score] = []
+    missing: list[Missing] = []
+    for entry in suite.datasets:
+        try:
+            own = built_in(entry.name) if built_in else None
+            where = own[0] if own else locate(entry, data, hub=hub)
+            if where is None:
+                missing.append(Missing(dataset=entry.name, why=f"not found; get it: {entry.get}"))
+                continue
+            dataset = own[1] if own else open_entry(entry, where)
+            one = score(encoder, model, dataset, where, Asked(asked.task, entry.metric, asked.shots))
+        except EdgeclipError as error:
+            missing.append(Missing(dataset=entry.name, why=str(error)))
+            say(f"{entry.name}: {error}")
+            continue
+        scores.append(one.model_copy(update={"dataset": entry.name, "remarks": remarks(entry, dataset)}))
+    if not scores:
+        where_to = "; ".join(f"{m.dataset}: {m.why}" for m in missing)
+        raise EdgeclipError(f"none of {suite.name}'s sets is at hand (--data FOLDER, --hub): {where_to}")
+    return Evaluation(model=model, suite=suite.name, scores=scores, missing=missing)
 
 
 def locate(entry: Entry, data: Path | None, *, hub: bool = False) -> str | None:

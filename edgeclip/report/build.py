@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .schema import Line, Reference, Report, Row
+from .schema import Criterion, Reference, Report, Row
 
 FASTER = 4.0  # than the teacher's image tower
 RETAINED = 0.90  # of the teacher's top-1
@@ -31,7 +31,7 @@ def report(
     """Judge the rows. The report passes when every line is met.
 
     Args:
-        rows: the chain, as :func:`edgeclip.measure.measure` returns it; exactly one is marked ``recommended``.
+        rows: the chain, as :func:`edgeclip.measure.chain.measure` returns it; exactly one is marked ``recommended``.
         name: what was measured.
         budget: limits by name: latency_ms (p90), memory_mb, size_mb, accuracy_drop (points); absent means unlimited.
         dataset: facts for the reader; likewise ``profile``, ``device`` and ``software``.
@@ -55,7 +55,7 @@ def report(
     )
 
 
-def _caution(reference: Reference | None, lines: Sequence[Line]) -> list[str]:
+def _caution(reference: Reference | None, lines: Sequence[Criterion]) -> list[str]:
     """Where latency was missed on a machine that was not itself, say so first of all."""
     if reference is None or not any(line.name == LATENCY and not line.met for line in lines):
         return []
@@ -66,7 +66,7 @@ def _caution(reference: Reference | None, lines: Sequence[Line]) -> list[str]:
     return [f"the machine was {told}, and drifted by {reference.drift:+.0%}: measure again when nothing else runs"]
 
 
-def _budget(rows: Sequence[Row], chosen: Row, budget: Mapping[str, float]) -> list[Line]:
+def _budget(rows: Sequence[Row], chosen: Row, budget: Mapping[str, float]) -> list[Criterion]:
     """The lines that were asked for; that it ran to the end is asked of any."""
     found = [_at_most("the recommended variant's failures", 0, 1, "crash")] if chosen.failed else []
     if (limit := budget.get("latency_ms")) is not None:
@@ -81,7 +81,7 @@ def _budget(rows: Sequence[Row], chosen: Row, budget: Mapping[str, float]) -> li
     return found
 
 
-def _promises(rows: Mapping[str, Row], chosen: Row) -> list[Line]:
+def _promises(rows: Mapping[str, Row], chosen: Row) -> list[Criterion]:
     """What edgeclip promises of any export, as far as the rows to judge it by are there."""
     teacher, student, fp32 = rows.get("teacher"), rows.get("student fp32"), rows.get("exported fp32")
     found = []
@@ -114,16 +114,16 @@ def _teacher(rows: Sequence[Row]) -> Row | None:
     return next((row for row in rows if row.stage == "teacher"), None)
 
 
-def _at_most(name: str, limit: float, measured: float | None, unit: str) -> Line:
+def _at_most(name: str, limit: float, measured: float | None, unit: str) -> Criterion:
     met = measured is not None and measured <= limit
-    return Line(name=name, limit=limit, measured=measured, unit=unit, met=met, better="lower")
+    return Criterion(name=name, limit=limit, measured=measured, unit=unit, met=met, better="lower")
 
 
-def _at_least(name: str, limit: float, measured: float, unit: str) -> Line:
-    return Line(name=name, limit=limit, measured=measured, unit=unit, met=measured >= limit, better="higher")
+def _at_least(name: str, limit: float, measured: float, unit: str) -> Criterion:
+    return Criterion(name=name, limit=limit, measured=measured, unit=unit, met=measured >= limit, better="higher")
 
 
-def _advice(line: Line) -> str:
+def _advice(line: Criterion) -> str:
     """What to try about a line that was missed."""
     if line.measured is None:
         return f"{line.name}: not measured here; accuracy needs --teacher T, memory needs Linux or macOS"

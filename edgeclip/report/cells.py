@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .schema import Line, Next, Report, Row
+from .schema import Criterion, Next, Report, Row
 
 MARKS = {True: "met", False: "MISSED"}
 CHAIN_COLUMNS = (
@@ -79,7 +79,7 @@ def _flips(row: Row) -> str:
     return f"{row.flip_rate:.1%} ({100 * low:.1f}-{100 * high:.1f})"
 
 
-def budget_cells(line: Line) -> list[str]:
+def budget_cells(line: Criterion) -> list[str]:
     """One line of the budget as text."""
     sign = "<=" if line.better == "lower" else ">="
     digits = 6 if line.unit == "cosine" else 2

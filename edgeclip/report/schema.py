@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..files import Document, Part
+from ..documents import Document, Part
 
 Interval = tuple[float, float]
 
@@ -100,7 +100,7 @@ class Reference(Part):
     profile_ms: float | None = None  # what it took when the profile was made
 
 
-class Line(Part):
+class Criterion(Part):
     """One line of the budget: what was asked, what was measured, and whether it was met."""
 
     name: str
@@ -132,7 +132,7 @@ class Report(Document):
     passed: bool
     recommended: str
     rows: Annotated[list[Row], Field(min_length=1)]
-    budget: list[Line]
+    budget: list[Criterion]
     rule: str = ""  # how latency was measured
     reference: Reference | None = None
     before: dict[str, Any] = {}  # clocks, governor, temperature, throttling, load

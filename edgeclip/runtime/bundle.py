@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..documents import read_document
 from ..encoder import Encoder
 from ..errors import EdgeclipError, FormatError
-from ..files import read_document, sha256
+from ..files import sha256
 from .archive import is_archive, unpack
+from .engines.ort import CPU
 from .manifest import Artefact, Extra, Manifest
 from .onnxencoder import OnnxEncoder
-from .session import CPU
 
 MANIFEST = "bundle.json"
 
@@ -65,7 +66,7 @@ class Bundle:
         Raises:
             EdgeclipError: the bundle holds none, TensorRT is missing, or the engine was built for another GPU.
         """
-        from .engine import EngineEncoder
+        from .engines.trtrunner import EngineEncoder
 
         found: list[Extra] = [e for e in self.manifest.extras if e.kind == "engine"]
         fitting = [e for e in found if precision in (None, e.precision)]
@@ -92,8 +93,8 @@ class Bundle:
         """The probability of each label for each image: float32 ``[images, labels]``, rows sum to 1."""
         encoder = encoder or self.encoder()
         logits = encoder.logit_scale * encoder.encode_image(images) @ encoder.encode_text(labels).T
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return odds / odds.sum(axis=1, keepdims=True)
+        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 def _check(folder: Path, artefact: Artefact) -> None:

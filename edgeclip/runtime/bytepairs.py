@@ -21,7 +21,7 @@ from .texts import CLEANERS
 
 END_OF_WORD = "</w>"
 CONTRACTIONS = re.compile(r"'(?:s|t|re|ve|m|ll|d)")
-NEITHER = "\u0345"  # a mark that falls between words: see the pattern in student/tokenizer_json.py
+NEITHER = "\u0345"  # a mark that falls between words: see the pattern in models/tokenizer_json.py
 
 
 class BytePairTokenizer:

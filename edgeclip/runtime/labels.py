@@ -49,7 +49,7 @@ class LabelScorer:
     def best(self, image_embeds: NDArray[np.float32]) -> list[Ranked]:
         """The likeliest labels of each image, float32 ``[N, D]``, with their probabilities among all labels."""
         logits = self._logit_scale * image_embeds @ self._embeds.T
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        odds /= odds.sum(axis=1, keepdims=True)
-        order = np.argsort(-odds, axis=1, kind="stable")[:, :SHOWN]
-        return [[(self.labels[i], float(row[i])) for i in best] for row, best in zip(odds, order, strict=True)]
+        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
+        return [[(self.labels[i], float(row[i])) for i in best] for row, best in zip(probabilities, order, strict=True)]

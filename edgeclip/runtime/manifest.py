@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..files import Document, Part
+from ..documents import Document, Part
 
 Triple = tuple[float, float, float]
 

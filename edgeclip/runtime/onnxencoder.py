@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..console import say
+from .engines.ort import CPU, make_session
 from .manifest import Manifest, Variant
 from .plain import tower_job
 from .preprocess import Preprocessor
-from .session import CPU, make_session
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EdgeclipError, FormatError
-from .session import CPU
+from .engines.ort import CPU
 
 MANIFEST_FILE, FORMAT, NEWEST = "bundle.json", "edgeclip-bundle", 1
 NEEDED = ("preprocess", "recommended", "logit_scale", "embed_dim")

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from safetensors.numpy import load_file, save, save_file
 
 from ..errors import EdgeclipError
 from ..files import write_bytes
-from .session import make_session
+from .engines.ort import make_session
 
 BATCHES = (1, 2, 5)  # the sizes of the first batches: a graph must take any
 ROWS = 16  # of each batch after them
@@ -37,7 +38,7 @@ def try_graph(
 ) -> Trial:
     """Run ``graph`` on ``pixels`` (float32 ``[N, 3, S, S]``) in a new process, at several batch sizes.
 
-    ``as_written``: see :func:`~edgeclip.runtime.session.make_session`.
+    ``as_written``: see :func:`~edgeclip.runtime.engines.ort.make_session`.
     """
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "pixels.safetensors", Path(folder) / "embeds.safetensors"
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> None:
     """Open, run, write the embeddings."""
     graph, precision, threads, as_written, before, after = arguments
     try:
-        settings = {"threads": int(threads) or None, "as_written": bool(int(as_written))}
+        settings: dict[str, Any] = {"threads": int(threads) or None, "as_written": bool(int(as_written))}
         session = make_session(Path(graph), precision=precision, **settings)
     except EdgeclipError as error:
         raise SystemExit(str(error)) from None

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import EdgeclipError
+from .engines.ort import CPU, make_session
 from .memory import own_peak_mb
 from .preprocess import Preprocessor, read_image
-from .session import CPU, make_session
 from .timing import burst, percentiles
 
 PHOTO = (640, 480)  # what a camera might give, where there is no image of the user's

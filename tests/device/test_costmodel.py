@@ -7,7 +7,7 @@ from edgeclip.device.costmodel import FEWEST, Towers, fit, predict_columns
 from edgeclip.device.schema import KERNELS, MEASURES, Latency
 from edgeclip.device.store import load_profile
 from edgeclip.errors import EdgeclipError
-from edgeclip.student.space import whole_space
+from edgeclip.towers.space import whole_space
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from edgeclip.device.costmodel import predict_ms
 from edgeclip.device.schema import Conditions, Profile
 from edgeclip.device.store import list_profiles, load_profile
 from edgeclip.device.verdict import judge
+from edgeclip.documents import read_document
 from edgeclip.errors import EdgeclipError, FormatError
-from edgeclip.files import read_document
-from edgeclip.student.workload import vit_workload
+from edgeclip.towers.vit import vit_workload
 
 VIT = vit_workload({"image_size": 64, "patch_size": 16, "width": 128, "layers": 4})
 

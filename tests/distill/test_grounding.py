@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeclip.distill.grounding import _vote, ground
-from edgeclip.distill.images import Images
-from edgeclip.distill.sentences import distinct
-from edgeclip.distill.sources import open_source
+from edgeclip.data.images import Images
+from edgeclip.data.sentences import distinct
+from edgeclip.data.sources import open_source
+from edgeclip.distill.grounding import _vote, ground, select_sentences
 from edgeclip.distill.teachers import as_teacher
 from edgeclip.errors import EdgeclipError
-from edgeclip.steps.texts import select_sentences
 
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
 
@@ -68,14 +67,12 @@ def test_a_full_sentence_sends_the_image_to_its_next():
     assert accepted.tolist() == [[True, False], [False, True], [False, True]]
 
 
-def test_the_command_writes_sentences_and_reasons(teacher_dir, images_dir, texts_file, tmp_path):
+def test_the_command_writes_sentences_and_reasons(tiny, images_dir, texts_file, tmp_path):
     out = tmp_path / "kept.jsonl"
-    summary = select_sentences(
-        str(images_dir), texts_file, f"local-dir:{teacher_dir}", out, neighbours=2, cap=4, store=tmp_path / "store"
-    )
+    summary = select_sentences(str(images_dir), texts_file, tiny, out, neighbours=2, cap=4, store=tmp_path / "store")
     kept = [json.loads(line) for line in out.read_text().splitlines()]
     assert len(kept) == summary.kept == json.loads((tmp_path / "kept.summary.json").read_text())["kept"] > 0
     assert set(kept[0]) == {"text", "votes", "score", "image"}
     assert all(record["votes"] <= 4 for record in kept)
     with pytest.raises(EdgeclipError, match=r"must end in \.jsonl"):
-        select_sentences(str(images_dir), texts_file, "demo", tmp_path / "kept.txt", neighbours=2, cap=4)
+        select_sentences(str(images_dir), texts_file, tiny, tmp_path / "kept.txt", neighbours=2, cap=4)

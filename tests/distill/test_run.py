@@ -67,8 +67,8 @@ from edgeclip import load
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.teachers import as_teacher
-from edgeclip.files import read_document
-from edgeclip.student.spec import StudentSpec
+from edgeclip.documents import read_document
+from edgeclip.towers.spec import StudentSpec
 spec, teacher, images, texts, out, config = sys.argv[1:]
 distill(read_document(Path(spec), StudentSpec), [as_teacher("tiny", load("local-dir:" + teacher))], images, Path(texts),
         Path(out), config=read_document(Path(config), DistillConfig), resume=Path(out, "run.json").exists())

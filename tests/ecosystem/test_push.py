@@ -16,7 +16,7 @@ from edgeclip.ecosystem.card import Facts, card, data_facts
 from edgeclip.ecosystem.layout import write_layout
 from edgeclip.report.schema import Report
 from edgeclip.runtime.bundle import Bundle
-from edgeclip.runtime.session import make_session
+from edgeclip.runtime.engines.ort import make_session
 
 from ..report.test_report import make
 from ..test_cli import run
@@ -32,12 +32,14 @@ def trained(spec, teacher, images_dir, texts_file, tmp_path_factory):
     from edgeclip.distill.config import DistillConfig
     from edgeclip.distill.pipeline import distill
     from edgeclip.distill.teachers import as_teacher
-    from edgeclip.steps.export import export
+    from edgeclip.export import export
+    from edgeclip.export.pipeline import Wishes
 
     folder = tmp_path_factory.mktemp("trained")
     config = DistillConfig(epochs=1, batch_size=20, views=1, tracker="none")
     made = distill(spec, [as_teacher("tiny", teacher)], images_dir, texts_file, folder / "run", config=config)
-    export(str(made.path), folder / "bundle", precisions=("int8",))
+    facts = {"name": "bundle", "source": str(made.path), "spec": spec, "wishes": Wishes(precisions=("int8",))}
+    export(made.encoder(), folder / "bundle", calibration=sorted(images_dir.iterdir()), **facts)
     make(name=HOSTILE).save(folder / "report.json")
     return folder
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgeclip.demo.sets import shift
+from edgeclip.documents import read_document
 from edgeclip.errors import EdgeclipError
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.datasets import open_dataset
@@ -15,8 +17,6 @@ from edgeclip.evaluate.embed import Embedded
 from edgeclip.evaluate.retention import Retention, confusion_svg, retention
 from edgeclip.evaluate.suite import load_suite, only, suites
 from edgeclip.evaluate.zeroshot import classify
-from edgeclip.files import read_document
-from edgeclip.steps.evaluate import shift
 
 from ..test_cli import run
 from .test_layouts import png, write_tar

@@ -12,7 +12,7 @@ from edgeclip.export.int8 import TENSORRT, X86, quantize_int8
 from edgeclip.runtime.manifest import Extra
 
 try:
-    from edgeclip.runtime.trt import RTX
+    from edgeclip.runtime.engines.trt import RTX
 except EdgeclipError:
     RTX = False
 
@@ -134,15 +134,15 @@ def test_the_command_line_that_does_the_same(build, version, rtx, there, absent)
 def test_no_tensorrt_or_one_of_another_major_version(modules, error, complaint, monkeypatch):
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, modules.get(name))
-    monkeypatch.delitem(sys.modules, "edgeclip.runtime.trt", raising=False)
+    monkeypatch.delitem(sys.modules, "edgeclip.runtime.engines.trt", raising=False)
     with pytest.raises(error, match=complaint):
-        import edgeclip.runtime.trt  # noqa: F401
-    monkeypatch.delitem(sys.modules, "edgeclip.runtime.trt", raising=False)
+        import edgeclip.runtime.engines.trt  # noqa: F401
+    monkeypatch.delitem(sys.modules, "edgeclip.runtime.engines.trt", raising=False)
 
 
 def test_a_folder_of_type_stubs_is_no_tensorrt(monkeypatch):
     stubs, real = SimpleNamespace(), SimpleNamespace(Builder=1, __version__="10.3", __name__="tensorrt")
-    from edgeclip.runtime import trt
+    from edgeclip.runtime.engines import trt
 
     found = {"tensorrt": stubs, "tensorrt_rtx": real}
     monkeypatch.setattr(trt.importlib, "import_module", found.__getitem__)
@@ -150,7 +150,7 @@ def test_a_folder_of_type_stubs_is_no_tensorrt(monkeypatch):
 
 
 def test_an_engine_of_another_gpu_is_refused(bundle):
-    from edgeclip.runtime.engine import check_fit
+    from edgeclip.runtime.engines.trtrunner import check_fit
 
     here = {"compute": "sm89", "system": "Linux x86_64", "tensorrt": "TensorRT 10.3.0"}
     facts = {"file": "engine.fp16.sm86.plan", "sha256": "0" * 64, "bytes": 1, "kind": "engine", "precision": "fp16"}

@@ -12,8 +12,8 @@ from edgeclip.export import export
 from edgeclip.export.calibration import calibration_pixels
 from edgeclip.export.extras import Classes
 from edgeclip.export.pipeline import Wishes
-from edgeclip.runtime.session import make_session
-from edgeclip.student.openclip import OpenClipEncoder
+from edgeclip.models.openclip import OpenClipEncoder
+from edgeclip.runtime.engines.ort import make_session
 
 
 @pytest.fixture(scope="module")

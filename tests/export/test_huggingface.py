@@ -6,7 +6,7 @@ import torch
 
 from edgeclip.errors import EdgeclipError
 from edgeclip.export.huggingface import write_huggingface
-from edgeclip.student.openclip import OpenClipEncoder
+from edgeclip.models.openclip import OpenClipEncoder
 
 TEXTS = ["a red thing", "two dogs and a cat", ""]
 

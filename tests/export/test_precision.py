@@ -13,7 +13,7 @@ from edgeclip.export.graphs import constants, read_graph, weighted
 from edgeclip.export.int8 import ARM, METHODS, TARGETS, TENSORRT, X86, X86_VNNI, Calibrated, recipe_for
 from edgeclip.export.ranges import magnitudes
 from edgeclip.export.smoothing import find_folds, smoothed
-from edgeclip.runtime.session import make_session
+from edgeclip.runtime.engines.ort import make_session
 
 
 def run(file, pixels, precision="fp32"):

@@ -13,7 +13,7 @@ from edgeclip.errors import EdgeclipError
 from edgeclip.export.attention import PlainAttention, written_out
 from edgeclip.export.graphs import block_of, weighted
 from edgeclip.export.towers import _deployable, export_image_tower
-from edgeclip.runtime.session import make_session
+from edgeclip.runtime.engines.ort import make_session
 
 
 def run(file, pixels):

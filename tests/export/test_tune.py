@@ -8,8 +8,8 @@ from edgeclip.export.int8 import X86_VNNI, Calibrated
 from edgeclip.export.sensitivity import Sensitivity, plot, rank_blocks, restored
 from edgeclip.export.tune import Candidate, Tuner, fastest
 from edgeclip.export.validate import Exam, Gate, compare, examined
+from edgeclip.runtime.engines.ort import make_session
 from edgeclip.runtime.manifest import Fidelity
-from edgeclip.runtime.session import make_session
 from edgeclip.runtime.trial import Trial
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeclip.files import read_document
+from edgeclip.documents import read_document
 from edgeclip.report import report, write_report
 from edgeclip.report.page import html
 from edgeclip.report.render import markdown

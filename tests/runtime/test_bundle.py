@@ -9,7 +9,7 @@ from edgeclip.encoder import PixelEncoder
 from edgeclip.errors import EdgeclipError, FormatError
 from edgeclip.runtime import onnxencoder
 from edgeclip.runtime.bundle import Bundle
-from edgeclip.runtime.session import make_session
+from edgeclip.runtime.engines.ort import make_session
 from edgeclip.runtime.timing import interleaved
 from edgeclip.runtime.trial import try_graph
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeclip.errors import FormatError
+from edgeclip.models.tokenizer_json import write_clip_tokenizer
 from edgeclip.runtime.bytepairs import BytePairTokenizer
 from edgeclip.runtime.tokenizer import Tokenizer
-from edgeclip.student.tokenizer_json import write_clip_tokenizer
 
 THEIRS = open_clip.SimpleTokenizer(context_length=16)
 PIECES = [

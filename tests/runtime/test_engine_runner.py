@@ -11,8 +11,8 @@ import pytest
 
 import edgeclip.runtime
 from edgeclip.errors import EdgeclipError
-from edgeclip.runtime.engine import EngineRunner
-from edgeclip.runtime.session import make_session
+from edgeclip.runtime.engines.ort import make_session
+from edgeclip.runtime.engines.trtrunner import EngineRunner
 
 DIM, SIDE, LARGEST = 32, 32, 4
 
@@ -99,7 +99,7 @@ def played(bundle, monkeypatch):
     opened = SimpleNamespace(deserialize_cuda_engine=lambda plan: engine if plan == b"plan" else None)
     log = SimpleNamespace(last=lambda: "built for another GPU")
     trt = SimpleNamespace(trt=SimpleNamespace(Runtime=lambda _: opened), LOG=log, NAME="TensorRT", VERSION="10.3")
-    monkeypatch.setitem(sys.modules, "edgeclip.runtime.trt", trt)
+    monkeypatch.setitem(sys.modules, "edgeclip.runtime.engines.trt", trt)
     monkeypatch.setattr(edgeclip.runtime, "trt", trt, raising=False)
     return EngineRunner(b"plan", cuda=cuda), cuda, context
 

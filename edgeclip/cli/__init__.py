@@ -1,0 +1,40 @@
+"""The command line, a module a stage: parse, one call, print. Heavy imports happen inside, so that --help is quick."""
+
+from __future__ import annotations
+
+import click
+
+from .. import __version__
+from . import demo, device, distill, evaluate, export, push, report, select, texts
+from .options import Commands
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="edgeclip")
+def main() -> None:
+    """Give edgeclip a teacher, unpaired images and sentences, and a device; get back the best student that the
+    device can afford, exported, with a report measured on that device.
+
+    See the whole chain at work:  edgeclip demo
+    """
+
+
+for command in (
+    device.profile,
+    device.profiles,
+    select.select_command,
+    texts.texts,
+    distill.distill_command,
+    export.export_command,
+    report.verify_command,
+    report.bench_command,
+    report.report_command,
+    report.compare_command,
+    evaluate.eval_command,
+    evaluate.retention_command,
+    report.classify_command,
+    push.push,
+    device.doctor,
+    demo.demo,
+):
+    main.add_command(command)

@@ -1,0 +1,82 @@
+"""What a device can afford: measure it, list what is known, look at what is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import DEVICE, JSON, PATH, THREADS, tell
+
+
+@click.command()
+@click.argument("name")
+@click.option("--out", type=PATH, required=True, help="The profile to write (.toml).")
+@click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Which.")
+@click.option("--family", "families", multiple=True, help="Only towers of these: vit, repvit, …  [default: all]")
+@click.option("--seconds", type=click.FloatRange(5, 3600), default=60, show_default=True, help="Time to spend.")
+@DEVICE
+@THREADS
+@JSON
+def profile(
+    name: str,
+    out: Path,
+    precisions: tuple[Any, ...],
+    families: tuple[str, ...],
+    seconds: float,
+    device: str | None,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Measure a device, this one or one that has edgeclip too: what does an image tower cost there?
+
+    Example:  edgeclip profile my-laptop --out my-laptop.toml
+    """
+    from ..device.farprofile import profile_there
+    from ..device.probe import profile as measure_device
+    from ..files import writable_file
+    from .tables import profile_table, show
+
+    writable_file(out)
+    asked: dict[str, Any] = {"precisions": precisions or ("fp32", "int8"), "families": families}
+    if device:
+        measured = profile_there(name, out, device, seconds=seconds, threads=threads, **asked)
+    else:
+        measured = measure_device(name, threads=threads, seconds=seconds, **asked)
+        measured.save(out)
+    show(as_json, measured.as_data(), lambda: profile_table(measured))
+    tell(f"wrote {out}")
+
+
+@click.command()
+@click.argument("name", required=False)
+@JSON
+def profiles(name: str | None, as_json: bool) -> None:
+    """List the shipped profiles, or show one (a name or a file).
+
+    Example:  edgeclip profiles raspberry-pi-5
+    """
+    from ..device.store import list_profiles, load_profile
+    from .tables import profile_table, profiles_table, show
+
+    if name:
+        shown = load_profile(name)
+        show(as_json, shown.as_data(), lambda: profile_table(shown))
+        return
+    everyone = list_profiles()
+    show(as_json, [p.as_data() for p in everyone], lambda: profiles_table(everyone))
+
+
+@click.command()
+@JSON
+def doctor(as_json: bool) -> None:
+    """Say which runtimes and extras are here, and how to get the others.
+
+    Example:  edgeclip doctor
+    """
+    from ..device.doctor import examine
+    from .tables import doctor_table, show
+
+    findings = examine()
+    show(as_json, findings, lambda: doctor_table(findings))

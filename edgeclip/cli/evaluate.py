@@ -1,0 +1,119 @@
+"""How accurate is it?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import JSON, PATH, shipped, tell
+
+DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or torchvision:NAME:FOLDER."
+
+
+@click.command(name="eval")
+@click.argument("model")
+@click.option("--dataset", metavar="D", help=DATASET_HELP)
+@click.option(
+    "--suite",
+    metavar="S",
+    help="elevater, robustness, openmoji, or a TOML file.  [default: openmoji]",
+    shell_complete=shipped("edgeclip.evaluate", "suites"),
+)
+@click.option("--data", type=PATH, help="Where a suite's data sets lie, a folder each.")
+@click.option("--hub", is_flag=True, help="Fetch what is not there from the hub that the suite names.")
+@click.option(
+    "--task",
+    type=click.Choice(["zero-shot", "linear-probe", "few-shot", "retrieval"]),
+    default="zero-shot",
+    show_default=True,
+)
+@click.option(
+    "--metric",
+    type=click.Choice(["accuracy", "mean-per-class", "roc-auc", "map-11"]),
+    default="accuracy",
+    show_default=True,
+    help="Of --dataset; a suite has its own.",
+)
+@click.option("--train", metavar="D", help="Where a probe's training split lies.  [default: the data set's own]")
+@click.option("--shots", type=click.IntRange(1), default=5, show_default=True, help="Examples a class, few-shot.")
+@click.option("--out", type=PATH, help="Write the figures, class by class, here (.json).")
+@JSON
+def eval_command(
+    model: str,
+    dataset: str | None,
+    suite: str | None,
+    data: Path | None,
+    hub: bool,
+    task: Any,
+    metric: str,
+    train: str | None,
+    shots: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Accuracy of anything that encodes (a teacher, a run, a bundle) on a data set, or on all of a suite.
+
+    Example:  edgeclip eval runs/pi --dataset testset/
+    """
+    from .. import load
+    from ..demo.sets import DEFAULT_SUITE, built_in
+    from ..evaluate.datasets import open_dataset
+    from ..evaluate.results import Evaluation
+    from ..evaluate.suite import evaluate_suite, load_suite
+    from ..evaluate.tasks import Asked, score
+    from ..files import writable_file
+    from .evaluation_tables import scores_table
+    from .tables import show
+
+    if dataset and suite:
+        raise click.UsageError("give either --dataset or --suite")
+    if out:
+        writable_file(out)
+    asked = Asked(task, metric, shots, train)
+    if dataset:
+        one = score(load(model), model, open_dataset(dataset), dataset, asked)
+        found = Evaluation(model=model, suite="", scores=[one], missing=[])
+    else:
+        wanted = load_suite(suite or DEFAULT_SUITE)
+        found = evaluate_suite(load(model), model, wanted, data, asked, hub=hub, built_in=built_in)
+    if out:
+        found.save(out)
+        tell(f"wrote {out}")
+    told = found.scores[0].model_dump(exclude_none=True) if dataset else {**found.as_data(), "mean": found.mean}
+    show(as_json, told, lambda: scores_table(found))
+
+
+@click.command(name="retention")
+@click.argument("models", nargs=-1, required=True)
+@click.option("--dataset", metavar="D", required=True, help=DATASET_HELP)
+@click.option("--out", type=PATH, help="Folder for retention.json and a confusion plot of each model (.svg).")
+@JSON
+def retention_command(models: tuple[str, ...], dataset: str, out: Path | None, as_json: bool) -> None:
+    """What distillation or quantisation kept, and what it broke: the reference first, then what was made of it.
+
+    Example:  edgeclip retention ViT-B-16:openai runs/pi bundles/pi --dataset testset/ --out kept/
+    """
+    from .. import load
+    from ..errors import EdgeclipError
+    from ..evaluate import evaluate
+    from ..evaluate.datasets import open_dataset
+    from ..evaluate.retention import confusion_svg, retention
+    from ..files import writable, write_text
+    from .evaluation_tables import retention_table
+    from .tables import show
+
+    if out:
+        writable(out / "retention.json")
+    if len(set(models)) < 2:
+        raise EdgeclipError("retention needs two models: the reference first, then what was made of it")
+    data = open_dataset(dataset)
+    results = {name: evaluate(load(name), data, title=f"zero-shot, {name}") for name in models}
+    found = retention(results, data.classnames, dataset=data.name)
+    if out:
+        found.save(out / "retention.json")
+        for number, row in enumerate(found.rows[1:], 1):
+            write_text(out / f"broken-{number}.svg", confusion_svg(row, found.rows[0].model))
+        tell(f"wrote {out}/retention.json and {len(found.rows) - 1} plot(s)")
+    show(as_json, found.as_data(), lambda: retention_table(found))

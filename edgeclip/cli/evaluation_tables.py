@@ -1,0 +1,72 @@
+"""Tables of accuracy for people. Nothing is computed here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from .tables import table_of
+
+if TYPE_CHECKING:
+    from ..evaluate.results import Evaluation, Score
+    from ..evaluate.retention import Retention
+
+
+def scores_table(found: Evaluation) -> RenderableType:
+    """One row a data set, the mean, and what is missing."""
+    columns = ("data set", "task", "images", "classes", "metric", "value", "95 % interval", "top-1", "top-5")
+    table = table_of(*columns, title=Text(f"{found.model}{': ' + found.suite if found.suite else ''}"))
+    for score in found.scores:
+        table.add_row(
+            Text(score.dataset),
+            score.task,
+            str(score.images),
+            str(score.classes),
+            score.metric,
+            f"{score.value:.2%}",
+            _interval(score),
+            _percent(score.top1),
+            _percent(score.top5),
+        )
+    notes = [f"{s.dataset}: {remark}" for s in found.scores for remark in s.remarks]
+    notes += [f"{m.dataset}: not measured: {m.why}" for m in found.missing]
+    if found.suite and found.mean is not None:
+        of_all = len(found.scores) + len(found.missing)
+        notes.append(f"mean of {len(found.scores)} of {of_all} sets: {found.mean:.2%}")
+    return Group(table, *map(Text, notes))
+
+
+def retention_table(found: Retention) -> RenderableType:
+    """The reference and what was made of it; then the classes that lost most."""
+    title = Text(f"{found.dataset}: {found.images} images")
+    table = table_of("model", "top-1", "95 % interval", "kept", "same answer", "lost", "gained", "change", title=title)
+    for row in found.rows:
+        change = f"{row.change_low:+.2%} … {row.change_high:+.2%}" if row.change_low is not None else "-"
+        table.add_row(
+            Text(row.model),
+            f"{row.top1:.2%}",
+            f"{row.low:.2%} … {row.high:.2%}",
+            _percent(row.retention),
+            _percent(row.agreement),
+            str(row.lost),
+            str(row.gained),
+            change,
+        )
+    losers = [
+        Text(f"{row.model} lost most in {loser.name}: {loser.before:.0%} to {loser.after:.0%} of {loser.images}")
+        for row in found.rows
+        for loser in row.losers[:3]
+    ]
+    return Group(table, *losers)
+
+
+def _interval(score: Score) -> str:
+    if score.low is None or score.high is None:
+        return f"sd {score.more['sd']:.2%}" if "sd" in score.more else "-"
+    return f"{score.low:.2%} … {score.high:.2%}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"

@@ -1,0 +1,158 @@
+"""Make it deployable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import EdgeclipError
+from .options import JSON, PATH, THREADS, tell
+
+if TYPE_CHECKING:
+    from ..export.engine import Build
+    from ..runtime.bundle import Bundle
+
+
+@click.command(name="export")
+@click.argument("run", type=str)
+@click.option("--out", type=PATH, required=True, help="The bundle's folder.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "fp16", "int8", "auto"]),
+    default=("auto",),
+    show_default=True,
+    help="auto: all, and the fastest faithful one is recommended.",
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    type=click.Choice(["x86", "x86-vnni", "arm", "tensorrt"]),
+    help="int8 for what; several lie side by side.  [default: this machine]",
+)
+@click.option("--calibration", type=PATH, help="Folder of images for calibration.  [default: the run's own]")
+@click.option("--dataset", type=PATH, help="Judge precisions by their answers on this folder with one folder a class.")
+@click.option(
+    "--accuracy-drop",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Points of top-1 that a precision may lose on --dataset.",
+)
+@click.option("--labels", type=PATH, help="Also write a graph that classifies: image in, probability a line out.")
+@click.option("--uint8", "bytes_input", is_flag=True, help="Also write a graph fed uint8 RGB squares, NHWC.")
+@click.option("--huggingface", type=PATH, help="Also write a ViT in Hugging Face's CLIP layout, to this folder.")
+@click.option("--tensorrt", is_flag=True, help="Also build TensorRT engines. RUN may be a bundle: no torch is needed.")
+@click.option("--target-gpu", metavar="SM", help="sm86, sm89, …: build for a GPU that is not here (TensorRT-RTX).")
+@click.option("--max-batch", type=click.IntRange(1, 4096), default=32, show_default=True, help="Largest for engines.")
+@click.option("--workspace-mb", type=click.IntRange(1), default=1024, show_default=True, help="GPU memory for engines.")
+@click.option("--version-compatible", is_flag=True, help="Engines for later TensorRT of this major version too.")
+@click.option("--hardware-compatible", is_flag=True, help="Engines for other GPUs from Ampere on too.")
+@click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset.")
+@THREADS
+@JSON
+def export_command(
+    run: str,
+    out: Path,
+    precisions: tuple[str, ...],
+    calibration: Path | None,
+    opset: int,
+    threads: int | None,
+    as_json: bool,
+    tensorrt: bool,
+    target_gpu: str | None,
+    max_batch: int,
+    workspace_mb: int,
+    version_compatible: bool,
+    hardware_compatible: bool,
+    targets: tuple[str, ...],
+    dataset: Path | None,
+    accuracy_drop: float,
+    labels: Path | None,
+    bytes_input: bool,
+    huggingface: Path | None,
+) -> None:
+    """Export a run (or any open_clip model) to a bundle: ONNX in each precision, validated against torch.
+
+    Example:  edgeclip export runs/pi --out bundles/pi
+    """
+    from ..files import writable
+    from .tables import bundle_table, show, tried_table
+
+    writable(out)
+    compatible = {"version_compatible": version_compatible, "hardware_compatible": hardware_compatible}
+    engines = _engines(tensorrt, target_gpu, max_batch, workspace_mb, **compatible)
+    if engines and (Path(run) / "bundle.json").is_file():
+        from ..export.rebuild import add_engines
+
+        bundle = add_engines(Path(run), out, engines)
+    else:
+        wishes = {"precisions": precisions, "targets": targets, "opset": opset, "bytes_input": bytes_input}
+        asked: dict[str, Any] = {
+            "dataset": dataset,
+            "accuracy_drop": accuracy_drop,
+            "labels": labels,
+            "huggingface": huggingface,
+        }
+        bundle = _export(run, out, calibration, threads, {**wishes, "engines": engines}, **asked)
+    manifest = bundle.manifest
+    tell(f"wrote {bundle.path}; recommended: {manifest.recommended}")
+    show(as_json, manifest.as_data(), lambda: tried_table(manifest) if manifest.tried else bundle_table(manifest))
+
+
+def _export(
+    source: str,
+    out: Path,
+    calibration: Path | None,
+    threads: int | None,
+    wishes: dict[str, Any],
+    *,
+    dataset: Path | None,
+    accuracy_drop: float,
+    labels: Path | None,
+    huggingface: Path | None,
+) -> Bundle:
+    """Open the model and what it is judged by, and export it."""
+    from ..loading import open_exportable
+
+    if wishes["engines"]:  # a missing TensorRT is told now, not after minutes
+        from ..runtime.engines import trt  # noqa: F401
+    model, spec, images = open_exportable(source)
+    from ..export import export
+    from ..export.huggingface import write_huggingface
+    from ..export.inputs import calibration_files, classes_of, exam_of
+    from ..export.pipeline import Wishes
+    from ..export.validate import Gate
+
+    calibrating = calibration or images
+    if calibrating is None:
+        raise EdgeclipError(f"{source} is no run, so it has no images to calibrate on: give --calibration FOLDER")
+    judged: dict[str, Any] = {"exam": exam_of(model, dataset) if dataset else None, "gate": Gate(drop=accuracy_drop)}
+    asked = Wishes(**wishes, **judged, classes=classes_of(model, labels) if labels else None)
+    with calibration_files(str(calibrating)) as files:
+        facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec}
+        bundle = export(model, out, **facts, calibration=files, wishes=asked, threads=threads)
+    if huggingface:
+        write_huggingface(model, huggingface)
+    return bundle
+
+
+def _engines(
+    wanted: bool, target_gpu: str | None, largest_batch: int, workspace_mb: int, **compatible: Any
+) -> Build | None:
+    """``Build`` from the command line's flags; None where no engine is wished for.
+
+    Raises:
+        EdgeclipError: a flag about engines is there, and --tensorrt is not.
+    """
+    if not wanted:
+        if target_gpu or any(compatible.values()):
+            raise EdgeclipError("--target-gpu and --…-compatible are about engines: add --tensorrt")
+        return None
+    from ..export.engine import Build
+
+    return Build(target_gpu, largest_batch, workspace_mb, **compatible)

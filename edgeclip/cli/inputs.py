@@ -1,0 +1,52 @@
+"""What commands are given by name, opened: profiles, reports, and whether finalists can be measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..device.schema import Profile
+    from ..report.schema import Report
+    from ..select.finalists import WriteGraph
+
+
+def open_profile(name: str, budget: dict[str, float | None]) -> Profile:
+    """The profile of that name or path, its budget overridden by what is given.
+
+    Raises:
+        EdgeclipError: there is none, or its file has faults.
+    """
+    from ..device.store import load_profile
+
+    found = load_profile(name)
+    given = {line: limit for line, limit in budget.items() if limit is not None}
+    return found.model_copy(update={"budget": found.budget.model_copy(update=given)})
+
+
+def graph_writer(profile: Profile, *, wanted: bool) -> tuple[WriteGraph | None, str]:
+    """What finalists are built with, where they can be measured for ``profile`` here; else None, and why."""
+    from ..select.finalists import why_unmeasured
+
+    why = why_unmeasured(profile) if wanted else "--no-measure"
+    if why:
+        return None, f"the predictions stand unmeasured: {why}"
+    from ..export.untrained import export_untrained
+
+    return export_untrained, ""
+
+
+def read_reports(paths: Sequence[Path]) -> list[Report]:
+    """Reports by file or folder.
+
+    Raises:
+        EdgeclipError: fewer than two, one is missing, or has faults.
+    """
+    from ..documents import read_document
+    from ..errors import EdgeclipError
+    from ..report.schema import Report
+
+    if len(paths) < 2:
+        raise EdgeclipError("one report alone compares with nothing: name two or more, the first is the baseline")
+    return [read_document(path / "report.json" if path.is_dir() else path, Report) for path in paths]

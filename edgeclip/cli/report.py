@@ -1,0 +1,162 @@
+"""Run it on the device, and prove it there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import DEVICE, JSON, PATH, PROFILE, THREADS, budget_options, tell
+
+SECONDS = click.option("--seconds", type=click.FloatRange(1, 3600), default=20, show_default=True, help="For latency.")
+SUSTAINED = click.option(
+    "--sustained", type=click.FloatRange(0, 36000), default=0, help="Seconds without a break, too."
+)
+
+
+@click.command(name="report")
+@click.argument("bundle", type=PATH)
+@PROFILE
+@budget_options
+@click.option("--dataset", type=PATH, required=True, help="A folder with one folder a class.")
+@click.option("--out", type=PATH, required=True, help="Folder for report.json, report.md and report.html.")
+@click.option(
+    "--teacher", metavar="T", help="Compare with this one.  [default: the run's teacher, where it is at hand]"
+)
+@SECONDS
+@SUSTAINED
+@DEVICE
+@THREADS
+@JSON
+def report_command(
+    bundle: Path,
+    profile_name: str,
+    dataset: Path,
+    out: Path,
+    teacher: str | None,
+    seconds: float,
+    sustained: float,
+    device: str | None,
+    threads: int | None,
+    as_json: bool,
+    **budget: float | None,
+) -> None:
+    """Measure a bundle on the device and hold it against its budget. Exit 0: all met; 3: one was missed.
+
+    Example:  edgeclip report bundles/pi --profile raspberry-pi-5 --dataset testset/ --out reports/pi
+    """
+    from ..measure.proof import prove
+    from ..report.render import table
+    from .inputs import open_profile
+    from .tables import show
+
+    profile = open_profile(profile_name, budget)
+    result = prove(
+        bundle,
+        profile,
+        dataset,
+        out,
+        teacher=teacher,
+        seconds=seconds,
+        threads=threads,
+        device=device,
+        sustained=sustained,
+    )
+    show(as_json, result.as_data(), lambda: table(result))
+    tell(f"wrote {out}/report.html, report.md and report.json")
+    sys.exit(0 if result.passed else 3)
+
+
+@click.command(name="classify")
+@click.argument("bundle", type=PATH)
+@click.argument("images", nargs=-1, required=True, type=PATH)
+@click.option("--labels", required=True, help='Comma-separated, "a cat,a dog"; or a text file with one a line.')
+@click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="[default: the recommended one]")
+@THREADS
+@JSON
+def classify_command(
+    bundle: Path, images: tuple[Path, ...], labels: str, precision: str | None, threads: int | None, as_json: bool
+) -> None:
+    """Say which labels fit each image best.
+
+    Example:  edgeclip classify bundles/pi cat.jpg --labels "a cat,a dog"
+    """
+    from ..runtime.classify import classify
+    from .tables import classes_table, show
+
+    answers = classify(bundle, images, labels, precision=precision, threads=threads)
+    show(as_json, answers, lambda: classes_table(answers))
+
+
+@click.command(name="verify")
+@click.argument("bundle", type=PATH)
+@DEVICE
+@THREADS
+@JSON
+def verify_command(bundle: Path, device: str | None, threads: int | None, as_json: bool) -> None:
+    """Does the device give what was recorded at export: tokens, pixels, embeddings? Exit 0: it does; 3: it does not.
+
+    Example:  edgeclip verify bundles/pi --device ssh://pi@raspberry.local
+    """
+    from ..measure.bench import verify
+    from .tables import findings_table, show
+
+    found = verify(bundle, device=device, threads=threads)
+    show(as_json, found, lambda: findings_table(found))
+    sys.exit(0 if found["verified"] else 3)
+
+
+@click.command(name="bench")
+@click.argument("bundle", type=PATH)
+@click.option(
+    "--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Only these."
+)
+@click.option("--provider", help="Execution provider of onnxruntime.  [default: CPUExecutionProvider]")
+@SECONDS
+@SUSTAINED
+@DEVICE
+@THREADS
+@JSON
+def bench_command(bundle: Path, as_json: bool, **settings: Any) -> None:
+    """Time a bundle's variants: single images, batches, loading, memory, operators.
+
+    Example:  edgeclip bench bundles/pi --sustained 120
+    """
+    from ..measure.bench import bench
+    from .tables import bench_table, show
+
+    found = bench(bundle, **settings)
+    show(as_json, found, lambda: bench_table(found))
+
+
+@click.command(name="compare")
+@click.argument("reports", nargs=-1, required=True, type=PATH)
+@click.option("--worse", type=click.FloatRange(0), default=10, show_default=True, help="Per cent that count as worse.")
+@click.option("--lost", type=click.FloatRange(0), default=0.5, show_default=True, help="Points of top-1 that do.")
+@click.option("--out", type=PATH, help="Write it as Markdown too.")
+@JSON
+def compare_command(reports: tuple[Path, ...], worse: float, lost: float, out: Path | None, as_json: bool) -> None:
+    """Put reports side by side, the first as the baseline. Exit 0: nothing got worse; 3: something did.
+
+    Latency, memory and energy are judged between reports of one machine alone, accuracy and size between any.
+
+    Example:  edgeclip compare reports/v1 reports/v2
+    """
+    from dataclasses import asdict
+
+    from ..files import writable_file, write_text
+    from ..report.compare import compare
+    from ..report.render import comparison_markdown, comparison_table
+    from .inputs import read_reports
+    from .tables import show
+
+    if out:
+        writable_file(out)
+    opened = read_reports(reports)
+    found = compare(opened, worse_percent=worse, lost_points=lost)
+    if out:
+        write_text(out, comparison_markdown(opened, found))
+    show(as_json, [asdict(line) for line in found], lambda: comparison_table(opened, found))
+    sys.exit(3 if any(line.regressed for line in found) else 0)

@@ -1,0 +1,121 @@
+"""Which student fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import JSON, NO_MEASURE, PATH, PROFILE, budget_options, tell
+
+if TYPE_CHECKING:
+    from ..encoder import Encoder
+    from ..towers.spec import StudentSpec
+
+TRIAL_EPOCHS = 8
+
+
+@click.command(name="select")
+@PROFILE
+@budget_options
+@click.option("--image-size", type=click.IntRange(16), default=224, show_default=True, help="Largest input side, px.")
+@click.option(
+    "--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Only these."
+)
+@click.option("--top", type=click.IntRange(1, 100), default=10, show_default=True, help="How many to list.")
+@NO_MEASURE
+@click.option("--trials", type=click.IntRange(2, 100), help="Rank this many by short distillations, not by score.")
+@click.option("--teacher", metavar="T", help="For --trials: ViT-L-14:openai, hf-hub:…, local-dir:…, or demo.")
+@click.option("--images", type=PATH, help="For --trials: a folder of images.")
+@click.option("--texts", type=PATH, help="For --trials: sentences.")
+@click.option("--dataset", type=PATH, help="For --trials: labelled images to judge on.")
+@click.option("--work", type=PATH, help="For --trials: a folder for the short runs.")
+@click.option("--text-mb", type=click.FloatRange(min=0), help="Room for a text tower of its own: say which fits.")
+@click.option("--plot", type=PATH, help="Draw latency against score: the front, the budget, the chosen one (.svg).")
+@click.option("--out", type=PATH, help="Write the first one's spec here (.json).")
+@JSON
+def select_command(
+    profile_name: str,
+    image_size: int,
+    precisions: tuple[Any, ...],
+    top: int,
+    no_measure: bool,
+    trials: int | None,
+    text_mb: float | None,
+    plot: Path | None,
+    out: Path | None,
+    as_json: bool,
+    teacher: str | None,
+    images: Path | None,
+    texts: Path | None,
+    dataset: Path | None,
+    work: Path | None,
+    **budget: float | None,
+) -> None:
+    """Rank the students that fit the budget, with their predicted latency.
+
+    Example:  edgeclip select --profile raspberry-pi-5 --latency-ms 20
+    """
+    from ..files import writable_file, write_text
+    from ..select import select
+    from ..select.front import front, front_svg
+    from ..select.select import survey
+    from ..select.texttowers import text_advice
+    from .inputs import graph_writer, open_profile
+    from .tables import show, specs_table
+
+    for file in filter(None, (plot, out)):
+        writable_file(file)
+    if trials and not (teacher and images and texts and dataset and work):
+        raise click.UsageError("--trials needs --teacher, --images, --texts, --dataset and --work")
+    profile = open_profile(profile_name, budget)
+    limits: dict[str, Any] = {"max_image_size": image_size, "precisions": precisions or None}
+    writer, told = graph_writer(profile, wanted=not no_measure)
+    specs = select(profile, profile.budget, **limits, top=trials or top, write_graph=writer)
+    if writer is None:
+        tell(told)
+    if trials:
+        specs = _tried(specs, teacher, images, texts, dataset, work)
+    if text_mb is not None:
+        tell(text_advice(text_mb))
+    if plot:
+        offers = survey(profile, **limits, to_measure=writer is not None)
+        write_text(plot, front_svg(front(offers, profile.budget), specs, offers, profile, profile.budget))
+        tell(f"wrote {plot}")
+    if out:
+        specs[0].save(out)
+        tell(f"wrote {out}")
+    show(as_json, [s.as_data() for s in specs], lambda: specs_table(specs, profile))
+
+
+def _tried(
+    specs: Sequence[StudentSpec], teacher: Any, images: Any, texts: Any, dataset: Any, work: Any
+) -> list[StudentSpec]:
+    """The specs ranked by short distillations in ``work``, which share the teacher's embeddings."""
+    from ..errors import require
+    from ..select.trials import rank_by_trials
+
+    require("optuna", "trials")
+    require("torch", "distill")
+    from ..distill import distill
+    from ..distill.config import DistillConfig
+    from ..evaluate import evaluate
+    from ..evaluate.datasets import open_dataset
+    from ..loading import open_teacher
+
+    opened, data = open_teacher(teacher), open_dataset(dataset)
+    config = DistillConfig(epochs=TRIAL_EPOCHS, warmup_epochs=1, views=2, judge_epochs=1, tracker="none")
+
+    def train(spec: StudentSpec, told: Callable[[float], None]) -> None:
+        def judge(encoder: Encoder) -> float:
+            top1 = evaluate(encoder, data).top1
+            told(top1)
+            return top1
+
+        out = work / f"trial-{spec.name}-{spec.precision}"
+        settings: dict[str, Any] = {"config": config, "store": work / "store", "dataset": str(dataset)}
+        distill(spec, [opened], images, texts, out, judge=judge, **settings)
+
+    return rank_by_trials(specs, train)

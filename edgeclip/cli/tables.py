@@ -1,0 +1,197 @@
+"""Tables for people: each takes what a command returns and gives a rich table. Nothing is computed here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ..device.schema import Profile
+    from ..runtime.manifest import Manifest
+    from ..towers.spec import StudentSpec
+
+
+def show(as_json: bool, data: object, table: Callable[[], RenderableType]) -> None:
+    """Print the result on stdout: the one JSON document of ``--json``, or a table for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    else:
+        # Where stdout is no terminal, a table is as wide as it needs to be.
+        Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False).print(table())
+
+
+def profiles_table(profiles: Sequence[Profile]) -> Table:
+    """One row a profile; what was only estimated says so."""
+    table = table_of("profile", "device", "runtime", "precisions", "families", "provenance", "error of prediction")
+    for p in profiles:
+        measured = p.provenance == "measured"
+        error = max(model.held_out_error for model in p.cost_model.values())
+        families = {family for model in p.cost_model.values() for family in model.families}
+        runtime = f"{p.runtime.name} {p.runtime.version}, {p.runtime.threads} threads"
+        table.add_row(
+            Text(p.name),
+            Text(p.device.cpu + (f" / {p.device.gpu}" if p.device.gpu else "")),
+            Text(runtime),
+            Text(", ".join(p.precisions)),
+            Text("vit" if families == {"vit"} else f"{len(families)}"),
+            Text(
+                f"measured {p.measured_on or ''}" if measured else "estimated", style="green" if measured else "yellow"
+            ),
+            Text(f"{error:.1%}, held out" if measured else f"{error:.0%}, assumed"),
+        )
+    table.caption = Text("estimated: from published figures; on the device, edgeclip profile NAME --out FILE measures")
+    return table
+
+
+def profile_table(profile: Profile) -> Table:
+    """The facts of one profile and its latency table."""
+    facts = f"{profile.name} ({profile.provenance}): {profile.device.cpu}, {profile.runtime.threads} threads, "
+    facts += f"{profile.runtime.name} {profile.runtime.version}"
+    table = table_of("image tower", "precision", "GFLOP", "p50 ms", "p90 ms", "spread", title=facts)
+    for row in profile.latency:
+        table.add_row(
+            Text(row.name),
+            row.precision,
+            f"{row.gflops:.3f}",
+            f"{row.p50_ms:.2f}",
+            f"{row.p90_ms:.2f}",
+            f"{row.spread:.0%}",
+        )
+    errors = ", ".join(f"{name} {model.held_out_error:.1%}" for name, model in profile.cost_model.items())
+    how = "on average, held out" if profile.provenance == "measured" else "or more: assumed, not measured"
+    notes = [f"predictions are off by {errors} {how}", *profile.notes]
+    notes += [f"source: {source}" for source in profile.sources]
+    table.caption = Text("\n".join(notes))
+    return table
+
+
+def specs_table(specs: Sequence[StudentSpec], profile: Profile) -> Table:
+    """Ranked students, the best first."""
+    title = f"students that fit {profile.name} ({profile.provenance}), best first"
+    table = table_of(
+        *("student", "input px", "precision", "GFLOP", "params M", "file MB", "memory MB", "predicted ms"),
+        *("measured ms", "score", "trial top-1"),
+        title=title,
+    )
+    for spec in specs:
+        load = spec.workload
+        table.add_row(
+            Text(spec.name),
+            str(spec.image_size),
+            spec.precision,
+            f"{load.gflops:.3f}",
+            f"{load.params_m:.2f}",
+            _number(spec.predicted_size_mb),
+            f"{spec.predicted_memory_mb:.0f}" if spec.predicted_memory_mb else "-",
+            _number(spec.predicted_ms) + (" beyond" if spec.extrapolated else ""),
+            _number(spec.measured_ms),
+            _number(spec.score),
+            f"{spec.trial_top1:.1%}" if spec.trial_top1 is not None else "-",
+        )
+    if any(spec.extrapolated for spec in specs):
+        table.caption = Text(
+            "beyond: larger than every tower that the profile measured, so less sure than its error says"
+        )
+    return table
+
+
+def bundle_table(manifest: Manifest) -> Table:
+    """The variants of a bundle."""
+    table = table_of(
+        "variant", "MB", "cosine mean", "cosine worst", "speed against fp32", "", title=Text(manifest.name)
+    )
+    for v in manifest.variants:
+        table.add_row(
+            v.precision,
+            f"{v.bytes / 1e6:.2f}",
+            f"{v.fidelity.cosine_mean:.6f}",
+            f"{v.fidelity.cosine_worst:.6f}",
+            f"{v.relative_speed:.2f}x" if v.relative_speed else "-",
+            "recommended" if v.precision == manifest.recommended else "",
+        )
+    return table
+
+
+def tried_table(manifest: Manifest) -> Table:
+    """Every way to run the tower that was tried, and what became of it."""
+    table = table_of("tried", "cosine mean", "worst", "top-1 lost", "speed against fp32", "", title=Text(manifest.name))
+    for one in manifest.tried:
+        found = one.fidelity
+        table.add_row(
+            one.name,
+            f"{found.cosine_mean:.6f}" if found else "-",
+            f"{found.cosine_worst:.6f}" if found else "-",
+            f"{found.top1_drop:.2f} points" if found and found.top1_drop is not None else "-",
+            f"{one.relative_speed:.2f}x" if one.relative_speed else "-",
+            Text(one.outcome),
+        )
+    files = [f"{v.file} {v.bytes / 1e6:.2f} MB" for v in (*manifest.variants, *manifest.extras)]
+    table.caption = Text(", ".join(files))
+    return table
+
+
+def classes_table(answers: Sequence[dict[str, Any]]) -> Table:
+    """The best labels of each image."""
+    table = table_of("image", "label", "probability")
+    for answer in answers:
+        for rank, (label, probability) in enumerate(answer["labels"]):
+            table.add_row(Text(answer["image"] if rank == 0 else ""), Text(label), f"{probability:.1%}")
+    return table
+
+
+def findings_table(found: dict[str, Any]) -> Table:
+    """What was verified, part by part."""
+    table = table_of("part", "", "", title="verified" if found["verified"] else "NOT what was exported")
+    for part in found["findings"]:
+        table.add_row(
+            part["part"], "ok" if part["ok"] else "WRONG", Text(part["detail"]), style=None if part["ok"] else "red"
+        )
+    return table
+
+
+def bench_table(found: dict[str, Any]) -> Table:
+    """Latency, throughput and memory of the variants; what failed says why."""
+    columns = ("variant", "p50 ms", "p90 ms", "p99 ms", "max ms", "samples", "load ms", "first ms", "memory MB")
+    table = table_of(*columns, "images/s by batch", title=f"{found['machine']['cpu']}; {found['rule']}")
+    for name, row in found["rows"].items():
+        if "latency" not in row:
+            table.add_row(name, Text(f"failed: {row.get('failed')}"))
+            continue
+        cuts, opened = row["latency"], row["opened"]
+        rates = ", ".join(f"{size}: {rate:.0f}" for size, rate in row.get("throughput", {}).items())
+        times = [f"{cuts[cut]:.3f}" for cut in ("p50", "p90", "p99", "max")]
+        costs = [f"{opened['load_ms']:.0f}", f"{opened['first_ms']:.1f}", _number(opened["peak_memory_mb"])]
+        table.add_row(name, *times, str(len(row["samples_ms"])), *costs, rates)
+    kept = [row["sustained"] for row in found["rows"].values() if "sustained" in row]
+    notes = [f"sustained for {s['seconds']:.0f} s: the end took {s['last_over_first']:.2f} times as long" for s in kept]
+    table.caption = Text("\n".join(notes))
+    return table
+
+
+def doctor_table(findings: dict[str, Any]) -> Table:
+    """What is here and how to get the rest."""
+    device = findings["device"]
+    title = f"edgeclip {findings['edgeclip']}, Python {findings['python']}, {device['cpu']}, {device['cores']} cores"
+    table = table_of("for", "package", "version", "to get it", title=title)
+    for part in findings["parts"]:
+        table.add_row(part["for"], part["package"], part["version"] or "missing", part["mend"] or "")
+    table.caption = "execution providers: " + (", ".join(findings["providers"]) or "none")
+    return table
+
+
+def table_of(*columns: str, title: str | Text | None = None) -> Table:
+    """An empty table with these columns."""
+    table = Table(title=Text(title) if isinstance(title, str) else title, title_justify="left", caption_justify="left")
+    for name in columns:
+        table.add_column(name)
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,56 @@
+"""Sentences: choose them before they are distilled from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import JSON, PATH, Commands, tell
+
+
+@click.group(cls=Commands)
+def texts() -> None:
+    """Work on sentences before they are distilled from.
+
+    Example:  edgeclip texts select --help
+    """
+
+
+@texts.command(name="select")
+@click.option("--images", required=True, help="A folder, shard-{000..099}.tar (globs, URLs), or hf:NAME[:SPLIT].")
+@click.option("--corpus", type=PATH, required=True, help="Candidates: .txt, .jsonl or .parquet; .gz, .bz2, .xz too.")
+@click.option("--teacher", required=True, metavar="T", help="As in distill: sentences and images meet in its space.")
+@click.option("--out", type=PATH, required=True, help="The sentences that are kept, with the reasons (.jsonl).")
+@click.option("--neighbours", type=click.IntRange(1, 1000), default=8, show_default=True, help="Votes an image has.")
+@click.option("--cap", type=click.IntRange(1), default=8, show_default=True, help="Votes a sentence may take.")
+@click.option("--store", type=PATH, help="The teacher's embeddings, to go on from.  [default: beside --out]")
+@JSON
+def select(
+    images: str,
+    corpus: Path,
+    teacher: str,
+    out: Path,
+    neighbours: int,
+    cap: int,
+    store: Path | None,
+    as_json: bool,
+) -> None:
+    """Keep the sentences of a large corpus that are grounded in the images.
+
+    Each image votes for the sentences nearest to it in the teacher's space; a sentence takes only so many votes, and
+    of those that say nearly the same the best stays. Written beside --out: how much was kept, and why.
+
+    Example:  edgeclip texts select --images photos/ --corpus wiki.txt.gz --teacher ViT-B-16:openai --out kept.jsonl
+    """
+    from ..errors import require
+    from ..loading import open_teacher
+    from .tables import show
+
+    require("torch", "distill")
+    from ..distill.grounding import select_sentences
+
+    found = select_sentences(images, corpus, open_teacher(teacher), out, neighbours=neighbours, cap=cap, store=store)
+    tell(f"wrote {out} and {out.with_suffix('.summary.json')}; next: edgeclip distill … --texts {out}")
+    line = f"kept {found.kept} of {found.candidates} sentences ({found.said_twice} said twice)"
+    show(as_json, found.as_data(), lambda: line)

@@ -1,0 +1,205 @@
+"""The feature store: a teacher's embeddings on disk, bound by a fingerprint to what they were made from.
+
+Written shard by shard, so that extraction goes on where it was interrupted; each shard is a safetensors file that
+carries its own checksum, so that processes can fill one store side by side. Rows are read from disk when they are
+asked for: a store of any size takes no memory of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from torch import Tensor
+
+from ..console import progress_bar
+from ..documents import Document, read_document
+from ..errors import EdgeclipError, FormatError
+from ..files import write_bytes
+from .processes import processes
+
+ROWS, MANY_ROWS = 1024, 16384  # per shard: what an interruption may cost; more where there would be files by thousands
+MANY = 1 << 20  # rows from which shards are the larger kind
+BATCH = 64  # rows that the teacher is given at once
+BROKEN_LIMIT = 0.05
+# Row numbers -> embeddings float32 [n, views, dim], and which of the rows could not be read (theirs are ignored).
+Embed = Callable[[Sequence[int]], tuple[np.ndarray, list[int]]]
+
+
+class StoreDocument(Document):
+    """``store.json``: what the shards hold and what they depend on."""
+
+    FORMAT: ClassVar[str] = "edgeclip-store"
+    VERSION: ClassVar[int] = 3
+
+    fingerprint: dict[str, str]  # name -> value of everything that the embeddings depend on
+    rows: Annotated[int, Field(ge=1)]
+    views: Annotated[int, Field(ge=1)] = 1
+    dim: Annotated[int, Field(ge=1)]
+    dtype: Literal["float32", "float16"] = "float32"
+
+
+class FeatureStore:
+    """Embeddings on disk: ``store[rows]`` and ``store.view(v, rows)`` are float32 ``[len(rows), dim]``."""
+
+    def __init__(self, folder: Path, document: StoreDocument) -> None:
+        self.folder, self.document = folder, document
+        self.shard_rows = MANY_ROWS if document.rows >= MANY else ROWS
+        self.shards = range(-(-document.rows // self.shard_rows))
+        self._data_at: dict[int, int] = {}  # shard -> where its numbers begin, bytes
+        self._broken: dict[int, list[int]] = {}  # shard -> rows that could not be read
+
+    def __len__(self) -> int:
+        return self.document.rows
+
+    def __getitem__(self, rows: Sequence[int]) -> Tensor:
+        """Read rows, in the order asked for.
+
+        Raises:
+            IndexError: a row is not in the store.
+        """
+        return self.view(0, rows)
+
+    def view(self, view: int, rows: Sequence[int]) -> Tensor:
+        """Read one view of some rows: float32 ``[len(rows), dim]``."""
+        kind = np.dtype("<f4" if self.document.dtype == "float32" else "<f2")
+        found = np.empty((len(rows), self.document.dim), np.float32)
+        by_shard: dict[int, list[int]] = {}
+        for place, row in enumerate(rows):
+            if not 0 <= row < len(self):
+                raise IndexError(f"row {row} of {len(self)}")
+            by_shard.setdefault(row // self.shard_rows, []).append(place)
+        width = kind.itemsize * self.document.dim
+        for shard, places in by_shard.items():
+            with self.file(shard).open("rb", buffering=0) as file:
+                for place in places:
+                    at = (rows[place] % self.shard_rows) * self.document.views + view
+                    data = os.pread(file.fileno(), width, self._data_at[shard] + width * at)
+                    found[place] = np.frombuffer(data, kind)
+        return torch.from_numpy(found)
+
+    @property
+    def broken(self) -> list[int]:
+        """Rows that could not be read, sorted; what the store holds of them means nothing."""
+        return sorted(row for rows in self._broken.values() for row in rows)
+
+    def file(self, shard: int) -> Path:
+        """Where a shard lies."""
+        return self.folder / f"part-{shard:05d}.safetensors"
+
+    def span(self, shard: int) -> range:
+        """The rows of a shard."""
+        return range(shard * self.shard_rows, min((shard + 1) * self.shard_rows, len(self)))
+
+    def write(self, shard: int, embeds: NDArray[np.float32], broken: Sequence[int]) -> None:
+        """Write one shard ``[n, views, dim]``, atomically.
+
+        Raises:
+            FormatError: it holds NaN or infinity.
+        """
+        if not np.isfinite(embeds).all():
+            raise FormatError("the teacher gave NaN or infinity for some rows: it cannot be distilled from")
+        values = np.ascontiguousarray(embeds, self.document.dtype)  # safetensors writes memory as it lies
+        notes = {"sha256": _digest(values), "broken": json.dumps(list(broken))}
+        write_bytes(self.file(shard), save({"embeds": values}, metadata=notes))
+
+    def check(self, shard: int) -> None:
+        """Hold a shard against its checksum.
+
+        Raises:
+            FormatError: it is missing or altered.
+        """
+        file = self.file(shard)
+        shape = (len(self.span(shard)), self.document.views, self.document.dim)
+        try:
+            with safe_open(file, framework="np") as tensors:
+                embeds, notes = tensors.get_tensor("embeds"), tensors.metadata() or {}
+            broken = json.loads(notes.get("broken", "[]"))
+        except (OSError, ValueError, SafetensorError) as error:
+            raise FormatError(f"{file} is missing or altered: remove it to make it anew") from error
+        if embeds.shape != shape or embeds.dtype != self.document.dtype or notes.get("sha256") != _digest(embeds):
+            raise FormatError(f"{file} is missing or altered: remove it to make it anew")
+        if not np.isfinite(embeds).all():
+            raise FormatError(f"{file} holds NaN or infinity: remove it to make it anew")
+        self._data_at[shard] = file.stat().st_size - embeds.nbytes
+        self._broken[shard] = broken
+
+    def refuse_too_many_broken(self) -> None:
+        """Stop as soon as over 5 % of all rows are known to be unreadable.
+
+        Raises:
+            EdgeclipError: saying how many.
+        """
+        if len(self.broken) > BROKEN_LIMIT * len(self):
+            raise EdgeclipError(f"over {BROKEN_LIMIT:.0%} of the images cannot be read: {len(self.broken)} so far")
+
+
+def feature_store(folder: Path, title: str, document: StoreDocument, embed: Embed) -> FeatureStore:
+    """The store in ``folder``. What is missing is computed, shard by shard; processes share the shards out.
+
+    Args:
+        folder: made if it is not there.
+        title: for the progress bar.
+        document: what the store must be.
+        embed: computes some rows.
+
+    Raises:
+        FormatError: the store was made of something else (the text says of what), or a shard was altered.
+        EdgeclipError: more than 5 % of the rows cannot be read.
+    """
+    state = processes()
+    with state.main_process_first():
+        _agree(folder / "store.json", document)
+    store = FeatureStore(folder, document)
+    own = store.shards[state.process_index :: state.num_processes]
+    with progress_bar(title, sum(len(store.span(shard)) for shard in own)) as bar:
+        for shard in own:
+            if store.file(shard).is_file():
+                bar.advance(len(store.span(shard)))
+            else:
+                store.write(shard, *_compute(store.span(shard), embed, bar.advance))
+            store.check(shard)
+            store.refuse_too_many_broken()
+    state.wait_for_everyone()
+    for shard in set(store.shards) - set(own):
+        store.check(shard)
+    store.refuse_too_many_broken()
+    return store
+
+
+def _agree(index: Path, asked: StoreDocument) -> None:
+    """Write ``store.json``, or find it asking for the same."""
+    if not index.is_file():
+        asked.save(index)
+        return
+    found = read_document(index, StoreDocument)
+    changed = [name for name, value in asked.fingerprint.items() if found.fingerprint.get(name) != value]
+    shape = ("rows", "views", "dim", "dtype")
+    changed += [name for name in shape if getattr(found, name) != getattr(asked, name)]
+    if changed:
+        raise FormatError(f"{index.parent} was made with other {', '.join(changed)}: remove it to make it anew")
+
+
+def _compute(span: range, embed: Embed, advance: Callable[[float], None]) -> tuple[NDArray[np.float32], list[int]]:
+    found, broken = [], []
+    for start in range(span.start, span.stop, BATCH):
+        rows = range(start, min(start + BATCH, span.stop))
+        embeds, unread = embed(rows)
+        found.append(np.asarray(embeds, np.float32))
+        broken += unread
+        advance(len(rows))
+    return np.concatenate(found), broken
+
+
+def _digest(embeds: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(embeds).tobytes()).hexdigest()

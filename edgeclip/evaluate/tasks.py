@@ -1,0 +1,104 @@
+"""The tasks: zero-shot, probes and retrieval, of any Encoder on any data set, as one kind of result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EdgeclipError
+
+if TYPE_CHECKING:
+    from ..encoder import Encoder
+    from .datasets import Dataset
+    from .results import Score, Task
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How to measure."""
+
+    task: Task = "zero-shot"
+    metric: str = "accuracy"
+    shots: int = 5  # examples a class of a few-shot probe
+    train: str | None = None  # where the training split lies, if not in the data set itself
+
+
+def score(encoder: Encoder, model: str, dataset: Dataset, where: str, asked: Asked) -> Score:
+    """Run the task that was asked for.
+
+    Args:
+        encoder: what is measured.
+        model: what it is called.
+        dataset: the images, opened.
+        where: where they lie: a probe's training split is looked for there.
+        asked: task and metric.
+
+    Raises:
+        EdgeclipError: the data set cannot be used for the task.
+    """
+    from .results import Score
+
+    tasks: dict[Task, Callable[..., dict[str, Any]]] = {
+        "zero-shot": _zero_shot,
+        "linear-probe": partial(_probe, where=where),
+        "few-shot": partial(_probe, where=where),
+        "retrieval": _retrieval,
+    }
+    if asked.task != "retrieval" and not dataset.classnames:
+        raise EdgeclipError(f"{dataset.name} has captions, not classes: --task retrieval")
+    facts = tasks[asked.task](encoder, dataset, asked)
+    counts = {"classes": len(dataset.classnames), "templates": len(dataset.templates)}
+    return Score(model=model, dataset=dataset.name, task=asked.task, **{**counts, **facts})
+
+
+def _zero_shot(encoder: Encoder, dataset: Dataset, asked: Asked) -> dict[str, Any]:
+    import numpy as np
+
+    from .results import ClassScore
+    from .zeroshot import evaluate
+
+    result = evaluate(encoder, dataset)
+    value, (low, high) = result.score(asked.metric, sure=True)  # type: ignore[arg-type, misc]
+    facts = {"metric": asked.metric, "value": value, "low": low, "high": high, "images": len(result.labels)}
+    facts |= {"top1": result.top1, "top5": result.top5}
+    if dataset.several:
+        return facts
+    count = np.bincount(result.labels, minlength=len(dataset.classnames))
+    rows = zip(dataset.classnames, count.tolist(), result.recall_per_class.tolist(), strict=True)
+    per_class = [ClassScore(name=name, images=images, recall=recall) for name, images, recall in rows if images]
+    return {**facts, "mean_per_class": result.mean_per_class, "per_class": per_class}
+
+
+def _probe(encoder: Encoder, dataset: Dataset, asked: Asked, *, where: str) -> dict[str, Any]:
+    from .datasets import open_dataset
+    from .embed import embed
+    from .metrics import interval
+    from .probe import few_shot, linear_probe
+
+    training = open_dataset(asked.train) if asked.train else open_dataset(where, "train")
+    if training.classnames != dataset.classnames:
+        raise EdgeclipError(f"{training.name}: its training split has other classes than its test split")
+    train = embed(encoder, training, title="train split")
+    test, classes = embed(encoder, dataset, title="test split"), len(dataset.classnames)
+    counts = {"images": len(test.labels), "metric": "accuracy", "templates": 0}
+    if asked.task == "few-shot":
+        few = few_shot(train, test, classes, asked.shots)
+        draws = {f"draw {number}": value for number, value in enumerate(few.draws)}
+        return {**counts, "value": few.top1, "top1": few.top1, "more": {"shots": few.shots, "sd": few.spread, **draws}}
+    probe = linear_probe(train, test, classes)
+    low, high = interval(lambda right: float(right.mean()), probe.predictions == probe.labels)
+    facts = {"value": probe.top1, "low": low, "high": high, "top1": probe.top1, "mean_per_class": probe.mean_per_class}
+    return {**counts, **facts, "more": {"C": probe.strength, "train_images": len(train.labels)}}
+
+
+def _retrieval(encoder: Encoder, dataset: Dataset, asked: Asked) -> dict[str, Any]:
+    from .retrieval import retrieve
+
+    found = retrieve(encoder, dataset)
+    recalls, (low, high) = found.recall(), found.intervals()["image_recall@1"]
+    counts = {"images": len(found.text_ranks), "templates": 0}
+    return {**counts, "metric": "image_recall@1", "value": recalls["image_recall@1"], "low": low, "high": high} | {
+        "more": {**recalls, "captions": len(found.image_ranks)}
+    }

@@ -1,0 +1,1 @@
+"""Accuracy, latency and memory of a chain of encoders, from the teacher to the artefact on the device."""

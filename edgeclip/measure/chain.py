@@ -1,0 +1,171 @@
+"""A chain of encoders and a dataset in, the report's rows out: latency in turns, accuracy from the embeddings."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..device.bench import Plan
+from ..device.place import Place, device_steps, embeddings
+from ..device.reference import reference_name, write_reference
+from ..evaluate import evaluate
+from ..evaluate.datasets import BytesExample, FileExample
+from ..evaluate.embed import Embedded
+from ..evaluate.zeroshot import class_embeddings, classify
+from ..report.schema import Reference, Row
+from ..runtime.onnxencoder import OnnxEncoder
+from ..runtime.turns import Call
+from .rows import accuracy_columns, device_columns, make_row, timing
+
+if TYPE_CHECKING:
+    from ..encoder import PixelEncoder
+    from ..evaluate.datasets import Dataset
+    from ..evaluate.zeroshot import ZeroShot
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One link of the chain from the teacher to the artefact on the device."""
+
+    name: str
+    encoder: PixelEncoder
+    compared_to: str | None = None  # the stage that its embeddings and answers are held against
+    predicted_ms: float | None = None
+    recommended: bool = False
+    on_host: bool = False  # stays here where the device is another one
+
+
+@dataclass
+class Measured:
+    """What :func:`measure` found."""
+
+    rows: list[Row]
+    rule: str
+    reference: Reference | None
+    before: dict[str, Any]
+    after: dict[str, Any]
+    machine: dict[str, Any]
+
+
+@dataclass
+class _Chain:
+    """The stages by where they run, and what is known of them so far."""
+
+    stages: Sequence[Stage]
+    place: Place
+    accuracy: dict[str, ZeroShot] = field(default_factory=dict)
+
+    def is_tower(self, stage: Stage) -> bool:
+        """Is it measured in a process of its own, on the device?"""
+        return isinstance(stage.encoder, OnnxEncoder) and (self.place.local or not stage.on_host)
+
+
+def measure(
+    stages: Sequence[Stage], dataset: Dataset, place: Place, *, seconds: float, sustained: float = 0
+) -> Measured:
+    """Measure every stage on ``dataset``, and all that run on the device in turns on one image.
+
+    Exported towers are measured at ``place``, each in a process of its own, and their accuracy is that of the
+    embeddings which came back. Torch models stay here: where the place is another machine they have no latency.
+
+    Raises:
+        EdgeclipError: too many of the dataset's images cannot be read, or the device cannot be reached.
+    """
+    chain = _Chain(stages, place)
+    towers = {s.name: s.encoder.job for s in stages if chain.is_tower(s) and isinstance(s.encoder, OnnxEncoder)}
+    focus = next(stage for stage in stages if stage.recommended)
+    with tempfile.TemporaryDirectory() as scratch:
+        examples = list(_on_disk(dataset, Path(scratch)))
+        threads = towers[focus.name]["threads"]
+        plan = Plan(
+            towers=towers,
+            focus=focus.name,
+            reference=write_reference(Path(scratch), threads),
+            images=[str(path) for path, _ in examples],
+            seconds=seconds,
+            sustained=sustained,
+        )
+        found = _bench(chain, plan, dataset, Path(scratch))
+        embeds = embeddings(found, plan, Path(scratch))
+    for stage in stages:
+        if stage.name in embeds:
+            chain.accuracy[stage.name] = _judged(stage, dataset, examples, *embeds[stage.name])
+        elif not chain.is_tower(stage):
+            chain.accuracy[stage.name] = evaluate(stage.encoder, dataset, title=f"zero-shot, {stage.name}")
+    return Measured(
+        rows=[_row(chain, stage, found["rows"].get(stage.name, {})) for stage in stages],
+        reference=_reference(found["reference"]),
+        **{name: found[name] for name in ("rule", "before", "after", "machine")},
+    )
+
+
+def _bench(chain: _Chain, plan: Plan, dataset: Dataset, out: Path) -> dict[str, Any]:
+    beside = {}
+    if chain.place.local:
+        image, _ = next(iter(dataset))
+        for stage in chain.stages:
+            if not chain.is_tower(stage):
+                pixels = stage.encoder.preprocess([image])
+                beside[stage.name] = Call(lambda s=stage, p=pixels: s.encoder.encode_pixels(p))  # type: ignore[misc]
+    with device_steps(f"measure on {chain.place.name}") as tell:
+        return chain.place.bench(plan, out, beside=beside, on_step=tell)
+
+
+def _on_disk(dataset: Dataset, scratch: Path) -> Iterator[tuple[Path, Any]]:
+    """Every image as a file, which is what a device is handed, with its label; what lies in archives is written out."""
+    for number, example in enumerate(dataset.source):
+        if isinstance(example, FileExample):
+            yield example.path, example.label
+            continue
+        path = scratch / f"image-{number:06d}"
+        if isinstance(example, BytesExample):
+            path.write_bytes(example.content)
+        else:
+            example.decode().save(path, "PNG")
+        yield path, example.label
+
+
+def _judged(
+    stage: Stage, dataset: Dataset, examples: Sequence[tuple[Path, Any]], embeds: NDArray[np.float32], broken: list[int]
+) -> ZeroShot:
+    """What the device made of the images ``[N, D]``, held against the stage's class embeddings."""
+    dataset.broken = []
+    for row in broken:
+        dataset.note_broken(examples[row][0].name)
+    dataset.judge_broken()
+    good = np.delete(np.arange(len(examples)), broken)
+    labels = np.asarray([label for _, label in examples], bool if dataset.several else np.int64)
+    classes = class_embeddings(stage.encoder, dataset.classnames, dataset.templates)
+    return classify(Embedded(embeds[good], labels[good], []), classes)
+
+
+def _row(chain: _Chain, stage: Stage, found: dict[str, Any]) -> Row:
+    own = chain.accuracy.get(stage.name)
+    other = chain.accuracy.get(stage.compared_to) if stage.compared_to else None
+    return make_row(
+        stage.name,
+        accuracy_columns(own, other) if own else {},
+        device_columns(found),
+        where="device" if chain.place.local or chain.is_tower(stage) else "host",
+        compared_to=stage.compared_to,
+        size_bytes=stage.encoder.image_bytes,
+        predicted_ms=stage.predicted_ms,
+        runtime=stage.encoder.runtime,
+        recommended=stage.recommended,
+    )
+
+
+def _reference(found: dict[str, Any] | None) -> Reference | None:
+    """The machine's pace, and how it changed between the first and the last third of the turns."""
+    own = timing(found) if found else None
+    if own is None:
+        return None
+    third = max(1, len(own.turns) // 3)
+    first, last = (float(np.median([ms for _, ms in part])) for part in (own.turns[:third], own.turns[-third:]))
+    return Reference(graph=reference_name(), p50_ms=own.p50_ms, drift=last / first - 1, turns=own.turns)

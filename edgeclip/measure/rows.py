@@ -1,0 +1,72 @@
+"""From what was measured of one stage to its row in the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..report.schema import EndToEnd, HotSpot, Row, Sustained, Timing
+
+if TYPE_CHECKING:
+    from ..evaluate.zeroshot import ZeroShot
+
+Z95 = 1.959964  # of the normal distribution, two-sided 95 %
+
+
+def wilson(fraction: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a fraction of ``count`` (Wilson 1927: it holds near 0 and 1, and for few images)."""
+    spread = Z95 * math.sqrt(fraction * (1 - fraction) / count + Z95**2 / (4 * count**2))
+    middle, scale = fraction + Z95**2 / (2 * count), 1 + Z95**2 / count
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def accuracy_columns(own: ZeroShot, other: ZeroShot | None) -> dict[str, Any]:
+    """Top-k with its interval; agreement, flips and cosine where there is another stage to hold it against."""
+    columns: dict[str, Any] = {"top1": own.top1, "top5": own.top5, "top1_interval": wilson(own.top1, len(own.labels))}
+    if other is None or len(other.labels) != len(own.labels):
+        return columns
+    same = float((own.predictions == other.predictions).mean())
+    right, was_right = own.right, other.right
+    columns |= {"agreement": same, "flip_rate": 1 - same, "flip_interval": wilson(1 - same, len(own.labels))}
+    columns |= {"lost": float((was_right & ~right).mean()), "won": float((right & ~was_right).mean())}
+    if other.image_embeds.shape == own.image_embeds.shape:
+        cosine = (own.image_embeds.astype(np.float64) * other.image_embeds).sum(axis=1)
+        columns |= {"cosine_mean": float(cosine.mean()), "cosine_worst": float(cosine.min())}
+    return columns
+
+
+def device_columns(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of :func:`edgeclip.device.bench.bench` as columns of a :class:`~edgeclip.report.schema.Row`."""
+    columns: dict[str, Any] = {"failed": found.get("failed"), "timing": timing(found)}
+    if opened := found.get("opened"):
+        columns |= {name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb", "runtime")}
+        columns |= {"provider": opened["asked_provider"], "providers": opened["providers"]}
+    if end := found.get("end_to_end"):
+        total = end.pop("total_ms")
+        columns["end_to_end"] = EndToEnd(total_ms=total["p50"], total_p90_ms=total["p90"], **end)
+    if hot := found.get("hot_spots"):
+        columns["hot_spots"] = [HotSpot(**spot) for spot in hot["operators"]]
+        columns["fell_back"] = hot["fell_back"]
+    if used := found.get("energy"):
+        columns |= {"energy_mj": used["millijoules_per_image"], "energy_sensor": used["sensor"]}
+    if ran := found.get("sustained"):
+        columns["sustained"] = Sustained(**{name: ran[name] for name in Sustained.model_fields})
+    return columns | {"throughput": found.get("throughput", {})}
+
+
+def timing(found: Mapping[str, Any]) -> Timing | None:
+    """The latency of a row, where it was measured."""
+    if "latency" not in found:
+        return None
+    ms = found["samples_ms"]
+    cuts = {f"{name}_ms": value for name, value in found["latency"].items()}
+    spread = (cuts["p90_ms"] - float(np.percentile(ms, 10))) / cuts["p50_ms"]
+    return Timing(**cuts, spread=spread, samples=len(ms), raw_ms=ms, turns=found["turns"])
+
+
+def make_row(stage: str, accuracy: Mapping[str, Any], device: Mapping[str, Any], **facts: Any) -> Row:
+    """Join the columns; what the device tells comes after the facts, and replaces them."""
+    return Row(stage=stage, **{**facts, **accuracy, **device})

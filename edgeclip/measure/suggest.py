@@ -1,0 +1,71 @@
+"""What to try next where a latency budget was missed: a variant that was measured, else a student that is predicted."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import EdgeclipError
+
+if TYPE_CHECKING:
+    from ..device.schema import Profile
+    from ..report.schema import Next, Report, Row
+
+SHORTER = 0.97  # a student that is predicted to fit by less than this may just miss it
+
+
+def suggest(report: Report, profile: Profile, bundle: Path, profile_name: str) -> list[Next]:
+    """The next variant of this bundle, or else the next student, that should meet the latency budget.
+
+    The prediction is corrected by what this report found: a student that ran twice as long as predicted halves the
+    budget that the next one is chosen for.
+    """
+    from ..report.build import LATENCY
+
+    line = next((line for line in report.budget if line.name == LATENCY and not line.met), None)
+    chosen = next(row for row in report.rows if row.recommended)
+    if line is None or chosen.timing is None:
+        return []
+    own = [row for row in report.rows if row.stage.startswith("exported") and not row.recommended]
+    fitting = [row for row in own if row.timing and row.timing.p90_ms <= line.limit]
+    if fitting:
+        return [_variant(max(fitting, key=lambda row: row.top1 or 0), bundle)]
+    return _student(report, profile, line.limit, chosen, profile_name)
+
+
+def _variant(row: Row, bundle: Path) -> Next:
+    from ..report.schema import Next
+
+    assert row.timing is not None  # only timed rows fit
+    precision = row.stage.removeprefix("exported ")
+    command = shlex.join(["edgeclip", "bench", str(bundle), "--precision", precision])
+    return Next(what=f"the {precision} variant", p50_ms=row.timing.p50_ms, known="measured", command=command)
+
+
+def _student(report: Report, profile: Profile, limit: float, chosen: Row, profile_name: str) -> list[Next]:
+    from ..report.schema import Next
+    from ..select.select import select
+
+    assert chosen.timing is not None
+    optimism = chosen.timing.p50_ms / chosen.predicted_ms if chosen.predicted_ms else 1.0
+    within = min(limit, limit * SHORTER / optimism)
+    size = int((report.student.get("vision_cfg") or {}).get("image_size", 224))
+    try:
+        spec = select(profile, profile.budget.model_copy(update={"latency_ms": within}), max_image_size=size, top=1)[0]
+    except EdgeclipError:
+        return []  # nothing smaller exists: the advice about the line says what is left to do
+    words = [
+        "edgeclip",
+        "select",
+        "--profile",
+        profile_name,
+        "--image-size",
+        str(size),
+        "--latency-ms",
+        f"{within:.3g}",
+    ]
+    command = shlex.join([*words, "--out", "student.json"])
+    expected = (spec.predicted_ms or 0) * optimism
+    what = f"the student {spec.name} in {spec.precision}"
+    return [Next(what=what, p50_ms=expected, known="predicted", command=command)]

@@ -1,0 +1,30 @@
+"""Say which label fits each image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def classify(
+    bundle: Path, images: Sequence[Path], labels: str, *, precision: str | None = None, threads: int | None = None
+) -> list[dict[str, Any]]:
+    """The likeliest labels of each image with their probabilities; ``labels`` as in :func:`read_labels`.
+
+    Raises:
+        EdgeclipError: no bundle, fewer than two labels, or an image that cannot be read.
+    """
+    from .bundle import Bundle
+    from .labels import LabelScorer, read_labels
+    from .preprocess import read_image
+
+    names = read_labels(labels)
+    opened = Bundle.open(bundle)
+    # The text tower is gone before the image tower is opened: never both in memory.
+    scorer = LabelScorer(names, opened.encoder(threads=threads).encode_text, opened.manifest.logit_scale)
+    encoder = opened.encoder(precision, threads=threads)
+    answers = [(file, scorer.best(encoder.encode_image([read_image(file)]))[0]) for file in images]
+    return [{"image": str(file), "labels": ranked} for file, ranked in answers]

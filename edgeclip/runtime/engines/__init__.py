@@ -1,0 +1,1 @@
+"""What executes a graph, one file an engine; nothing else calls an engine."""

@@ -1,0 +1,113 @@
+"""A prediction proposes, a measurement disposes: finalists' own graphs are timed before anything is trained."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from ..console import progress_bar, say
+from ..device.costmodel import tail
+from ..device.facts import describe_device
+from ..device.probekit import INPUT, Kit
+from ..device.schema import Budget, Profile
+from ..errors import BudgetError
+from ..runtime.engines.ort import make_session
+from ..runtime.timing import interleaved
+from ..towers.spec import StudentSpec
+
+SECONDS = 2.0  # for each
+ROUNDS = 3  # of finalists
+MORE = 1.05  # a little less than what just missed
+WriteGraph = Callable[[StudentSpec, Path], None]  # writes a spec's untrained image tower, in its precision, as ONNX
+
+
+def why_unmeasured(profile: Profile) -> str | None:
+    """Why finalists cannot be measured here for ``profile``; None where they can."""
+    if profile.device != describe_device():
+        return f"profile {profile.name} is of another device"
+    if profile.runtime.version != (version := metadata.version("onnxruntime")):
+        return (
+            f"profile {profile.name} speaks for {profile.runtime.name} {profile.runtime.version}, but {version} is "
+            f"installed: edgeclip profile {profile.name} --out FILE measures anew"
+        )
+    if not (find_spec("torch") and find_spec("onnx")):
+        return "students are built with torch and onnx: pip install 'edgeclip[distill]'"
+    return None
+
+
+def confirm(
+    propose: Callable[[Budget], Sequence[StudentSpec]], profile: Profile, budget: Budget, write_graph: WriteGraph
+) -> list[StudentSpec]:
+    """The best student that meets the latency budget when it is timed here, and after it what was ranked below it.
+
+    Where every finalist turns out slower than the budget allows, the cost model errs here by at least so much: what it
+    predicts is then held against a budget that is less by that, and other finalists are measured.
+
+    Args:
+        propose: the finalists for a budget, best first.
+        profile: of this very device: what is measured is scaled by its reference, as predictions are.
+        budget: its latency, a p90 of one image, is what must be met.
+        write_graph: builds what is measured.
+
+    Raises:
+        BudgetError: nothing fits, by prediction or by measurement.
+    """
+    aim = budget
+    for left in reversed(range(ROUNDS)):
+        specs = list(propose(aim))
+        try:
+            chosen, place = first_that_fits(specs, profile, budget, write_graph)
+        except BudgetError as error:
+            if not left or aim.latency_ms is None or error.over is None:
+                raise
+            say(f"all finalists were slower than predicted, by {error.over - 1:.0%} or more: faster ones are measured")
+            aim = aim.model_copy(update={"latency_ms": aim.latency_ms / error.over / MORE})
+        else:
+            return [chosen, *specs[place + 1 :]]
+    raise AssertionError("the last round returns or raises")
+
+
+def first_that_fits(
+    specs: Sequence[StudentSpec], profile: Profile, budget: Budget, write_graph: WriteGraph
+) -> tuple[StudentSpec, int]:
+    """Time each finalist beside the profile's reference graph, in the order given, until one fits.
+
+    Returns:
+        The first spec whose measured p50, times the profile's p90 / p50, is within the budget, with ``measured_ms``;
+        and its place in ``specs``.
+
+    Raises:
+        BudgetError: none of them fits after all; ``over`` says by how much the nearest missed.
+    """
+    measured: list[StudentSpec] = []
+    with Kit() as kit, progress_bar("measure finalists", len(specs)) as bar, tempfile.TemporaryDirectory() as folder:
+        reference = kit.open(kit.reference, profile.runtime.threads)
+        for place, spec in enumerate(specs):
+            graph = Path(folder) / f"{place}.onnx"
+            write_graph(spec, graph)
+            runs = {"reference": reference, "own": _one_image(graph, spec, profile.runtime.threads)}
+            found = interleaved(runs, seconds=SECONDS)
+            ms = found["own"].p50 / found["reference"].p50 * profile.reference.p50_ms
+            measured.append(spec.model_copy(update={"measured_ms": ms}))
+            bar.advance()
+            if budget.latency_ms is None or ms * tail(profile, spec.precision) <= budget.latency_ms:
+                return measured[-1], place
+            say(f"{spec.name}, {spec.precision}: {ms:.2f} ms measured, {spec.predicted_ms:.2f} predicted: too slow")
+    best = min(measured, key=lambda spec: spec.measured_ms or 0)
+    raise BudgetError(
+        f"none of the {len(measured)} finalists fits {budget.latency_ms:g} ms when measured; the fastest takes "
+        f"{best.measured_ms:.3g} ms at p50 ({best.name}, {best.precision}): raise the budget, or profile anew",
+        over=min((s.measured_ms or 0) * tail(profile, s.precision) for s in measured) / (budget.latency_ms or 1),
+    )
+
+
+def _one_image(graph: Path, spec: StudentSpec, threads: int) -> Callable[[], object]:
+    session = make_session(graph, threads=threads, precision=spec.precision)
+    size = spec.image_size
+    feed = {INPUT: np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)}
+    return lambda: session.run(None, feed)

@@ -1,1 +1,0 @@
-"""Which student fits: its spec, the space it comes from, how it is chosen and built."""

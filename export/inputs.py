@@ -1,0 +1,66 @@
+"""What an export is given beside the model: images to calibrate on, an exam, classes."""
+
+from __future__ import annotations
+
+import heapq
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ..data.sources import digest, find_images, open_source
+from ..errors import EdgeclipError
+from ..evaluate.datasets import TEMPLATES, open_dataset
+from ..evaluate.zeroshot import class_embeddings
+from ..models.openclip import OpenClipEncoder
+from .extras import Classes
+from .validate import Exam
+
+EXAM_IMAGES = 1000
+SAMPLE = 512  # images taken out of shards to calibrate on
+
+
+@contextmanager
+def calibration_files(images: str) -> Iterator[list[Path]]:
+    """Image files to calibrate on. Of what lies in shards or in a dataset, a fixed choice is written out for a while.
+
+    Raises:
+        EdgeclipError: there are none.
+    """
+    if "://" not in images and not images.startswith("hf:") and not images.endswith(".tar"):
+        yield find_images(Path(images))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        source = open_source(images, scratch)
+        chosen = heapq.nsmallest(SAMPLE, range(len(source)), key=lambda row: digest([source.key(row)]))
+        files = [scratch / f"{digest([source.key(row)])[:32]}{Path(source.key(row)).suffix}" for row in chosen]
+        for row, file in zip(chosen, files, strict=True):
+            file.write_bytes(source.read(row))
+        yield files
+
+
+def exam_of(model: OpenClipEncoder, folder: Path) -> Exam:
+    """A labelled dataset as the exporter asks it: pixels, labels, and the model's own class embeddings."""
+    data = open_dataset(folder)
+    asked = set(np.linspace(0, len(data) - 1, EXAM_IMAGES).astype(int))  # evenly over the classes, which lie in order
+    pixels, labels = [], []
+    for number, (image, label) in enumerate(data):
+        if number in asked:
+            pixels.append(model.preprocess([image])[0])
+            labels.append(label)
+    classes = class_embeddings(model, data.classnames, data.templates)
+    return Exam(np.stack(pixels), np.asarray(labels, np.int64), classes)
+
+
+def classes_of(model: OpenClipEncoder, file: Path) -> Classes:
+    """The classes named in ``file``, one a line, in the prompt that datasets have by default."""
+    try:
+        labels = list(dict.fromkeys(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdgeclipError(f"{file}: cannot be read as UTF-8 text ({error})") from error
+    if len(labels) < 2:
+        raise EdgeclipError(f"{file}: {len(labels)} label(s) in it: a classifier tells at least two apart, one a line")
+    return Classes(labels, TEMPLATES, class_embeddings(model, labels, TEMPLATES))

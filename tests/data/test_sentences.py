@@ -1,0 +1,66 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeclip.data.sentences import OPENERS, PROMPTS, class_sentences, distinct, read_sentences
+from edgeclip.data.strings import Strings
+from edgeclip.errors import EdgeclipError
+
+
+def test_sentences_that_are_not_there(tmp_path):
+    with pytest.raises(EdgeclipError, match="no such file"):
+        list(read_sentences(tmp_path / "absent.txt"))
+    (tmp_path / "empty.txt").write_text("\n \n")
+    with pytest.raises(EdgeclipError, match="no sentences"):
+        list(read_sentences(tmp_path / "empty.txt"))
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"words": "two"}\n')
+    with pytest.raises(EdgeclipError, match=r"a\.jsonl:2"):
+        list(read_sentences(tmp_path / "a.jsonl"))
+
+
+def test_sentences_come_in_order_without_blanks(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": " one "}\n\n{"text": "two"}\n{"text": ""}\n')
+    assert list(read_sentences(tmp_path / "a.jsonl")) == ["one", "two"]
+
+
+def test_each_sentence_is_kept_once_in_order(tmp_path):
+    kept = distinct(["b", "a", "b", "ü", "a"], tmp_path / "block")
+    assert list(kept) == ["b", "a", "ü"]
+    assert kept[2] == "ü"
+    assert [path.name for path in tmp_path.iterdir()] == ["block"]
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl.xz", "a.jsonl.bz2", "a.parquet"])
+def test_sentences_plain_and_packed(name, tmp_path):
+    texts = ["Zwölf", "eleven & a half"]
+    file = tmp_path / name
+    if file.suffix == ".parquet":
+        import pyarrow as arrow
+        from pyarrow import parquet
+
+        parquet.write_table(arrow.table({"id": [1, 2, 3], "text": [*texts, None]}), file)
+    else:
+        lines = [json.dumps({"text": text}) if "jsonl" in name else text for text in texts]
+        with OPENERS.get(file.suffix, open)(file, "wt", encoding="utf-8") as out:
+            out.write("\n".join(lines))
+    assert list(read_sentences(file)) == texts
+    assert list(class_sentences(file)) == [prompt.format(text) for text in texts for prompt in PROMPTS]
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2] if file.suffix != ".txt" else b"\xff\xfe")
+    with pytest.raises(EdgeclipError, match=name):
+        list(read_sentences(file))
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
+def test_strings_come_back_as_they_were(texts):
+    packed = Strings(texts)
+    assert list(packed) == texts
+    assert len(packed) == len(texts)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1))
+def test_distinct_is_what_a_dictionary_would_keep(tmp_path_factory, texts):
+    file = tmp_path_factory.mktemp("strings") / "block"
+    assert list(distinct(texts, file)) == list(dict.fromkeys(texts))

@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import save_file
+
+from edgeclip.data import store as module
+from edgeclip.data.store import StoreDocument, feature_store
+from edgeclip.errors import EdgeclipError, FormatError
+
+
+def document(mark="a", **changes):
+    return StoreDocument(fingerprint={"teacher": mark}, **{"rows": 5, "views": 3, "dim": 2, **changes})
+
+
+def numbered(rows):
+    """[n, 3 views, 2]: row and view."""
+    return np.float32([[[row, view] for view in range(3)] for row in rows]), []
+
+
+def test_rows_and_views_in_any_order(tmp_path):
+    store = feature_store(tmp_path, "test", document(), numbered)
+    assert store.view(2, [4, 0]).tolist() == [[4, 2], [0, 2]]
+    assert store[[3]].tolist() == [[3, 0]]
+    with pytest.raises(IndexError, match="row 5 of 5"):
+        store[[5]]
+    half = feature_store(tmp_path / "half", "test", document(dtype="float16"), numbered)
+    assert half.view(1, [4]).tolist() == [[4, 1]]
+    assert half.view(1, [4]).dtype == torch.float32
+
+
+def test_a_store_is_reused_refused_or_mended(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROWS", 2)
+    calls = []
+
+    def embed(rows):
+        calls.append(list(rows))
+        return numbered(rows)
+
+    first = feature_store(tmp_path, "test", document(), embed)
+    shard = tmp_path / "part-00001.safetensors"
+    assert calls == [[0, 1], [2, 3], [4]]
+    shard.unlink()  # as if it had been interrupted before this one
+    again = feature_store(tmp_path, "test", document(), embed)
+    assert calls[3:] == [[2, 3]]
+    assert torch.equal(first[range(5)], again[range(5)])
+    for other, why in (
+        (document("b"), "other teacher"),
+        (document(rows=6), "other rows"),
+        (document(views=2), "views"),
+    ):
+        with pytest.raises(FormatError, match=why):
+            feature_store(tmp_path, "test", other, embed)
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(FormatError, match="missing or altered"):
+        feature_store(tmp_path, "test", document(), embed)
+
+
+def test_a_flipped_bit_is_found(tmp_path):
+    feature_store(tmp_path, "test", document(), numbered)
+    shard = tmp_path / "part-00000.safetensors"
+    content = bytearray(shard.read_bytes())
+    content[-3] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(FormatError, match="missing or altered"):
+        feature_store(tmp_path, "test", document(), numbered)
+
+
+def test_a_teacher_that_gives_nan_is_refused(tmp_path):
+    with pytest.raises(FormatError, match="NaN"):
+        feature_store(tmp_path, "x", document(rows=1), lambda rows: (np.full((1, 3, 2), np.nan, np.float32), []))
+
+
+def test_nan_that_came_into_a_store_is_refused(tmp_path):
+    feature_store(tmp_path, "x", document(rows=1), numbered)
+    values = np.full((1, 3, 2), np.nan, np.float32)
+    notes = {"sha256": module._digest(values), "broken": "[]"}
+    save_file({"embeds": values}, tmp_path / "part-00000.safetensors", notes)
+    with pytest.raises(FormatError, match="holds NaN"):
+        feature_store(tmp_path, "x", document(rows=1), numbered)
+
+
+def test_rows_that_cannot_be_read_are_remembered(tmp_path):
+    def embed(rows):
+        return np.zeros((len(rows), 3, 2), np.float32), [row for row in rows if row in (7, 70)]
+
+    assert feature_store(tmp_path, "x", document(rows=100), embed).broken == [7, 70]
+    assert feature_store(tmp_path, "x", document(rows=100), numbered).broken == [7, 70]
+    with pytest.raises(EdgeclipError, match="over 5% of the images cannot be read: 2 so far"):
+        feature_store(tmp_path / "few", "x", document(rows=8), lambda rows: (np.zeros((8, 3, 2)), [1, 2]))

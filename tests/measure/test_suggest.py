@@ -1,0 +1,44 @@
+"""After a missed latency budget: the variant that meets it, else the next student, with its command."""
+
+import pytest
+
+from edgeclip.device.costmodel import predict_ms
+from edgeclip.device.store import load_profile
+from edgeclip.measure.suggest import suggest
+from edgeclip.select.select import select
+
+from ..report.test_report import make, row, rows
+
+PROFILE = load_profile("x86-avx2-2core")
+
+
+def next_of(report):
+    return suggest(report, PROFILE, "bundles/my bundle", PROFILE.name)
+
+
+def test_nothing_where_the_budget_is_met():
+    assert next_of(make()) == []
+
+
+def test_a_measured_variant_that_meets_it_comes_first():
+    (found,) = next_of(make(budget={"latency_ms": 1.0}))
+    assert (found.what, found.known, found.p50_ms) == ("the int8 variant", "measured", 0.9)
+    assert found.command == "edgeclip bench 'bundles/my bundle' --precision int8"
+
+
+def test_else_a_student_with_its_prediction_corrected_by_what_was_measured():
+    twice_as_slow = row("exported fp32", 0.57, 4.0, recommended=True, predicted_ms=2.0)
+    report = make(budget={"latency_ms": 2.0}, chain=[rows()[0], twice_as_slow])
+    report = report.model_copy(update={"student": {"vision_cfg": {"image_size": 64}}})
+    (found,) = next_of(report)
+    assert found.known == "predicted"
+    limit = float(found.command.split()[found.command.split().index("--latency-ms") + 1])
+    assert limit == pytest.approx(2.0 * 0.97 / 2, rel=0.01)
+    spec = select(PROFILE, PROFILE.budget.model_copy(update={"latency_ms": limit}), max_image_size=64, top=1)[0]
+    assert spec.name in found.what
+    assert found.p50_ms == pytest.approx(2 * predict_ms(PROFILE, spec.workload, spec.precision))
+    assert found.p50_ms < 2.0
+
+
+def test_nothing_where_no_student_is_so_fast():
+    assert next_of(make(budget={"latency_ms": 0.0001}, chain=[row("exported fp32", 0.5, 1.0, recommended=True)])) == []
