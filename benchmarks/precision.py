@@ -28,7 +28,6 @@ import torch
 from onnxruntime import quantization as ortq
 from safetensors.numpy import load_file, save_file
 
-from edgeclip.device.facts import usable_cores
 from edgeclip.distill.data import find_images
 from edgeclip.distill.run import Run
 from edgeclip.export.calibration import calibration_pixels
@@ -38,6 +37,7 @@ from edgeclip.export.pipeline import Wishes, _split, export
 from edgeclip.export.validate import Exam, compare, examined
 from edgeclip.loading import load_teacher
 from edgeclip.models.openclip import OpenClipEncoder
+from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.engines.ort import make_session
 from edgeclip.runtime.timing import interleaved
 

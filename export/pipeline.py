@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from ..console import Bar, progress_bar, say
-from ..device.facts import describe_device, usable_cores
+from ..device.facts import describe_device
 from ..errors import EdgeclipError
 from ..files import new_directory, write_bytes, write_text
 from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import Bundle
+from ..runtime.cores import usable_cores
 from ..runtime.golden import probe_image
 from ..towers.spec import StudentSpec
 from . import optimumrecipes as optimum

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..device.facts import usable_cores
 from ..errors import EdgeclipError
 from ..pictures import UNREADABLE
+from ..runtime.cores import usable_cores
 from ..runtime.manifest import Preprocess
 from ..runtime.preprocess import Preprocessor
 from .sources import Source

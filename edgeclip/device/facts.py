@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .machine import machine_facts, usable_cores
+from .machine import machine_facts
 from .schema import Device
 from .sensors import Conditions, conditions
 
-__all__ = ["Conditions", "conditions", "describe_device", "usable_cores"]
+__all__ = ["Conditions", "conditions", "describe_device"]
 
 
 def describe_device() -> Device:

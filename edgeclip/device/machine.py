@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..runtime.cores import read_kernel, usable_cores
+
 CPUINFO = Path("/proc/cpuinfo")
 # The instruction sets that decide speed or the int8 recipe, as Linux names them ...
 FEATURES = (
@@ -63,13 +65,6 @@ def machine_facts() -> dict[str, Any]:
         "features": _features(),
         "gpu": _gpu_name(),
     }
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _system_name() -> str:
@@ -129,12 +124,4 @@ def _sysctl(key: str) -> str:
     try:
         return subprocess.run(["sysctl", "-n", key], capture_output=True, text=True, timeout=5).stdout.strip()
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-
-
-def read_kernel(path: Path) -> str:
-    """A file of the kernel's, stripped of blanks and NULs; empty where it is missing or refuses."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip(" \t\n\0")
-    except OSError:
         return ""

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 
 from ..console import progress_bar, say
 from ..errors import EdgeclipError, did_you_mean
+from ..runtime.cores import usable_cores
 from ..runtime.timing import Samples, interleaved
 from .basememory import base_memory_mb
 from .costmodel import FEWEST, fit
-from .facts import conditions, describe_device, usable_cores
+from .facts import conditions, describe_device
 from .probekit import KIT, Graph, Kit
 from .schema import Conditions, CostModel, Latency, Precision, Profile, Reference, Runtime
 from .verdict import judge

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .machine import read_kernel
+from ..runtime.cores import read_kernel
 
 SYS = Path("/sys")
 POLL_SECONDS = 0.1

@@ -6,10 +6,11 @@ import zipfile
 import pytest
 
 from edgeclip.device import probe
-from edgeclip.device.facts import describe_device, usable_cores
+from edgeclip.device.facts import describe_device
 from edgeclip.device.probekit import KIT, Kit
 from edgeclip.device.store import load_profile
 from edgeclip.errors import EdgeclipError, FormatError
+from edgeclip.runtime.cores import usable_cores
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import EdgeclipError
+from ..cores import usable_cores
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -22,7 +23,7 @@ def make_session(
     as_written: bool = False,
     **options: Any,
 ) -> ort.InferenceSession:
-    """Open ``graph`` on ``provider`` with ``threads`` CPU threads (all cores when None).
+    """Open ``graph`` on ``provider`` with ``threads`` CPU threads (all that are usable when None).
 
     ``as_written`` runs every node as the graph has it, quantised values in float: what int8 gives on any device, where
     this CPU's own int8 kernels may differ (without VNNI, sums of 8-bit products saturate).
@@ -37,7 +38,7 @@ def make_session(
         there = ", ".join(ort.get_available_providers())
         raise EdgeclipError(f"this onnxruntime has no {provider}; it has {there}")
     settings = ort.SessionOptions()
-    settings.intra_op_num_threads = threads or 0
+    settings.intra_op_num_threads = threads or usable_cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 3
     # Else a session's idle threads keep a core busy for milliseconds after a run, and the next session's run pays: two
