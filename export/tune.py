@@ -68,7 +68,7 @@ class Tuner:
 
     def enter(self, candidate: Candidate) -> bool:
         """Try and judge a candidate; whether it passes the gate."""
-        settings = {"threads": self.threads, "as_written": candidate.as_written}
+        settings: dict[str, Any] = {"threads": self.threads, "as_written": candidate.as_written}
         trial = try_graph(candidate.file, candidate.precision, self.pixels, **settings)
         candidate.problem = trial.problem
         if not trial.problem:
@@ -157,7 +157,7 @@ class Tuner:
         return candidate
 
     def _embed(self, candidate: Candidate, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        settings = {"threads": self.threads, "as_written": candidate.as_written}
+        settings: dict[str, Any] = {"threads": self.threads, "as_written": candidate.as_written}
         session = make_session(candidate.file, precision=candidate.precision, **settings)
         feed = session.get_inputs()[0].name
         return np.concatenate([session.run(None, {feed: pixels[i : i + 16]})[0] for i in range(0, len(pixels), 16)])

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ def main(arguments: list[str]) -> None:
     """Open, run, write the embeddings."""
     graph, precision, threads, as_written, before, after = arguments
     try:
-        settings = {"threads": int(threads) or None, "as_written": bool(int(as_written))}
+        settings: dict[str, Any] = {"threads": int(threads) or None, "as_written": bool(int(as_written))}
         session = make_session(Path(graph), precision=precision, **settings)
     except EdgeclipError as error:
         raise SystemExit(str(error)) from None
