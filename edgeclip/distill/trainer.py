@@ -23,6 +23,7 @@ from ..data.processes import processes
 from ..errors import EdgeclipError, FormatError
 from ..files import write_bytes, write_text
 from .config import DistillConfig
+from .interrupts import held_interrupts
 from .objectives import Embeddings, objective
 from .run import Run
 from .student import Towers
@@ -84,7 +85,7 @@ class Trainer:
         """Run the steps that are left. An interruption leaves a checkpoint behind and goes on upwards."""
         self.towers.train()
         try:
-            with progress_bar("distil", self.steps, done=self.step) as bar:
+            with held_interrupts() as stop_here, progress_bar("distil", self.steps, done=self.step) as bar:
                 for batch, step in prefetch(batch_of, self.step, self.steps):
                     losses = self.train_step(batch, step)
                     self.step = step + 1
@@ -96,6 +97,7 @@ class Trainer:
                         self._judge(self._judge_with)
                     if time.monotonic() - self._saved > self.config.checkpoint_seconds:
                         self.save()
+                    stop_here()
         except KeyboardInterrupt:
             self.save()
             raise

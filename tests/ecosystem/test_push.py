@@ -88,7 +88,7 @@ def test_a_hub_that_refuses_and_one_that_is_not_there(hub, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model/README.md").write_text("# me")
     call = (
-        "import sys; from pathlib import Path; from edgeclip.ecosystem.push import upload\n"
+        "import sys; from pathlib import Path; from edgeclip.ecosystem.hub import upload\n"
         "from edgeclip.errors import EdgeclipError\n"
         "try: upload(Path(sys.argv[1]), 'me/x')\n"
         "except EdgeclipError as error: print(error)"

@@ -1,0 +1,52 @@
+"""Ctrl-C is held until work may stop, and is never lost."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from edgeclip.distill.interrupts import held_interrupts
+
+
+def test_it_waits_for_the_end_of_the_step():
+    done = []
+    with pytest.raises(KeyboardInterrupt), held_interrupts() as stop_here:
+        stop_here()
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("the step goes on")
+        stop_here()
+        done.append("the next one begins")
+    assert done == ["the step goes on"]
+
+
+def test_it_is_not_lost_where_an_exception_would_be_swallowed():
+    class Swallows:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)  # an exception raised in here is printed and forgotten
+
+    with pytest.raises(KeyboardInterrupt), held_interrupts() as stop_here:
+        Swallows()
+        stop_here()
+
+
+def test_afterwards_the_old_handler_is_back():
+    before = signal.getsignal(signal.SIGINT)
+    with held_interrupts():
+        assert signal.getsignal(signal.SIGINT) is not before
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_in_another_thread_nothing_is_held():
+    found = []
+
+    def work():
+        with held_interrupts() as stop_here:
+            stop_here()
+            found.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    before = signal.getsignal(signal.SIGINT)
+    thread.start()
+    thread.join()
+    assert found == [before]
