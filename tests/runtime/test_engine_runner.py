@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import edgeclip.runtime
+import edgeclip.runtime.engines
 from edgeclip.errors import EdgeclipError
 from edgeclip.runtime.engines.ort import make_session
 from edgeclip.runtime.engines.trtrunner import EngineRunner
@@ -100,7 +100,7 @@ def played(bundle, monkeypatch):
     log = SimpleNamespace(last=lambda: "built for another GPU")
     trt = SimpleNamespace(trt=SimpleNamespace(Runtime=lambda _: opened), LOG=log, NAME="TensorRT", VERSION="10.3")
     monkeypatch.setitem(sys.modules, "edgeclip.runtime.engines.trt", trt)
-    monkeypatch.setattr(edgeclip.runtime, "trt", trt, raising=False)
+    monkeypatch.setattr(edgeclip.runtime.engines, "trt", trt, raising=False)
     return EngineRunner(b"plan", cuda=cuda), cuda, context
 
 
