@@ -52,7 +52,7 @@ def test_a_device_needs_nothing_else(edgeclip, bundle, tmp_path):
     assert {label for label, _ in answers[0]["labels"]} == {"red", "green"}
     found = json.loads(edgeclip("bench", bundle.path, "--seconds", 1, "--json"))
     assert {name for name, row in found["rows"].items() if "latency" in row} == {"fp32", "fp16", "int8"}
-    words = ["--profile", profile, "--dataset", tmp_path / "dataset", "--out", tmp_path / "report"]
+    words = ["--other-device", "--profile", profile, "--dataset", tmp_path / "dataset", "--out", tmp_path / "report"]
     report = json.loads(edgeclip("report", bundle.path, *words, "--seconds", 1, "--latency-ms", 1000, "--json"))
     assert [row["stage"] for row in report["rows"]] == ["exported fp32", "exported fp16", "exported int8"]
     assert (tmp_path / "report/report.html").stat().st_size > 10_000

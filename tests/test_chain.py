@@ -31,9 +31,11 @@ BUDGET = ("--latency-ms", "1000", "--memory-mb", "1000", "--size-mb", "10")
 
 @pytest.fixture(scope="module")
 def inputs(spec, images_dir, texts_file, tmp_path_factory):
-    """Where spec, config and a labelled dataset lie, and the arguments of distill that name them."""
+    """Where spec, config, a labelled dataset and the profile of another device lie."""
     folder = tmp_path_factory.mktemp("inputs")
     spec.save(folder / "spec.json")
+    another = describe_device().model_copy(update={"cpu": "another"})
+    load_profile("x86-avx2-2core").model_copy(update={"device": another}).save(folder / "other.toml")
     DistillConfig(epochs=2, batch_size=10, views=2, checkpoint_seconds=0).save(folder / "config.toml")
     for color in ("red", "green", "blue"):
         (folder / "dataset" / color).mkdir(parents=True)
@@ -61,7 +63,8 @@ def made(distill, tmp_path_factory):
 
 
 def test_the_report_has_every_row_and_every_line(made, inputs):
-    command = ["report", made / "bundle", "--profile", "x86-avx2-2core", "--dataset", inputs / "dataset"]
+    command = ["report", made / "bundle", "--profile", inputs / "other.toml", "--dataset", inputs / "dataset"]
+    command.append("--other-device")
     result = run(*command, "--out", made / "report", "--seconds", 1, *BUDGET, "--json")
     report = read_document(made / "report/report.json", Report)
     assert json.loads(result.stdout) == report.as_data()
@@ -76,18 +79,32 @@ def test_the_report_has_every_row_and_every_line(made, inputs):
     assert all(row.flip_interval[0] <= row.flip_rate <= row.flip_interval[1] for row in report.rows[1:])
     assert report.reference.p50_ms > 0
     assert all((row.peak_memory_mb is not None) == row.stage.startswith("exported") for row in report.rows)
-    lines = ["latency, p90 of one image", "size of the image tower", "peak memory", "speed against the teacher"]
-    assert [line.name for line in report.budget][:4] == lines
-    assert all(line.met for line in report.budget)
+    lines = ["latency, p90 of one image", "size of the image tower", "peak memory"]
+    assert [line.name for line in report.criteria] == lines
+    assert all(line.met for line in report.criteria)
+    assert all(len(row.right) == 6 for row in report.rows)
+    assert "not on the device of profile" in report.cautions[0]
     result = run(*command, "--out", made / "report", "--seconds", 1, "--latency-ms", 0.0001, expect=3)
     assert "MISSED" in result.stdout
+    run(*command, "--out", made / "report", "--seconds", 1, "--memory-mb", 1, expect=3)
 
 
-def test_a_budget_without_a_measurement_is_not_met(bundle, inputs, tmp_path):
-    command = ["report", bundle.path, "--profile", "x86-avx2-2core", "--dataset", inputs / "dataset"]
-    result = run(*command, "--out", tmp_path / "r", "--seconds", 1, "--accuracy-drop", 5, expect=3)
+def test_what_was_not_measured_is_no_pass(bundle, inputs, tmp_path):
+    command = ["report", bundle.path, "--profile", "x86-avx2-2core", "--dataset", inputs / "dataset", "--other-device"]
+    result = run(*command, "--out", tmp_path / "r", "--seconds", 1, "--accuracy-drop", 5, expect=4)
     assert "not measured" in result.stdout
     assert "--teacher" in result.stdout
+
+
+@pytest.mark.parametrize(("profile", "why"), [("raspberry-pi-5", "is estimated"), ("other.toml", "of another device")])
+def test_no_verdict_by_the_profile_of_another_device(profile, why, bundle, inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(inputs)
+    command = ["report", bundle.path, "--profile", profile, "--dataset", inputs / "dataset", "--out", tmp_path / "r"]
+    result = run(*command, "--latency-ms", 1000, expect=2)
+    assert why in result.stderr
+    assert "--other-device" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_run_and_bundle_answer_alike(made, inputs):

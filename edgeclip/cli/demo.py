@@ -26,4 +26,4 @@ def demo(out: Path, as_json: bool) -> None:
         result = run_demo(out)
     show(as_json, result.as_data(), lambda: table(result))
     tell(f"wrote {out}/report.html, report.md and report.json")
-    sys.exit(0 if result.passed else 3)
+    sys.exit(result.exit_code)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..console import say
 from ..errors import EdgeclipError, require
 from ..files import writable
+from .criteria import FASTER
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ..report.schema import Report
     from ..runtime.bundle import Bundle
 
-FASTER = 4.0  # the budget is the teacher's own latency here over this: it means the same on every device
 FINALISTS = 4  # that are measured, at a few seconds each
 HEADROOM = 0.7  # of the budget, for the student that is chosen: a busy machine drifts by a third within minutes
 PROBE_SECONDS = 40.0
@@ -185,6 +185,7 @@ def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
 
 def _report(paths: Paths, profile: Profile) -> Report:
     from ..measure.proof import prove
+    from .criteria import promises
 
     dataset = paths.data / "heldout"
     say(f"[6/6] measure, and report -> {paths.out}/report.html, report.md, report.json")
@@ -195,7 +196,8 @@ def _report(paths: Paths, profile: Profile) -> Report:
         teacher=paths.teacher,
         out=paths.out,
     )
-    return prove(paths.bundle, profile, dataset, paths.out, teacher=str(paths.teacher), seconds=REPORT_SECONDS)
+    settings: dict[str, Any] = {"teacher": str(paths.teacher), "seconds": REPORT_SECONDS, "promises": promises}
+    return prove(paths.bundle, profile, dataset, paths.out, **settings)
 
 
 def _exported(

@@ -26,6 +26,7 @@ def wilson(fraction: float, count: int) -> tuple[float, float]:
 def accuracy_columns(own: ZeroShot, other: ZeroShot | None) -> dict[str, Any]:
     """Top-k with its interval; agreement, flips and cosine where there is another stage to hold it against."""
     columns: dict[str, Any] = {"top1": own.top1, "top5": own.top5, "top1_interval": wilson(own.top1, len(own.labels))}
+    columns["right"] = "".join("01"[int(answer)] for answer in own.right)
     if other is None or len(other.labels) != len(own.labels):
         return columns
     same = float((own.predictions == other.predictions).mean())

@@ -21,9 +21,9 @@ def suggest(report: Report, profile: Profile, bundle: Path, profile_name: str) -
     The prediction is corrected by what this report found: a student that ran twice as long as predicted halves the
     budget that the next one is chosen for.
     """
-    from ..report.build import LATENCY
+    from ..report.criteria import LATENCY
 
-    line = next((line for line in report.budget if line.name == LATENCY and not line.met), None)
+    line = next((line for line in report.criteria if line.name == LATENCY and line.met is False), None)
     chosen = next(row for row in report.rows if row.recommended)
     if line is None or chosen.timing is None:
         return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .schema import Criterion, Next, Report, Row
 
-MARKS = {True: "met", False: "MISSED"}
+MARKS = {True: "met", False: "MISSED", None: "NOT MEASURED"}
 CHAIN_COLUMNS = (
     "stage",
     "top-1",
@@ -31,14 +31,18 @@ DEVICE_COLUMNS = (
     "32",
     "energy mJ",
 )
-BUDGET_COLUMNS = ("line", "limit", "measured", "")
+CRITERIA_COLUMNS = ("criterion", "limit", "measured", "")
 
 
 def verdict(report: Report) -> str:
-    """One line: passed or not, and what is recommended."""
-    missed = sum(not line.met for line in report.budget)
-    what = f"passed: all {len(report.budget)} lines met" if not missed else f"failed: {missed} line(s) missed"
-    return f"{what}; use {report.recommended}"
+    """One line: met, missed or unknown, and what is recommended."""
+    missed, unknown = (sum(one.met is answer for one in report.criteria) for answer in (False, None))
+    if not report.criteria:
+        return f"no verdict: nothing was asked for (--latency-ms, …); recommended: {report.recommended}"
+    told = [f"{missed} of {len(report.criteria)} criteria missed"] if missed else []
+    told += [f"{unknown} not measured"] if unknown else []
+    what = f"failed: {', '.join(told)}" if missed else f"no verdict: {told[0]}" if told else ""
+    return f"{what or f'passed: all {len(report.criteria)} criteria met'}; use {report.recommended}"
 
 
 def chain_cells(row: Row) -> list[str]:
@@ -79,12 +83,14 @@ def _flips(row: Row) -> str:
     return f"{row.flip_rate:.1%} ({100 * low:.1f}-{100 * high:.1f})"
 
 
-def budget_cells(line: Criterion) -> list[str]:
-    """One line of the budget as text."""
+def criterion_cells(line: Criterion) -> list[str]:
+    """One criterion as text."""
     sign = "<=" if line.better == "lower" else ">="
     digits = 6 if line.unit == "cosine" else 2
     limit = f"{line.limit:.{digits}f}".rstrip("0").rstrip(".")
     measured = "not measured" if line.measured is None else f"{line.measured:.{digits}f} {line.unit}"
+    if line.interval:
+        measured += f" ({line.interval[0]:.1f} to {line.interval[1]:.1f})"
     return [line.name, f"{sign} {limit} {line.unit}", measured, MARKS[line.met]]
 
 

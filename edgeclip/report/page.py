@@ -9,17 +9,18 @@ from string import Template
 
 from .. import __version__
 from .cells import (
-    BUDGET_COLUMNS,
     CHAIN_COLUMNS,
+    CRITERIA_COLUMNS,
     DEVICE_COLUMNS,
-    budget_cells,
     chain_cells,
+    criterion_cells,
     device_cells,
     facts_cells,
     next_words,
     verdict,
 )
 from .charts import chain, hot_spots, over_time
+from .criteria import times_as_long
 from .plots import predicted, scatter, strips
 from .schema import Report
 
@@ -29,16 +30,17 @@ CREDIT = "edgeclip {edgeclip}, {created}; every figure is in report.json (format
 def html(report: Report) -> str:
     """The whole page."""
     chosen = next(row for row in report.rows if row.recommended)
-    limit = next((line.limit for line in report.budget if line.name.startswith("latency")), None)
+    limit = next((line.limit for line in report.criteria if line.name.startswith("latency")), None)
     page = Template((files(__package__) / "page.html").read_text(encoding="utf-8"))
     return page.substitute(
         title=escape(f"edgeclip report: {report.name}"),
         subtitle=escape(_subtitle(report)),
-        stamp_class="" if report.passed else "missed",
+        stamp_class="" if report.verdict == "met" else "missed",
         stamp=escape(verdict(report)),
         figures=_figures(report),
+        cautions=_cautions(report),
         advice=_advice([*report.advice, *(next_words(found) for found in report.next)]),
-        budget=_table(BUDGET_COLUMNS, [budget_cells(line) for line in report.budget], None),
+        budget=_table(CRITERIA_COLUMNS, [criterion_cells(line) for line in report.criteria], None),
         chain=_table(CHAIN_COLUMNS, [chain_cells(row) for row in report.rows], report.rows.index(chosen)),
         costs=_table(DEVICE_COLUMNS, [device_cells(row) for row in report.rows if row.where == "device"], None),
         accuracy=chain(report.rows),
@@ -73,8 +75,9 @@ def _figures(report: Report) -> str:
     if chosen.top1 is not None:
         figures.append((f"{chosen.top1:.1%}", "top-1"))
     figures.append((f"{chosen.size_bytes / 1e6:.1f} MB", "image tower"))
-    faster = [line.measured for line in report.budget if line.name == "speed against the teacher"]
-    figures += [(f"{times:.1f}x", "faster than the teacher") for times in faster if times is not None]
+    teacher = next((row for row in report.rows if row.stage == "teacher"), None)
+    if teacher and (times := times_as_long(teacher, chosen)):
+        figures.append((f"{times:.1f}x", "faster than the teacher"))
     cells = (f'<b>{escape(value)}</b><span class="soft">{escape(name)}</span>' for value, name in figures)
     return "".join(f'<span class="figure">{cell}</span>' for cell in cells)
 
@@ -88,6 +91,11 @@ def _fell_back(report: Report) -> str:
     if told:
         return "Ran on another provider than asked: " + "; ".join(told)
     return "Every operator ran on the provider that was asked for."
+
+
+def _cautions(report: Report) -> str:
+    told = [*report.cautions, *(f"{one.name}: {note}" for one in report.criteria for note in one.notes)]
+    return f"<ul>{''.join(f'<li>{escape(words)}</li>' for words in told)}</ul>" if told else ""
 
 
 def _advice(advice: Sequence[str]) -> str:
@@ -107,7 +115,9 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], chosen: int | 
 
 
 def _cell(text: str) -> str:
-    kind = {"met": ' class="met"', "MISSED": ' class="missed-text"'}.get(text, "")
+    kind = {"met": ' class="met"', "MISSED": ' class="missed-text"', "NOT MEASURED": ' class="missed-text"'}.get(
+        text, ""
+    )
     return f"<td{kind}>{escape(text)}</td>"
 
 

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from ..files import write_text
 from .cells import (
-    BUDGET_COLUMNS,
     CHAIN_COLUMNS,
+    CRITERIA_COLUMNS,
     DEVICE_COLUMNS,
-    budget_cells,
     chain_cells,
+    criterion_cells,
     device_cells,
     next_words,
     verdict,
@@ -39,22 +39,27 @@ def table(report: Report) -> Group:
         chain.add_column(name, justify="left" if name == "stage" else "right")
     for row in report.rows:
         chain.add_row(*map(Text, chain_cells(row)), style="bold" if row.recommended else None)
-    budget = Table(title="budget and promises", title_justify="left")
-    for name in BUDGET_COLUMNS:
-        budget.add_column(name, justify="left" if name in ("line", "") else "right")
-    for line in report.budget:
-        budget.add_row(*map(Text, budget_cells(line)), style=None if line.met else "red")
-    notes = [Text(verdict(report), style="bold green" if report.passed else "bold red")]
-    return Group(chain, budget, *notes, *(Text(f"try: {words}") for words in _to_try(report)))
+    criteria = Table(title="what was asked for", title_justify="left")
+    for name in CRITERIA_COLUMNS:
+        criteria.add_column(name, justify="left" if name in ("criterion", "") else "right")
+    for line in report.criteria:
+        criteria.add_row(*map(Text, criterion_cells(line)), style=None if line.met else "red")
+    notes = [Text(verdict(report), style="bold green" if report.verdict == "met" else "bold red")]
+    notes = [*(Text(f"caution: {words}", style="yellow") for words in report.cautions), *notes]
+    return Group(chain, criteria, *notes, *(Text(f"try: {words}") for words in _to_try(report)))
 
 
 def markdown(report: Report) -> str:
-    """Verdict, budget and chain as Markdown tables; what comes from outside cannot break out of a cell."""
-    parts = [f"# {_cell(report.name)}: {verdict(report)}", _rows(BUDGET_COLUMNS, map(budget_cells, report.budget))]
+    """Verdict, criteria and chain as Markdown tables; what comes from outside cannot break out of a cell."""
+    parts = [
+        f"# {_cell(report.name)}: {verdict(report)}",
+        _rows(CRITERIA_COLUMNS, map(criterion_cells, report.criteria)),
+    ]
     parts.append(_rows(CHAIN_COLUMNS, map(chain_cells, report.rows)))
     there = [row for row in report.rows if row.where == "device"]
     parts.append(_rows(DEVICE_COLUMNS, map(device_cells, there)))
     parts += [f"- {_cell(row.stage)} failed: {_cell(row.failed)}" for row in report.rows if row.failed]
+    parts[1:1] = [f"- caution: {_cell(words)}" for words in report.cautions]
     parts += [f"- try: {_cell(words)}" for words in _to_try(report)]
     facts = f"{report.device.get('cpu', 'unknown device')}, {report.profile.get('runtime', '')}, {report.created}"
     return "\n\n".join([*parts, _cell(facts)]) + "\n"
@@ -88,7 +93,8 @@ def _comparison_columns(reports: Sequence[Report]) -> tuple[str, ...]:
 
 
 def _to_try(report: Report) -> list[str]:
-    return [*report.advice, *(next_words(found) for found in report.next)]
+    notes = [f"{one.name}: {note}" for one in report.criteria for note in one.notes]
+    return [*notes, *report.advice, *(next_words(found) for found in report.next)]
 
 
 def _rows(columns: tuple[str, ...], rows: object) -> str:

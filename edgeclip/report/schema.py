@@ -62,6 +62,7 @@ class Row(Part):
     top1: float | None = None  # fraction, 0..1
     top5: float | None = None
     top1_interval: Interval | None = None  # 95 %, Wilson
+    right: str | None = None  # an image a character, 1 where the best label was right: rows are compared in pairs
     cosine_mean: float | None = None  # to the row named in ``compared_to``
     cosine_worst: float | None = None
     compared_to: str | None = None
@@ -101,15 +102,18 @@ class Reference(Part):
 
 
 class Criterion(Part):
-    """One line of the budget: what was asked, what was measured, and whether it was met."""
+    """One thing that was asked for, what was measured of it, and whether it was met."""
 
     name: str
     limit: float
-    measured: float | None = None  # None: not measured here, so not met
+    measured: float | None = None  # None: not measured
     unit: str
-    met: bool
+    met: bool | None = None  # None: unknown, since it was not measured
     better: Literal["lower", "higher"] = "lower"
     why: str = ""  # where a promise, not a budget, sets the limit
+    interval: Interval | None = None  # 95 %, of what was measured
+    notes: list[str] = []  # what the measurement cannot tell
+    mend: str = ""  # how to measure what was not
 
 
 class Next(Part):
@@ -125,14 +129,15 @@ class Report(Document):
     """``report.json``."""
 
     FORMAT: ClassVar[str] = "edgeclip-report"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     name: str
     created: str  # ISO 8601, UTC
-    passed: bool
+    verdict: Literal["met", "missed", "unknown"]  # unknown: something was not measured, or nothing was asked for
     recommended: str
     rows: Annotated[list[Row], Field(min_length=1)]
-    budget: list[Criterion]
+    criteria: list[Criterion]
+    cautions: list[str] = []  # what to know before any figure: another device, a restless machine
     rule: str = ""  # how latency was measured
     reference: Reference | None = None
     before: dict[str, Any] = {}  # clocks, governor, temperature, throttling, load
@@ -145,3 +150,8 @@ class Report(Document):
     commands: list[str] = []  # the command lines that made it
     advice: list[str] = []  # what to try when a line was missed
     next: list[Next] = []  # the next student or variant, where the latency was missed
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command: 0 met, 3 missed, 4 unknown."""
+        return {"met": 0, "missed": 3, "unknown": 4}[self.verdict]

@@ -14,9 +14,11 @@ from click.testing import CliRunner
 from edgeclip.cli import main
 from edgeclip.device import remote
 from edgeclip.device.bench import Plan
+from edgeclip.device.facts import describe_device
 from edgeclip.device.place import embeddings
 from edgeclip.device.reference import write_reference
 from edgeclip.device.remote import open_remote
+from edgeclip.device.store import load_profile
 from edgeclip.errors import EdgeclipError
 
 from ..test_cli import RESTLESS, run
@@ -218,9 +220,13 @@ def test_the_commands_reach_the_device(server, bundle, tmp_path, images_dir):
         shutil.copy(path, tmp_path / "dataset" / ("noise" if number % 2 else "other"))
     told = json.loads(run("verify", bundle.path, "--device", server.address, "--json").stdout)
     assert told["verified"]
-    words = ["--profile", "x86-avx2-2core", "--dataset", tmp_path / "dataset", "--out", tmp_path / "report"]
+    another = describe_device().model_copy(update={"cpu": "another"})
+    load_profile("x86-avx2-2core").model_copy(update={"device": another}).save(tmp_path / "other.toml")
+    words = ["--profile", tmp_path / "other.toml", "--dataset", tmp_path / "dataset", "--out", tmp_path / "report"]
     words += ["--teacher", bundle.path, "--seconds", 1, "--device", server.address, "--json"]
-    report = json.loads(run("report", bundle.path, *words, expect=3).stdout)
+    report = json.loads(run("report", bundle.path, *words, "--latency-ms", 1000, expect=4).stdout)
+    assert report["verdict"] == "unknown", "the profile is of another machine than the one that was reached"
+    assert "--other-device" in report["advice"][0]
     rows = {row["stage"]: row for row in report["rows"]}
     assert {name for name, row in rows.items() if row["where"] == "host"} == {"exported fp32, host"}
     assert rows["exported fp32"]["compared_to"] == "exported fp32, host"

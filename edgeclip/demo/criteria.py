@@ -1,0 +1,39 @@
+"""What the demo promises of itself, beside its budget; no other report is judged by this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..report.schema import Criterion, Row
+
+FASTER = 4.0  # than the teacher's image tower
+RETAINED = 0.90  # of the teacher's top-1
+EQUAL = 0.99999  # mean cosine of the exported fp32 to the student
+LOST = 1.5  # points of top-1 that fp16 and int8 may lose to fp32
+NOISE = 1.05  # two runs of one graph differ by as much
+
+
+def promises(rows: Sequence[Row], chosen: Row) -> list[Criterion]:
+    """The criteria; each is unknown where a row that it needs is missing."""
+    from ..report.criteria import at_least, at_most, points_lost, times_as_long
+
+    by_stage = {row.stage: row for row in rows}
+    teacher, fp32 = by_stage.get("teacher"), by_stage.get("exported fp32")
+    kept = 100 * chosen.top1 / teacher.top1 if teacher and teacher.top1 and chosen.top1 is not None else None
+    cosine = fp32.cosine_mean if fp32 and fp32.compared_to == "student fp32" else None
+    faster = times_as_long(teacher, chosen) if teacher else None
+    no_teacher, no_student = (f"the {who} has no row: run the demo anew" for who in ("teacher", "student"))
+    found = [
+        at_least("speed against the teacher", FASTER, faster, "x", no_teacher),
+        at_least("top-1 kept of the teacher's", 100 * RETAINED, kept, "%", no_teacher),
+        at_least("exported fp32 equals the student", EQUAL, cosine, "cosine", no_student),
+    ]
+    for precision in ("fp16", "int8"):
+        row = by_stage.get(f"exported {precision}")
+        lost = points_lost(fp32, row) if row else None
+        found.append(at_most(f"top-1 that {precision} loses to fp32", LOST, lost, "points", "the variant was left out"))
+    slower = times_as_long(chosen, fp32) if fp32 else None
+    found.append(at_most("recommended variant's time over fp32's", NOISE, slower, "x", "fp32 has no row"))
+    return [one.model_copy(update={"why": "promise"}) for one in found]

@@ -1,0 +1,40 @@
+"""What the demo promises, and no other report: met, missed, or unknown where a row is missing."""
+
+import pytest
+
+from edgeclip.demo.criteria import promises
+
+from ..report.test_report import make, row, rows
+
+
+def judged(chain):
+    return {one.name: one for one in promises(chain, next(r for r in chain if r.recommended))}
+
+
+def test_a_whole_chain_is_judged():
+    found = judged([*rows(), row("exported fp16", 0.57, 1.0)])
+    assert all(one.met and one.why == "promise" for one in found.values())
+    assert found["speed against the teacher"].measured == 10
+
+
+@pytest.mark.parametrize(
+    ("chain", "missed"),
+    [
+        (rows(cosine_mean=0.999), "exported fp32 equals the student"),
+        ([row("teacher", 0.9, 10.0), *rows()[1:]], "top-1 kept of the teacher's"),
+        ([row("teacher", 0.6, 3.0), *rows()[1:]], "speed against the teacher"),
+        ([*rows()[:3], row("exported int8", 0.5, 1.0)], "top-1 that int8 loses to fp32"),
+    ],
+)
+def test_each_can_be_missed(chain, missed):
+    assert [name for name, one in judged(chain).items() if one.met is False] == [missed]
+
+
+def test_a_missing_row_is_no_pass():
+    found = judged(rows()[2:])
+    assert found["speed against the teacher"].met is None
+    assert "run the demo anew" in found["speed against the teacher"].mend
+
+
+def test_a_users_report_is_not_judged_by_them():
+    assert len(make(budget={"latency_ms": 1.5}).criteria) == 1
