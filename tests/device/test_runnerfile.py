@@ -14,6 +14,7 @@ from edgeclip.device.runnerfile import runner_source
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.manifest import Manifest
 from edgeclip.runtime.plain import FORMAT, MANIFEST_FILE, NEWEST
+from edgeclip.runtime.turns import Taken
 
 ALONE = "import sys; sys.modules.update(dict.fromkeys({hidden!r})); sys.argv = sys.argv[1:]; import runpy; "
 HIDDEN = ("edgeclip", "torch", "pydantic", "rich", "click", "tokenizers", "ftfy", "safetensors", "tomli_w")
@@ -75,7 +76,7 @@ def test_it_benches(bundle):
     told = json.loads(alone(bundle.path, "bench", "--precision", "fp32", "--seconds", "0.1").stdout)
     row = told["rows"]["fp32"]
     assert row["latency"]["p50"] <= row["latency"]["p99"] <= row["latency"]["max"]
-    assert len(row["samples_ms"]) >= 1024
+    assert Taken(row["samples_ms"]).enough
 
 
 def test_an_answer_that_is_not_what_was_recorded(copied):
