@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test slow aarch64 lint types docs typed clean
+.PHONY: demo test slow mutants aarch64 lint types docs typed clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeclip demo --out runs/demo
@@ -13,6 +13,15 @@ test: $(VENV)/.dev
 
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+# Do the tests see mistakes? First the silent ones that were thought of, then every small change to the modules that carry
+# the project's claims ([tool.mutmut] in pyproject.toml); an hour. Survivors: benchmarks/LOG.md.
+mutants: $(VENV)/.dev
+	$(BIN)/python benchmarks/hand_mutants.py
+	rm -rf build/mutation && mkdir -p build/mutation
+	cp -R edgeclip tests pyproject.toml build/mutation/ && cp -R export profiles build/mutation/edgeclip/
+	cd build/mutation && OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run
+	cd build/mutation && ../../$(BIN)/mutmut results
 
 # An emulated ARM device verifies a bundle: needs apt-get and qemu-user-static.
 aarch64: $(VENV)/.dev

@@ -28,18 +28,19 @@ import results
 import torch
 
 from edgeclip.device.costmodel import Towers, predict_columns
-from edgeclip.device.facts import describe_device
+from edgeclip.device.facts import target_here
 from edgeclip.device.probe import profile as probe
 from edgeclip.device.probe import take_turn
-from edgeclip.device.probekit import INPUT, Kit
+from edgeclip.device.probekit import Kit
 from edgeclip.device.schema import Profile
 from edgeclip.device.store import load_profile
 from edgeclip.export.int8 import quantize_int8, recipe_for
 from edgeclip.export.untrained import export_untrained
-from edgeclip.runtime.engines.ort import make_session
-from edgeclip.towers.space import DEPTHS, MLP_RATIOS, WIDTHS, name_of, workload_of
+from edgeclip.runtime.engines.ort import Onnxruntime
+from edgeclip.towers.space import name_of, workload_of
 from edgeclip.towers.spec import StudentSpec
 from edgeclip.towers.timmtowers import FAMILIES, timm_vision_cfg
+from edgeclip.towers.vit import DEPTHS, MLP_RATIOS, WIDTHS
 
 BANDS = (0.0, 0.05, 0.2, 0.8, 2.5, 12.0)  # GFLOP: as many ViTs from each
 VITS, TOWERS = 20, 4  # ViTs in all; of each other family, at most
@@ -114,7 +115,7 @@ def exported(specs: Sequence[StudentSpec], work: Path, deadline: float) -> bool:
         else:  # as export_untrained does, from the fp32 graph that is there already
             noise = np.random.default_rng(0).standard_normal((8, 3, *[spec.image_size] * 2), dtype=np.float32)
             fp32 = graph_of(spec.model_copy(update={"precision": "fp32"}), work)
-            quantize_int8(fp32, unfinished, noise, recipe_for(describe_device().features))
+            quantize_int8(fp32, unfinished, noise, recipe_for(target_here()))
         unfinished.rename(graph_of(spec, work))
     return True
 
@@ -138,7 +139,7 @@ def in_turns(
     file = work / "turns.json"
     turns: dict[str, list[float]] = json.loads(file.read_text()) if file.is_file() else {}
     with Kit() as kit:
-        reference = kit.open(kit.reference, threads)
+        reference = kit.open(kit.reference, Onnxruntime(), threads=threads)
         for sweep in range(sweeps):
             for spec in specs:
                 taken = turns.setdefault(f"{spec.name} {spec.precision}", [])
@@ -155,10 +156,10 @@ def in_turns(
 
 def opened(spec: StudentSpec, threads: int, work: Path) -> Callable[[], object]:
     """A call that encodes one image."""
-    session = make_session(graph_of(spec, work), threads=threads, precision=spec.precision)
+    session = Onnxruntime().open(graph_of(spec, work), threads=threads, precision=spec.precision)
     size = spec.image_size
-    feed = {INPUT: np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)}
-    return lambda: session.run(None, feed)
+    one = np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)
+    return lambda: session.run(one)
 
 
 def report(profile: Profile, specs: Sequence[StudentSpec], measured: dict[str, float]) -> None:

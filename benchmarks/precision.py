@@ -28,7 +28,7 @@ import torch
 from onnxruntime import quantization as ortq
 from safetensors.numpy import load_file, save_file
 
-from edgeclip.distill.data import find_images
+from edgeclip.data.sources import find_images
 from edgeclip.distill.run import Run
 from edgeclip.export.calibration import calibration_pixels
 from edgeclip.export.graphs import IMAGE_INPUT, quiet
@@ -38,7 +38,7 @@ from edgeclip.export.validate import Exam, compare, examined
 from edgeclip.loading import load_teacher
 from edgeclip.models.openclip import OpenClipEncoder
 from edgeclip.runtime.cores import usable_cores
-from edgeclip.runtime.engines.ort import make_session
+from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.timing import interleaved
 
 PEERS = Path(__file__).parent / "peers"
@@ -101,7 +101,7 @@ def measure(model: OpenClipEncoder, args: argparse.Namespace, pythons: dict[str,
     exam = exam_of(model, args.heldout) if args.heldout else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        wishes = Wishes(exam=exam)
+        wishes = Wishes(precisions=("fp16", "int8"), exam=exam)
         bundle = export(
             model, folder / "b", name="b", source="-", calibration=files, wishes=wishes, threads=args.threads
         )
@@ -109,8 +109,7 @@ def measure(model: OpenClipEncoder, args: argparse.Namespace, pythons: dict[str,
         for variant in bundle.manifest.variants:
             runs[f"ours {variant.precision}"] = bundle.encoder(variant.precision, threads=args.threads).encode_pixels
         for kind, path in naive(bundle.path / "image.fp32.onnx", folder, calibration).items():
-            session = make_session(path, threads=args.threads)
-            runs[kind] = lambda rows, s=session: s.run(None, {IMAGE_INPUT: rows})[0]
+            runs[kind] = Onnxruntime().open(path, threads=args.threads).run
         one = judged[:1]
         times = interleaved({n: (lambda r=r: r(one)) for n, r in runs.items()}, seconds=args.seconds)
         reference = {"judged": model.encode_pixels(judged), "exam": model.encode_pixels(exam.pixels) if exam else None}

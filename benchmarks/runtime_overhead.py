@@ -47,13 +47,13 @@ def time_ratios(bundle: Bundle, precision: str) -> dict[str, float]:
     with Image.open(io.BytesIO(content)) as photo:
         shape = (int(size * max(photo.size) / min(photo.size)), size)
         pixels = encoder.preprocess([photo])
-    session, name = encoder.image_session, encoder.image_session.get_inputs()[0].name
+    session = encoder.image_session
 
     def bare() -> None:
         image = Image.open(io.BytesIO(content))
         image.load()
         image.resize(shape, Image.Resampling.BICUBIC)
-        session.run(None, {name: pixels})
+        session.run(pixels)
 
     def ours() -> None:
         image = Image.open(io.BytesIO(content))

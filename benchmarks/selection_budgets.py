@@ -27,6 +27,7 @@ from edgeclip.device.probe import take_turn
 from edgeclip.device.probekit import Kit
 from edgeclip.device.schema import Budget, Profile
 from edgeclip.device.store import load_profile
+from edgeclip.runtime.engines.registry import find_engine
 from edgeclip.select.select import Offers, select, spec_of, survey
 from edgeclip.towers.spec import StudentSpec
 
@@ -92,7 +93,7 @@ def measure(specs: list[StudentSpec], profile: Profile, work: Path, deadline: fl
     file = work / "turns.json"
     turns: dict[str, list[float]] = json.loads(file.read_text()) if file.is_file() else {}
     with Kit() as kit:
-        reference = kit.open(kit.reference, profile.runtime.threads)
+        reference = kit.open(kit.reference, find_engine(), threads=profile.runtime.threads)
         for number in range(TURNS):
             for spec in specs:
                 taken = turns.setdefault(f"{spec.name} {spec.precision}", [])

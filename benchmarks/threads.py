@@ -14,6 +14,7 @@ from results import save
 
 from edgeclip.device.probekit import Kit
 from edgeclip.runtime.cores import usable_cores
+from edgeclip.runtime.engines.registry import find_engine
 from edgeclip.runtime.timing import interleaved
 
 SECONDS = 20.0
@@ -25,7 +26,7 @@ def main() -> None:
     os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
     with Kit() as kit:
         counts = {"machine": machine, "usable": usable_cores()}
-        runs = {name: kit.open(kit.reference, threads) for name, threads in counts.items()}
+        runs = {name: kit.open(kit.reference, find_engine(), threads=threads) for name, threads in counts.items()}
         found = interleaved(runs, seconds=SECONDS)
     ms = {name: samples.p50 for name, samples in found.items()}
     print(f"{counts}: p50 {ms}, {ms['machine'] / ms['usable']:.2f} times as long with the machine's threads")

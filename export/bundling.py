@@ -14,7 +14,9 @@ from ..device.runnerfile import runner_source
 from ..files import sha256, write_text
 from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import MANIFEST
+from ..runtime.engines.registry import DEFAULT
 from ..runtime.manifest import Artefact, Extra, Manifest, Preprocess, Tokenizer, Tried, Variant
+from ..runtime.target import Precision, Target
 from .graphs import stamp
 from .tune import Candidate
 
@@ -27,7 +29,9 @@ class Contents:
 
     tokenizer: dict[str, Any] = field(default_factory=dict)
     variants: list[Candidate] = field(default_factory=list)
-    recommended: str = "fp32"
+    recommended: Precision | None = None
+    fallback: Precision = "fp32"
+    faithful: dict[Precision, bool] = field(default_factory=dict)
     tried: list[Tried] = field(default_factory=list)
     checks: dict[str, dict[str, float]] = field(default_factory=dict)
     sensitivity: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +52,7 @@ def finish(
     contents: Contents,
     model: OpenClipEncoder,
     opset: int,
+    target: Target,
     facts: dict[str, Any],
     calibration: dict[str, object],
 ) -> None:
@@ -58,6 +63,7 @@ def finish(
         contents: what lies in it.
         model: where it came from.
         opset: of the graphs.
+        target: what the bundle was made for.
         facts: the manifest's ``name``, ``source`` and ``student``.
         calibration: which images set ranges and judged.
     """
@@ -88,8 +94,11 @@ def finish(
         preprocess=preprocess,
         tokenizer=tokenizer,
         text=Artefact(**_artefact(folder / "text.fp32.onnx")),
-        variants=[_variant(candidate) for candidate in contents.variants],
-        recommended=contents.recommended,  # type: ignore[arg-type]
+        variants=[_variant(candidate, contents, target) for candidate in contents.variants],
+        target=target,
+        recommended=contents.recommended,
+        recommendation="measured on the target" if contents.recommended else "to be measured on the device",
+        fallback=contents.fallback,
         tried=contents.tried,
         extras=[
             Extra(**_artefact(file), kind=kind, precision=precision, facts=told)  # type: ignore[arg-type]
@@ -107,13 +116,16 @@ def finish(
         file.chmod(0o444)
 
 
-def _variant(candidate: Candidate) -> Variant:
+def _variant(candidate: Candidate, contents: Contents, target: Target) -> Variant:
     assert candidate.fidelity is not None  # only what has run is kept
     facts: dict[str, Any] = {"precision": candidate.precision, "recipe": candidate.recipe}
+    # TensorRT runs no graphs, but the engines that are built from them on the device.
+    facts["engine"] = DEFAULT if target.runtime.name.startswith("tensorrt") else target.runtime.name
     return Variant(
         **_artefact(candidate.file),
         **facts,
         fidelity=candidate.fidelity,
+        faithful=contents.faithful[candidate.precision],
         relative_speed=candidate.relative_speed,
     )
 

@@ -7,7 +7,6 @@ Gelu, the residual adds) stays float: quantising those too makes a ViT slower th
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from ..errors import EdgeclipError
 from ..files import mendable
+from ..runtime.target import Target
 from .graphs import IMAGE_INPUT, PRODUCTS, block_of, quiet, read_graph, save_graph, weighted
 from .smoothing import smoothed
 
@@ -75,11 +75,14 @@ X86 = Recipe("x86", "uint8", symmetric=False, reduce_range=True)
 X86_VNNI = Recipe("x86-vnni", "uint8", symmetric=False, reduce_range=False)
 ARM = Recipe("arm", "int8", symmetric=True, reduce_range=False)
 TENSORRT = Recipe("tensorrt", "int8", symmetric=True, reduce_range=False, quantize_bias=False)
-TARGETS = {recipe.name: recipe for recipe in (X86, X86_VNNI, ARM, TENSORRT)}
+RECIPES = {recipe.name: recipe for recipe in (X86, X86_VNNI, ARM, TENSORRT)}
 
 
-def recipe_for(features: Sequence[str]) -> Recipe:
-    """The recipe for a CPU with these instruction sets (as a profile's ``device.features`` lists them)."""
+def recipe_for(target: Target) -> Recipe:
+    """The recipe that a target's engine wants, or its instruction sets where it is a CPU."""
+    if target.runtime.name.startswith("tensorrt"):
+        return TENSORRT
+    features = target.device.features
     if any("vnni" in feature or "amx_int8" in feature for feature in features):
         return X86_VNNI
     if any(feature in ("asimd", "asimddp", "neon", "i8mm") for feature in features):

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from ..console import Bar, progress_bar, say
-from ..device.facts import describe_device
+from ..device.facts import target_here, why_elsewhere
 from ..errors import EdgeclipError
 from ..files import new_directory, write_bytes, write_text
 from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import Bundle
 from ..runtime.cores import usable_cores
+from ..runtime.engines.registry import find_engine
 from ..runtime.golden import probe_image
+from ..runtime.target import Precision, Target
 from ..towers.spec import StudentSpec
 from . import optimumrecipes as optimum
 from .bundling import Contents, finish
@@ -30,10 +32,10 @@ from .engine import Build, build_engines
 from .extras import Classes, with_bytes_input, with_classes
 from .fp16 import convert_fp16
 from .graphs import IMAGE_OUTPUT, TEXT_OUTPUT, read_graph, save_graph
-from .int8 import SMOOTHING, TARGETS, Calibrated, Recipe, recipe_for
+from .int8 import RECIPES, SMOOTHING, Calibrated, Recipe, recipe_for
 from .sensitivity import plot
 from .towers import export_image_tower, export_text_tower
-from .tune import PRECISIONS, Candidate, Precision, Tuner
+from .tune import PRECISIONS, Candidate, Tuner
 from .validate import Exam, Gate, check_tower
 
 JUDGED_ON = 64  # images that set no range
@@ -46,8 +48,9 @@ class Wishes:
     """What a bundle is to hold beside fp32, and what it is judged by.
 
     Args:
-        precisions: ``fp16``, ``int8``; ``auto`` is both. fp32 is always made: the others are measured against it.
-        targets: int8 recipes, of ``TARGETS``. The first is the int8 variant, others lie beside it; none: this machine.
+        precisions: ``fp16``, ``int8``; ``auto`` is what the target has. fp32 is always made: the others are measured
+            against it.
+        recipes: int8 recipes, of ``RECIPES``, to be written beside the target's own.
         opset: ONNX opset.
         gate: what a variant must keep.
         exam: a labelled dataset; with it the gate counts answers.
@@ -57,7 +60,7 @@ class Wishes:
     """
 
     precisions: Sequence[str] = ("auto",)
-    targets: Sequence[str] = ()
+    recipes: Sequence[str] = ()
     opset: int = 20
     gate: Gate = field(default_factory=Gate)
     exam: Exam | None = None
@@ -65,10 +68,10 @@ class Wishes:
     bytes_input: bool = False
     engines: Build | None = None
 
-    @property
-    def wanted(self) -> list[str]:
+    def wanted(self, target: Target) -> list[Precision]:
         """The precisions to be made, fp32 first."""
-        return ["fp32", *(p for p in ("fp16", "int8") if p in self.precisions or "auto" in self.precisions)]
+        asked = {*self.precisions, *(target.precisions if "auto" in self.precisions else ())}
+        return ["fp32", *(p for p in PRECISIONS[1:] if p in asked)]
 
 
 @dataclass
@@ -77,6 +80,8 @@ class _Job:
 
     model: OpenClipEncoder
     wishes: Wishes
+    target: Target
+    elsewhere: str | None  # why this machine's clock does not speak for the target
     folder: Path  # what will be the bundle
     scratch: Path
     pixels: NDArray[np.float32]  # calibration
@@ -100,9 +105,13 @@ def export(
     calibration: Sequence[Path],
     wishes: Wishes | None = None,
     spec: StudentSpec | None = None,
+    target: Target | None = None,
     threads: int | None = None,
 ) -> Bundle:
-    """Export ``model`` into a new bundle at ``out``. A precision that crashes the runtime is left out, and said.
+    """Export ``model`` for its target into a new bundle at ``out``. What crashes the runtime is left out, and said.
+
+    What int8 looks like follows from the target. Speed is measured, and a variant recommended, only where this machine
+    is the target; else that is left to ``edgeclip measure`` on the device.
 
     Args:
         model: student or teacher.
@@ -112,30 +121,32 @@ def export(
         calibration: image files for int8 ranges and for fidelity.
         wishes: what to make; all precisions where None.
         spec: the student's spec, where there is one.
+        target: what it is exported for; the spec's where None, and this machine where that names none either.
         threads: CPU threads for timing; all cores when None.
 
     Raises:
         EdgeclipError: too few calibration images, a bad opset, weights that are not finite, ``out`` in the way,
             no space left, or engines are wished for and cannot be built here.
     """
-    wishes = wishes or Wishes()
-    cores = threads or usable_cores()
+    wishes, target = wishes or Wishes(), target or (spec and spec.target) or target_here()
+    cores, elsewhere = threads or usable_cores(), why_elsewhere(target)
+    wanted = wishes.wanted(target)
     every, chosen = calibration_pixels(calibration, model.preprocess, COUNT + JUDGED_ON)
     pixels, judged = _split(every)
     with new_directory(out) as folder, tempfile.TemporaryDirectory() as scratch:
-        with progress_bar("export", len(wishes.wanted) + 2) as bar:
+        with progress_bar("export", len(wanted) + 2) as bar:
             exam = wishes.exam
             asked = model.encode_pixels(exam.pixels) if exam else None
-            tuner = Tuner(model.encode_pixels(judged), judged, cores, wishes.gate, exam, asked)
-            job = _Job(model, wishes, folder, Path(scratch), pixels, judged, tuner, bar)
+            engine = find_engine(None if elsewhere else target.runtime.name)
+            tuner = Tuner(model.encode_pixels(judged), judged, engine, cores, wishes.gate, exam, asked)
+            job = _Job(model, wishes, target, elsewhere, folder, Path(scratch), pixels, judged, tuner, bar)
             _towers(job)
             _variants(job)
-            recommended = _choose(job, spec)
-            _extras(job, recommended)
+            _extras(job, _choose(job, spec))
             job.tell("")
         facts = {"name": name, "source": source, "student": spec.as_data() if spec else {}}
         counts = {"set_ranges": len(pixels), "judged": len(judged), "judged_unseen": judged is not pixels}
-        finish(folder, job.contents, model, wishes.opset, facts, chosen | counts)
+        finish(folder, job.contents, model, wishes.opset, target, facts, chosen | counts)
     return Bundle.open(out)
 
 
@@ -170,7 +181,7 @@ def _towers(job: _Job) -> None:
 
 def _variants(job: _Job) -> None:
     """The other precisions, each recipe tried in a process of its own, then timed in turns."""
-    fp32, wanted = job.scratch / "image.fp32.onnx", job.wishes.wanted
+    fp32, wanted = job.scratch / "image.fp32.onnx", job.wishes.wanted(job.target)
     if "fp16" in wanted:
         job.tell("image tower fp16")
         target = job.scratch / "image.fp16.onnx"
@@ -178,23 +189,24 @@ def _variants(job: _Job) -> None:
     if "int8" in wanted:
         job.tell("image tower int8")
         calibrated = Calibrated(fp32, job.pixels)
-        first, *others = _recipes(job.wishes)
+        first, *others = _recipes(job.wishes, job.target)
         job.tuner.enter_int8(calibrated, first, job.scratch)
-        if optimum.available() and not job.wishes.targets:
-            for name, file, told in optimum.write_recipes(fp32, job.scratch, job.pixels, describe_device().features):
+        if optimum.available() and not job.elsewhere:
+            features = job.target.device.features
+            for name, file, told in optimum.write_recipes(fp32, job.scratch, job.pixels, features):
                 job.tuner.enter(Candidate(name, "int8", file, told))
         for recipe in others:
             smooth = SMOOTHING if calibrated.graph(SMOOTHING) is not None else None
             _write_target(job, calibrated, replace(recipe, smoothing=smooth))
     job.tell("latency")
-    job.tuner.time()
+    if job.elsewhere is None:
+        job.tuner.time()
 
 
-def _recipes(wishes: Wishes) -> list[Recipe]:
-    """The int8 recipes wished for; the first is that of the variant."""
-    here = recipe_for(describe_device().features)
-    found = [TARGETS[name] for name in wishes.targets] or [here]
-    return found if wishes.engines is None or "tensorrt" in wishes.targets else [*found, TARGETS["tensorrt"]]
+def _recipes(wishes: Wishes, target: Target) -> list[Recipe]:
+    """The target's int8 recipe, and those that are wished for beside it."""
+    names = [*wishes.recipes, *(["tensorrt"] if wishes.engines else [])]
+    return list(dict.fromkeys([recipe_for(target), *(RECIPES[name] for name in names)]))
 
 
 def _write_target(job: _Job, calibrated: Calibrated, recipe: Recipe) -> None:
@@ -205,16 +217,14 @@ def _write_target(job: _Job, calibrated: Calibrated, recipe: Recipe) -> None:
 
 
 def _choose(job: _Job, spec: StudentSpec | None) -> Candidate:
-    """Move the best of each precision into the bundle; name one."""
+    """Move the best of each precision into the bundle; the one that is recommended, or stands in for it."""
     tuner, contents = job.tuner, job.contents
     kept = [c for c in map(tuner.best, PRECISIONS) if c is not None]
-    here = recipe_for(describe_device().features)
-    elsewhere = bool(job.wishes.targets) and TARGETS[job.wishes.targets[0]] is not here
-    if elsewhere:  # this machine's clock says nothing about that one: the device's profile has chosen, if anything has
-        asked = spec.precision if spec else "fp32"
-        recommended = next((c for c in kept if c.precision == asked and tuner.faithful(c)), kept[0])
-    else:
-        recommended = tuner.recommended(kept)
+    recommended = None if job.elsewhere else tuner.recommended(kept)
+    asked = spec.precision if spec else "fp32"  # by the device's profile, which chose it with the student
+    fallback = next((c for c in kept if c.precision == asked and tuner.faithful(c)), kept[0])
+    if job.elsewhere:
+        say(f"which variant is fastest is to be measured on the device (edgeclip measure): {job.elsewhere}")
     contents.tried = tuner.table(kept, recommended)
     for candidate in tuner.candidates:
         if candidate.problem:
@@ -224,34 +234,36 @@ def _choose(job: _Job, spec: StudentSpec | None) -> Candidate:
         shutil.move(candidate.file, target)
         candidate.file = target
         contents.variants.append(candidate)
-    contents.recommended = recommended.precision
+        contents.faithful[candidate.precision] = tuner.faithful(candidate)
+    contents.recommended = recommended.precision if recommended else None
+    contents.fallback = fallback.precision
     if tuner.ranking:
         write_text(job.folder / "sensitivity.svg", plot(tuner.ranking, tuner.steps, tuner.gate.cosine))
         contents.sensitivity = {
             "ranking": {one.block: one.error for one in tuner.ranking},
             "float_blocks_to_cosine": [list(step) for step in tuner.steps],
         }
-    return recommended
+    return recommended or fallback
 
 
-def _extras(job: _Job, recommended: Candidate) -> None:
+def _extras(job: _Job, chosen: Candidate) -> None:
     """What else was wished for: bytes in, probabilities out, engines."""
     wishes, model = job.wishes, job.model
     preprocess = job.contents.preprocess_of(model)
-    graph = read_graph(recommended.file) if wishes.classes or wishes.bytes_input else None
+    graph = read_graph(chosen.file) if wishes.classes or wishes.bytes_input else None
     if graph and wishes.bytes_input:
         graph = with_bytes_input(graph, preprocess)
-        file = job.folder / f"image.uint8.{recommended.precision}.onnx"
+        file = job.folder / f"image.uint8.{chosen.precision}.onnx"
         save_graph(graph, file)
         facts: dict[str, Any] = {"input": "pixels, uint8 [N, S, S, 3], RGB", "size": preprocess.size}
-        job.contents.extra(file, "uint8-input", recommended.precision, facts)
+        job.contents.extra(file, "uint8-input", chosen.precision, facts)
     if graph and wishes.classes:
         graph = with_classes(graph, wishes.classes, model.logit_scale)
-        file = job.folder / f"classifier.{recommended.precision}.onnx"
+        file = job.folder / f"classifier.{chosen.precision}.onnx"
         save_graph(graph, file)
         facts = {"labels": list(wishes.classes.labels), "templates": list(wishes.classes.templates)}
         facts["input"] = graph.graph.input[0].name
-        job.contents.extra(file, "classifier", recommended.precision, facts)
+        job.contents.extra(file, "classifier", chosen.precision, facts)
     if wishes.engines:
         job.bar.note("engines")
         graphs: dict[Precision, Path] = {c.precision: c.file for c in job.contents.variants if c.precision != "int8"}

@@ -11,8 +11,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from ..runtime.engines.ort import make_session
-from .graphs import IMAGE_INPUT, save_graph
+from ..runtime.engines.ort import Onnxruntime
+from .graphs import save_graph
 
 ROWS = 8  # images at a time
 
@@ -52,9 +52,9 @@ def magnitudes(
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "watched.onnx"
         save_graph(watched, file)
-        session = make_session(file)
+        session = Onnxruntime().open(file)
         for start in range(0, len(pixels), ROWS):
-            sizes = session.run([f"{value}.{suffix}" for value in values], {IMAGE_INPUT: pixels[start : start + ROWS]})
+            sizes = session.values([f"{value}.{suffix}" for value in values], pixels[start : start + ROWS])
             for value, size in zip(values, sizes, strict=True):
                 own = size.reshape(-1, size.shape[-1]).max(axis=0) if per_channel else size.reshape(1)
                 own = np.nan_to_num(own, nan=np.inf)

@@ -6,24 +6,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..console import say
-from ..device.facts import describe_device
-from ..runtime.engines.ort import make_session
+from ..device.facts import target_here
+from ..runtime import choice
+from ..runtime.choice import recommend
+from ..runtime.engines.protocol import Engine, Session
 from ..runtime.manifest import Fidelity, Tried
+from ..runtime.target import Precision
 from ..runtime.timing import interleaved
 from ..runtime.trial import try_graph
 from .int8 import Calibrated, Recipe, first_choices, recipe_for, second_choices
 from .sensitivity import Sensitivity, rank_blocks, restored
 from .validate import Exam, Gate, compare, examined
 
-Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
-CLEARLY = 1.03  # a variant must be this much faster to be chosen over another: less is noise
 SECONDS = 3.0  # of timing
 RANKED_ON = 32  # images
 
@@ -36,7 +37,7 @@ class Candidate:
     precision: Precision
     file: Path
     recipe: dict[str, Any]
-    as_written: bool = False  # its recipe is another target's: this machine's int8 kernels and clock say nothing of it
+    as_written: bool = False  # its recipe is another machine's: this one's int8 kernels say nothing of it
     fidelity: Fidelity | None = None
     relative_speed: float | None = None  # fp32's p50 over this one's
     problem: str | None = None
@@ -58,6 +59,7 @@ class Tuner:
 
     reference: NDArray[np.float32]  # torch's embeddings of `pixels`
     pixels: NDArray[np.float32]  # [N, 3, S, S], images that set no range
+    engine: Engine
     threads: int
     gate: Gate
     exam: Exam | None = None
@@ -68,8 +70,7 @@ class Tuner:
 
     def enter(self, candidate: Candidate) -> bool:
         """Try and judge a candidate; whether it passes the gate."""
-        settings: dict[str, Any] = {"threads": self.threads, "as_written": candidate.as_written}
-        trial = try_graph(candidate.file, candidate.precision, self.pixels, **settings)
+        trial = try_graph(candidate.file, self.pixels, engine=self.engine.name, **self._settings(candidate))
         candidate.problem = trial.problem
         if not trial.problem:
             candidate.fidelity = compare(self.reference, trial.embeds)
@@ -116,14 +117,12 @@ class Tuner:
                 return
 
     def time(self, seconds: float = SECONDS) -> None:
-        """Speed of every candidate that ran, and is meant to run here, against fp32's: in turns, on one image."""
+        """Speed of every candidate that ran against fp32's: in turns, on one image, on the target."""
         one = self.pixels[:1]
         runs: dict[str, Callable[[], object]] = {}
         for candidate in self.candidates:
-            if candidate.fidelity and not candidate.as_written:
-                session = make_session(candidate.file, precision=candidate.precision, threads=self.threads)
-                feed = {session.get_inputs()[0].name: one}
-                runs[candidate.name] = partial(session.run, None, feed)
+            if candidate.fidelity:
+                runs[candidate.name] = partial(self._open(candidate).run, one)
         times = interleaved(runs, seconds=seconds)
         for candidate in self.candidates:
             if candidate.name in times:
@@ -136,17 +135,19 @@ class Tuner:
 
     def recommended(self, kept: Sequence[Candidate]) -> Candidate:
         """The fastest of ``kept`` that passes the gate and is clearly faster than fp32; else fp32."""
-        faster = [c for c in kept if self.faithful(c) and (c.relative_speed or 0) >= CLEARLY]
-        return fastest(faster) or next(c for c in kept if c.precision == "fp32")
+        own = {place: _speed_and_cosine(c) for place, c in enumerate(kept) if self.faithful(c)}
+        place = recommend(own)
+        return next(c for c in kept if c.precision == "fp32") if place is None else kept[place]
 
-    def table(self, kept: Sequence[Candidate], recommended: Candidate) -> list[Tried]:
+    def table(self, kept: Sequence[Candidate], recommended: Candidate | None) -> list[Tried]:
         """What was tried, and what became of it."""
         return [candidate.tried(self._outcome(candidate, kept, recommended)) for candidate in self.candidates]
 
-    def _outcome(self, candidate: Candidate, kept: Sequence[Candidate], recommended: Candidate) -> str:
+    def _outcome(self, candidate: Candidate, kept: Sequence[Candidate], recommended: Candidate | None) -> str:
         if candidate.problem:
             return f"left out: {candidate.problem}"
-        words = "recommended" if candidate is recommended else "kept" if candidate in kept else "another was better"
+        dropped = "another was more faithful" if recommended is None else "another was better"
+        words = "recommended" if candidate is recommended else "kept" if candidate in kept else dropped
         return words if self.faithful(candidate) else f"{words}, below the gate"
 
     def _enter_recipe(self, calibrated: Calibrated, recipe: Recipe, folder: Path) -> Candidate:
@@ -157,21 +158,29 @@ class Tuner:
         return candidate
 
     def _embed(self, candidate: Candidate, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        settings: dict[str, Any] = {"threads": self.threads, "as_written": candidate.as_written}
-        session = make_session(candidate.file, precision=candidate.precision, **settings)
-        feed = session.get_inputs()[0].name
-        return np.concatenate([session.run(None, {feed: pixels[i : i + 16]})[0] for i in range(0, len(pixels), 16)])
+        session = self._open(candidate)
+        return np.concatenate([session.run(pixels[i : i + 16]) for i in range(0, len(pixels), 16)])
+
+    def _open(self, candidate: Candidate) -> Session:
+        return self.engine.open(candidate.file, **self._settings(candidate))
+
+    def _settings(self, candidate: Candidate) -> dict[str, Any]:
+        return {"precision": candidate.precision, "threads": self.threads, "as_written": candidate.as_written}
 
 
 def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
     """The fastest; of those that are as fast but for noise, the most faithful."""
-    top = max((c.relative_speed or 0 for c in candidates), default=0)
-    return max((c for c in candidates if (c.relative_speed or 0) * CLEARLY >= top), key=_cosine, default=None)
+    place = choice.fastest({place: _speed_and_cosine(candidate) for place, candidate in enumerate(candidates)})
+    return None if place is None else candidates[place]
+
+
+def _speed_and_cosine(candidate: Candidate) -> tuple[float, float]:
+    return candidate.relative_speed or 0, _cosine(candidate)
 
 
 def _elsewhere(recipe: Recipe) -> bool:
     """Whether a recipe is for other machines than this one."""
-    return recipe.name != recipe_for(describe_device().features).name
+    return recipe.name != recipe_for(target_here()).name
 
 
 def _cosine(candidate: Candidate) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..device.facts import describe_device
+from ..device.facts import target_here
 from ..models.build import build_model
 from ..towers.spec import StudentSpec
 from .fp16 import convert_fp16
@@ -35,4 +35,4 @@ def export_untrained(spec: StudentSpec, path: Path, *, embed_dim: int = 512) -> 
         elif spec.precision == "int8":
             shape = (NOISE_IMAGES, 3, spec.image_size, spec.image_size)
             pixels = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
-            quantize_int8(fp32, path, pixels, recipe_for(describe_device().features))
+            quantize_int8(fp32, path, pixels, recipe_for(spec.target or target_here()))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EdgeclipError
-from ..runtime.engines.ort import make_session
+from ..runtime.engines.ort import Onnxruntime
 from ..runtime.manifest import Fidelity
 
 Array = NDArray[Any]
@@ -92,14 +92,13 @@ def check_tower(path: Path, inputs: Array, reference: Callable[[Array], Floats],
     Raises:
         EdgeclipError: the output's name, shape or values are not torch's; the text names the largest difference.
     """
-    session = make_session(path)
-    names = [output.name for output in session.get_outputs()]
-    if names != [output_name]:
-        raise EdgeclipError(f"{path.name}: outputs {names}, expected {output_name}")
+    session = Onnxruntime().open(path)
+    if session.outputs != [output_name]:
+        raise EdgeclipError(f"{path.name}: outputs {session.outputs}, expected {output_name}")
     differences = {}
     for batch in BATCHES:
         expected = reference(inputs[:batch])
-        found = session.run(None, {session.get_inputs()[0].name: inputs[:batch]})[0]
+        found = session.run(inputs[:batch])
         if found.shape != expected.shape:
             raise EdgeclipError(f"{path.name}: shape {found.shape} at batch {batch}, torch gives {expected.shape}")
         difference = float(np.abs(found - expected).max())

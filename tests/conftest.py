@@ -64,6 +64,8 @@ def spec():
 def bundle(teacher, images_dir, tmp_path_factory):
     """The teacher, exported in every precision."""
     from edgeclip.export import export
+    from edgeclip.export.pipeline import Wishes
 
-    out = tmp_path_factory.mktemp("bundles") / "tiny"
-    return export(teacher, out, name="tiny", source="local", calibration=sorted(images_dir.iterdir()))
+    out, files = tmp_path_factory.mktemp("bundles") / "tiny", sorted(images_dir.iterdir())
+    wishes = Wishes(precisions=("fp16", "int8"))
+    return export(teacher, out, name="tiny", source="local", calibration=files, wishes=wishes)

@@ -12,7 +12,7 @@ BASE = {"errors", "encoder", "files", "documents", "console", "pictures", "tars"
 MAY_KNOW = {
     "runtime": BASE,
     "device": BASE | {"runtime"},
-    "towers": BASE | {"device"},
+    "towers": BASE | {"device", "runtime"},
     "select": BASE | {"towers", "device", "runtime"},
     "models": BASE | {"towers", "runtime"},
     "data": BASE | {"device", "runtime"},
@@ -60,6 +60,22 @@ def test_no_room_is_known_by_one_that_it_knows():
 
     for room in MAY_KNOW:
         reached(room, (room,))
+
+
+def test_only_engines_call_an_engine():
+    """onnxruntime's quantiser and graph tools are tools; its sessions belong to engines/."""
+    tools = ("onnxruntime.quantization", "onnxruntime.transformers")
+    for room, folder in FOLDERS.items():
+        for module in folder.rglob("*.py"):
+            if module.parent.name == "engines":
+                continue
+            for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and not node.level:
+                    names = [f"{node.module}.{alias.name}" for alias in node.names]
+                for name in names:
+                    engine = name.split(".")[0] in ("onnxruntime", "tensorrt", "openvino")
+                    assert not engine or name.startswith(tools) or (room == "export" and "tensorrt" in name), module
 
 
 def test_the_check_can_fail(tmp_path, monkeypatch):

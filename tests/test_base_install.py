@@ -50,8 +50,12 @@ def test_a_device_needs_nothing_else(edgeclip, bundle, tmp_path):
     image = tmp_path / "dataset/red/1.png"
     answers = json.loads(edgeclip("classify", bundle.path, image, "--labels", "red,green", "--json"))
     assert {label for label, _ in answers[0]["labels"]} == {"red", "green"}
-    found = json.loads(edgeclip("bench", bundle.path, "--seconds", 1, "--json"))
-    assert {name for name, row in found["rows"].items() if "latency" in row} == {"fp32", "fp16", "int8"}
+    words = ["--dataset", tmp_path / "dataset", "--out", tmp_path / "figures.json"]
+    found = json.loads(edgeclip("measure", bundle.path, *words, "--seconds", 1, "--json"))
+    assert {row["stage"] for row in found["rows"] if row["timing"]} == {
+        f"exported {p}" for p in ("fp32", "fp16", "int8")
+    }
+    assert found["recommended"] in ("fp32", "fp16", "int8")
     words = ["--other-device", "--profile", profile, "--dataset", tmp_path / "dataset", "--out", tmp_path / "report"]
     report = json.loads(edgeclip("report", bundle.path, *words, "--seconds", 1, "--latency-ms", 1000, "--json"))
     assert [row["stage"] for row in report["rows"]] == ["exported fp32", "exported fp16", "exported int8"]

@@ -105,7 +105,7 @@ def test_the_commands_of_the_readme_parse():
 
 def test_the_functions_of_the_package_docstring_are_functions():
     lines = [line.strip() for line in edgeclip.__doc__.splitlines() if line.strip().startswith("from edgeclip")]
-    assert len(lines) == 6
+    assert len(lines) == 7
     names = {}
     exec("\n".join(lines), names)
     assert all(callable(names[line.split()[-1]]) for line in lines)

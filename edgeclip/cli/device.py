@@ -16,6 +16,7 @@ from .options import DEVICE, JSON, PATH, THREADS, tell
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Which.")
 @click.option("--family", "families", multiple=True, help="Only towers of these: vit, repvit, …  [default: all]")
 @click.option("--seconds", type=click.FloatRange(5, 3600), default=60, show_default=True, help="Time to spend.")
+@click.option("--engine", help="What executes the graphs.  [default: onnxruntime]")
 @DEVICE
 @THREADS
 @JSON
@@ -25,6 +26,7 @@ def profile(
     precisions: tuple[Any, ...],
     families: tuple[str, ...],
     seconds: float,
+    engine: str | None,
     device: str | None,
     threads: int | None,
     as_json: bool,
@@ -39,7 +41,7 @@ def profile(
     from .tables import profile_table, show
 
     writable_file(out)
-    asked: dict[str, Any] = {"precisions": precisions or ("fp32", "int8"), "families": families}
+    asked: dict[str, Any] = {"engine": engine, "precisions": precisions or ("fp32", "int8"), "families": families}
     if device:
         measured = profile_there(name, out, device, seconds=seconds, threads=threads, **asked)
     else:

@@ -114,7 +114,8 @@ def _student(
         spec = select(profile, profile.budget, max_image_size=max_image_size, write_graph=writer)[0]
         if writer is None:
             tell(told)
-    predicted = f", {spec.predicted_ms:.2f} ms predicted by {spec.predicted_by}" if spec.predicted_ms else ""
+    predictor = spec.target.profile if spec.target else "hand"
+    predicted = f", {spec.predicted_ms:.2f} ms predicted by {predictor}" if spec.predicted_ms else ""
     timed = f", {spec.measured_ms:.2f} ms measured untrained" if spec.measured_ms else ""
     tell(f"student: {spec.name} ({spec.precision}{predicted}{timed})")
     return spec

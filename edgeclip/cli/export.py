@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EdgeclipError
-from .options import JSON, PATH, THREADS, tell
+from .options import JSON, PATH, THREADS, shipped, tell
 
 if TYPE_CHECKING:
     from ..export.engine import Build
@@ -25,14 +25,21 @@ if TYPE_CHECKING:
     type=click.Choice(["fp32", "fp16", "int8", "auto"]),
     default=("auto",),
     show_default=True,
-    help="auto: all, and the fastest faithful one is recommended.",
+    help="auto: those that the device has.",
 )
 @click.option(
-    "--target",
-    "targets",
+    "--profile",
+    "profile_name",
+    metavar="P",
+    help="Export for this device.  [default: the run's, else this machine]",
+    shell_complete=shipped("edgeclip.profiles"),
+)
+@click.option(
+    "--recipe",
+    "recipes",
     multiple=True,
     type=click.Choice(["x86", "x86-vnni", "arm", "tensorrt"]),
-    help="int8 for what; several lie side by side.  [default: this machine]",
+    help="Also write int8 for these, beside the device's own.",
 )
 @click.option("--calibration", type=PATH, help="Folder of images for calibration.  [default: the run's own]")
 @click.option("--dataset", type=PATH, help="Judge precisions by their answers on this folder with one folder a class.")
@@ -69,7 +76,8 @@ def export_command(
     workspace_mb: int,
     version_compatible: bool,
     hardware_compatible: bool,
-    targets: tuple[str, ...],
+    recipes: tuple[str, ...],
+    profile_name: str | None,
     dataset: Path | None,
     accuracy_drop: float,
     labels: Path | None,
@@ -91,16 +99,22 @@ def export_command(
 
         bundle = add_engines(Path(run), out, engines)
     else:
-        wishes = {"precisions": precisions, "targets": targets, "opset": opset, "bytes_input": bytes_input}
+        wishes: dict[str, Any] = {
+            "precisions": precisions,
+            "recipes": recipes,
+            "opset": opset,
+            "bytes_input": bytes_input,
+        }
         asked: dict[str, Any] = {
             "dataset": dataset,
             "accuracy_drop": accuracy_drop,
             "labels": labels,
             "huggingface": huggingface,
+            "profile_name": profile_name,
         }
         bundle = _export(run, out, calibration, threads, {**wishes, "engines": engines}, **asked)
     manifest = bundle.manifest
-    tell(f"wrote {bundle.path}; recommended: {manifest.recommended}")
+    tell(f"wrote {bundle.path}; recommended: {manifest.recommended or manifest.recommendation}")
     show(as_json, manifest.as_data(), lambda: tried_table(manifest) if manifest.tried else bundle_table(manifest))
 
 
@@ -115,10 +129,13 @@ def _export(
     accuracy_drop: float,
     labels: Path | None,
     huggingface: Path | None,
+    profile_name: str | None,
 ) -> Bundle:
     """Open the model and what it is judged by, and export it."""
+    from ..device.store import load_profile
     from ..loading import open_exportable
 
+    target = load_profile(profile_name).target if profile_name else None
     if wishes["engines"]:  # a missing TensorRT is told now, not after minutes
         from ..runtime.engines import trt  # noqa: F401
     model, spec, images = open_exportable(source)
@@ -134,7 +151,7 @@ def _export(
     judged: dict[str, Any] = {"exam": exam_of(model, dataset) if dataset else None, "gate": Gate(drop=accuracy_drop)}
     asked = Wishes(**wishes, **judged, classes=classes_of(model, labels) if labels else None)
     with calibration_files(str(calibrating)) as files:
-        facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec}
+        facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec, "target": target}
         bundle = export(model, out, **facts, calibration=files, wishes=asked, threads=threads)
     if huggingface:
         write_huggingface(model, huggingface)

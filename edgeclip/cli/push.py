@@ -9,7 +9,7 @@ import click
 from .options import JSON, PATH, tell
 
 
-@click.command()
+@click.command(name="push")
 @click.argument("run", type=PATH)
 @click.argument("repo")
 @click.option("--bundle", type=PATH, help="A bundle of this run: its ONNX files go along, for transformers.js too.")
@@ -17,16 +17,16 @@ from .options import JSON, PATH, tell
 @click.option("--licence", default="other", show_default=True, help="As the hub calls it: apache-2.0, cc-by-sa-4.0.")
 @click.option("--private", is_flag=True, help="Make the repository private, if it is new.")
 @JSON
-def push(
+def push_command(
     run: Path, repo: str, bundle: Path | None, report: Path | None, licence: str, private: bool, as_json: bool
 ) -> None:
     """Put a run's student on a model hub, with a card that says how it was made and how it did.
 
     Example:  edgeclip push runs/pi me/clip-pi --bundle bundles/pi --report reports/pi/report.json --licence mit
     """
-    from ..ecosystem.push import push as put
+    from ..ecosystem.push import push
     from .tables import show
 
-    address = put(run, repo, bundle=bundle, report=report, licence=licence, private=private)
+    address = push(run, repo, bundle=bundle, report=report, licence=licence, private=private)
     tell(f"pushed to {address}")
     show(as_json, {"repo": repo, "address": address}, lambda: address)

@@ -22,6 +22,7 @@ SUSTAINED = click.option(
 @budget_options
 @click.option("--dataset", type=PATH, required=True, help="A folder with one folder a class.")
 @click.option("--out", type=PATH, required=True, help="Folder for report.json, report.md and report.html.")
+@click.option("--figures", "figures_file", type=PATH, help="What edgeclip measure found on the device.")
 @click.option(
     "--teacher", metavar="T", help="Compare with this one.  [default: the run's teacher, where it is at hand]"
 )
@@ -42,26 +43,33 @@ def report_command(
     device: str | None,
     other_device: bool,
     threads: int | None,
+    figures_file: Path | None,
     as_json: bool,
     **budget: float | None,
 ) -> None:
-    """Measure a bundle on the device and hold it against what was asked for.
+    """Hold a bundle against what was asked for: what is not in --figures is measured here, or at --device.
 
     Exit 0: all of it was met; 3: something was missed; 4: something was not measured, or nothing was asked for.
 
     Example:  edgeclip report bundles/pi --profile raspberry-pi-5 --dataset testset/ --out reports/pi
     """
+    from ..documents import read_document
     from ..measure.proof import prove
     from ..report.render import table
+    from ..report.schema import Figures
     from .inputs import open_profile
     from .tables import show
 
-    profile = open_profile(profile_name, budget)
+    if figures_file and device:
+        raise click.UsageError("--figures are of a device that was measured already: leave out --device")
+    profile = open_profile(profile_name, {})
     result = prove(
         bundle,
         profile,
         dataset,
         out,
+        budget=budget,
+        figures=read_document(figures_file, Figures) if figures_file else None,
         teacher=teacher,
         seconds=seconds,
         threads=threads,
@@ -105,7 +113,7 @@ def verify_command(bundle: Path, device: str | None, threads: int | None, as_jso
 
     Example:  edgeclip verify bundles/pi --device ssh://pi@raspberry.local
     """
-    from ..measure.bench import verify
+    from ..measure import verify
     from .tables import findings_table, show
 
     found = verify(bundle, device=device, threads=threads)
@@ -113,27 +121,38 @@ def verify_command(bundle: Path, device: str | None, threads: int | None, as_jso
     sys.exit(0 if found["verified"] else 3)
 
 
-@click.command(name="bench")
+@click.command(name="measure")
 @click.argument("bundle", type=PATH)
+@click.option("--dataset", help="Labelled images, for accuracy too.  [default: latency and memory alone]")
+@click.option("--out", type=PATH, help="Write the figures here (.json): edgeclip report joins them.")
 @click.option(
     "--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Only these."
 )
-@click.option("--provider", help="Execution provider of onnxruntime.  [default: CPUExecutionProvider]")
+@click.option("--provider", help="Of the engine.  [default: its usual one]")
 @SECONDS
 @SUSTAINED
 @DEVICE
 @THREADS
 @JSON
-def bench_command(bundle: Path, as_json: bool, **settings: Any) -> None:
-    """Time a bundle's variants: single images, batches, loading, memory, operators.
+def measure_command(bundle: Path, dataset: str | None, out: Path | None, as_json: bool, **settings: Any) -> None:
+    """Measure a bundle's variants: are they what was exported, and what do accuracy, latency and memory come to?
 
-    Example:  edgeclip bench bundles/pi --sustained 120
+    Exit 0: they are what was exported; 3: one is not, or did not run to its end.
+
+    Example:  edgeclip measure bundles/pi --dataset testset/ --out figures.json
     """
-    from ..measure.bench import bench
-    from .tables import bench_table, show
+    from ..files import writable_file
+    from ..measure import measure
+    from .tables import figures_table, show
 
-    found = bench(bundle, **settings)
-    show(as_json, found, lambda: bench_table(found))
+    if out:
+        writable_file(out)
+    found = measure(bundle, dataset, **settings)
+    show(as_json, found.as_data(), lambda: figures_table(found))
+    if out:
+        found.save(out)
+        tell(f"wrote {out}")
+    sys.exit(3 if found.wrong or any(row.failed for row in found.rows) else 0)
 
 
 @click.command(name="compare")

@@ -13,6 +13,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
+    from ..report.schema import Figures
     from ..runtime.manifest import Manifest
     from ..towers.spec import StudentSpec
 
@@ -113,7 +114,7 @@ def bundle_table(manifest: Manifest) -> Table:
             f"{v.fidelity.cosine_mean:.6f}",
             f"{v.fidelity.cosine_worst:.6f}",
             f"{v.relative_speed:.2f}x" if v.relative_speed else "-",
-            "recommended" if v.precision == manifest.recommended else "",
+            "recommended" if v.precision == manifest.recommended else "" if v.faithful else "below the gate",
         )
     return table
 
@@ -155,21 +156,26 @@ def findings_table(found: dict[str, Any]) -> Table:
     return table
 
 
-def bench_table(found: dict[str, Any]) -> Table:
-    """Latency, throughput and memory of the variants; what failed says why."""
-    columns = ("variant", "p50 ms", "p90 ms", "p99 ms", "max ms", "samples", "load ms", "first ms", "memory MB")
-    table = table_of(*columns, "images/s by batch", title=f"{found['machine']['cpu']}; {found['rule']}")
-    for name, row in found["rows"].items():
-        if "latency" not in row:
-            table.add_row(name, Text(f"failed: {row.get('failed')}"))
+def figures_table(figures: Figures) -> Table:
+    """Accuracy, latency, throughput and memory of the variants; what failed says why."""
+    columns = ("variant", "top-1", "p50 ms", "p90 ms", "p99 ms", "samples", "load ms", "first ms", "memory MB")
+    title = f"{figures.name} on {figures.device['cpu']}, {figures.threads} threads; {figures.rule}"
+    table = table_of(*columns, "images/s by batch", title=title)
+    notes = [f"{one.part} differs from what was recorded: {one.detail}" for one in figures.wrong]
+    for row in figures.rows:
+        name = row.stage + (" (recommended)" if row.recommended else "")
+        if row.timing is None:
+            table.add_row(name, Text(f"failed: {row.failed}"))
             continue
-        cuts, opened = row["latency"], row["opened"]
-        rates = ", ".join(f"{size}: {rate:.0f}" for size, rate in row.get("throughput", {}).items())
-        times = [f"{cuts[cut]:.3f}" for cut in ("p50", "p90", "p99", "max")]
-        costs = [f"{opened['load_ms']:.0f}", f"{opened['first_ms']:.1f}", _number(opened["peak_memory_mb"])]
-        table.add_row(name, *times, str(len(row["samples_ms"])), *costs, rates)
-    kept = [row["sustained"] for row in found["rows"].values() if "sustained" in row]
-    notes = [f"sustained for {s['seconds']:.0f} s: the end took {s['last_over_first']:.2f} times as long" for s in kept]
+        cuts = [f"{getattr(row.timing, f'{cut}_ms'):.3f}" for cut in ("p50", "p90", "p99")]
+        rates = ", ".join(f"{size}: {rate:.0f}" for size, rate in row.throughput.items())
+        costs = [_number(value) for value in (row.load_ms, row.first_ms, row.peak_memory_mb)]
+        top1 = "-" if row.top1 is None else f"{row.top1:.1%}"
+        table.add_row(name, top1, *cuts, str(row.timing.samples), *costs, rates)
+        notes += [f"{row.stage}: {row.failed}"] if row.failed else []
+        if ran := row.sustained:
+            notes.append(f"sustained for {ran.seconds:.0f} s: the end took {ran.last_over_first:.2f} times as long")
+    notes += [] if figures.recommended else ["nothing is recommended: not every variant ran to its end"]
     table.caption = Text("\n".join(notes))
     return table
 

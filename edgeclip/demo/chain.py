@@ -116,6 +116,7 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
 
     from ..device.costmodel import tail
     from ..device.probekit import Kit
+    from ..runtime.engines.registry import find_engine
     from ..runtime.timing import interleaved
 
     if profile.budget.latency_ms is not None:
@@ -123,7 +124,7 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
     encoder = teacher.encoder(threads=profile.runtime.threads)
     pixels = np.zeros((1, 3, encoder.image_size, encoder.image_size), np.float32)
     with Kit() as kit:
-        reference = kit.open(kit.reference, profile.runtime.threads)
+        reference = kit.open(kit.reference, find_engine(profile.runtime.name), threads=profile.runtime.threads)
         samples = interleaved({"teacher": lambda: encoder.encode_pixels(pixels), "reference": reference}, seconds=2)
     p50 = samples["teacher"].p50 / samples["reference"].p50 * profile.reference.p50_ms
     p90 = p50 * tail(profile, "fp32")
@@ -194,9 +195,11 @@ def _report(paths: Paths, profile: Profile) -> Report:
         profile=paths.profile,
         dataset=dataset,
         teacher=paths.teacher,
+        latency_ms=profile.budget.latency_ms,
         out=paths.out,
     )
     settings: dict[str, Any] = {"teacher": str(paths.teacher), "seconds": REPORT_SECONDS, "promises": promises}
+    settings["budget"] = profile.budget.model_dump()  # what the student was chosen for leaves some of it to spare
     return prove(paths.bundle, profile, dataset, paths.out, **settings)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 FASTER = 4.0  # than the teacher's image tower
 RETAINED = 0.90  # of the teacher's top-1
 EQUAL = 0.99999  # mean cosine of the exported fp32 to the student
-LOST = 1.5  # points of top-1 that fp16 and int8 may lose to fp32
+LOST = 1.5  # points of top-1 that int8 may lose to fp32
 NOISE = 1.05  # two runs of one graph differ by as much
 
 
@@ -30,10 +30,9 @@ def promises(rows: Sequence[Row], chosen: Row) -> list[Criterion]:
         at_least("top-1 kept of the teacher's", 100 * RETAINED, kept, "%", no_teacher),
         at_least("exported fp32 equals the student", EQUAL, cosine, "cosine", no_student),
     ]
-    for precision in ("fp16", "int8"):
-        row = by_stage.get(f"exported {precision}")
-        lost = points_lost(fp32, row) if row else None
-        found.append(at_most(f"top-1 that {precision} loses to fp32", LOST, lost, "points", "the variant was left out"))
+    int8 = by_stage.get("exported int8")
+    lost = points_lost(fp32, int8) if int8 else None
+    found.append(at_most("top-1 that int8 loses to fp32", LOST, lost, "points", "the variant was left out"))
     slower = times_as_long(chosen, fp32) if fp32 else None
     found.append(at_most("recommended variant's time over fp32's", NOISE, slower, "x", "fp32 has no row"))
     return [one.model_copy(update={"why": "promise"}) for one in found]

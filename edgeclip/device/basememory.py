@@ -12,13 +12,14 @@ from .place import WORKER
 from .probekit import Kit
 
 
-def base_memory_mb(kit: Kit, threads: int) -> float | None:
+def base_memory_mb(kit: Kit, engine: str, threads: int) -> float | None:
     """Measured as reports do, on the kit's smallest fp32 graph, MB; None where the system does not tell."""
     graph = min((g for g in kit.index.graphs if g.precision == "fp32"), key=lambda g: g.megabytes)
     with tempfile.TemporaryDirectory() as folder:
         half = (0.5, 0.5, 0.5)
         pixels = Preprocess(size=graph.image_size, mean=half, std=half).model_dump()
-        job = {"graph": str(kit.unpack(graph, Path(folder))), "threads": threads, "preprocess": pixels}
+        job = {"graph": str(kit.unpack(graph, Path(folder))), "engine": engine, "threads": threads}
+        job["preprocess"] = pixels
         with Worker(WORKER, job) as worker:
             try:
                 return worker.ask("open")["peak_memory_mb"]

@@ -24,8 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..documents import NonNegative
 from ..errors import EdgeclipError
-from .schema import KERNELS, MEASURES, CostModel, Kernel, Latency, Measure, NonNegative, Precision, Profile, Workload
+from ..runtime.target import Precision
+from .schema import KERNELS, MEASURES, CostModel, Kernel, Latency, Measure, Profile, Workload
 
 Array = NDArray[np.float64]
 # What a unit of work costs where nothing was measured, relative to the reference: between what it was found to cost on

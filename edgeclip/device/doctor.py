@@ -6,6 +6,7 @@ import sys
 from importlib import metadata
 
 from .. import __version__
+from ..runtime.engines.ort import Onnxruntime
 
 # what needs it -> the distributions that bring it; the first that is installed counts
 PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
@@ -49,8 +50,5 @@ def _version(distribution: str) -> str | None:
 
 
 def _providers() -> list[str]:
-    try:
-        import onnxruntime
-    except ImportError:
-        return []
-    return list(onnxruntime.get_available_providers())
+    engine = Onnxruntime()
+    return [] if engine.unavailable() else list(engine.providers())

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from ..errors import EdgeclipError
+from ..runtime.cores import usable_cores
+from ..runtime.engines.registry import find_engine
+from ..runtime.target import Device, Precision, Runtime, Target
 from .machine import machine_facts
-from .schema import Device
 from .sensors import Conditions, conditions
 
-__all__ = ["Conditions", "conditions", "describe_device"]
+__all__ = ["Conditions", "conditions", "describe_device", "target_here", "why_elsewhere"]
 
 
 def describe_device() -> Device:
     """The machine this runs on. The same machine gives the same answer."""
     return Device.model_validate(machine_facts())
+
+
+def target_here(engine: str | None = None, threads: int | None = None, provider: str | None = None) -> Target:
+    """This machine, with an engine that is here: the default one, its provider and all usable cores where None.
+
+    Raises:
+        EdgeclipError: there is no such engine here.
+    """
+    found = find_engine(engine)
+    provider = provider or found.provider
+    runtime = Runtime(name=found.name, version=found.version(), provider=provider, threads=threads or usable_cores())
+    precisions = [cast(Precision, name) for name in found.precisions(provider)]
+    return Target(device=describe_device(), runtime=runtime, precisions=precisions)
+
+
+def why_elsewhere(target: Target) -> str | None:
+    """Why what is measured here does not speak for ``target``; None where it does: same machine, engine, version."""
+    if target.device != describe_device():
+        return "it is of another device"
+    try:
+        version = find_engine(target.runtime.name).version()
+    except EdgeclipError as error:
+        return str(error)
+    if version != target.runtime.version:
+        return f"it speaks for {target.runtime.name} {target.runtime.version}, but {version} is installed"
+    return None

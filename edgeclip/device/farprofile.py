@@ -17,6 +17,7 @@ def profile_there(
     device: str,
     *,
     seconds: float,
+    engine: str | None,
     threads: int | None,
     precisions: Sequence[str],
     families: Sequence[str],
@@ -28,6 +29,7 @@ def profile_there(
     """
     words = ["profile", name, "--out", "profile.toml", "--seconds", f"{seconds:g}"]
     words += ["--threads", str(threads)] if threads else []
+    words += ["--engine", engine] if engine else []
     words += [word for precision in precisions for word in ("--precision", precision)]
     words += [word for family in families for word in ("--family", family)]
     with open_remote(device) as place, device_steps(f"profile {place.name}") as tell:

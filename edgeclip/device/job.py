@@ -120,12 +120,14 @@ def _edgeclip(words: Sequence[str], folder: Path, tell: Any) -> dict[str, Any]:
 
 def _verify(plan: dict[str, Any], files: Path, command: Sequence[str]) -> dict[str, Any]:
     try:
-        return verify_bundle(files, command, threads=plan["threads"])
+        return verify_bundle(files, command, threads=plan["threads"], provider=plan["provider"])
     except EdgeclipError as error:
         return {"verified": False, "findings": [{"part": "files", "ok": False, "detail": str(error)}]}
 
 
-def verify_bundle(bundle: Path, command: Sequence[str], *, threads: int | None = None) -> dict[str, Any]:
+def verify_bundle(
+    bundle: Path, command: Sequence[str], *, threads: int | None = None, provider: str | None = None
+) -> dict[str, Any]:
     """Is every file whole, and does this device give what was recorded? ``verified``, and ``findings`` by part.
 
     Raises:
@@ -134,7 +136,8 @@ def verify_bundle(bundle: Path, command: Sequence[str], *, threads: int | None =
     manifest = read_plain(bundle)
     jobs = {"text": text_job(bundle, manifest, threads=threads)}
     for variant in manifest["variants"]:
-        jobs[variant["precision"]] = tower_job(bundle, manifest, variant["precision"], threads=threads)
+        settings: dict[str, Any] = {"threads": threads, "provider": provider}
+        jobs[variant["precision"]] = tower_job(bundle, manifest, variant["precision"], **settings)
     findings = check_golden(bundle, manifest, plain_tokenizer(bundle, manifest), jobs, command)
     return {"verified": all(found["ok"] for found in findings), "findings": findings}
 

@@ -55,7 +55,7 @@ ARM_CORES = {
 
 
 def machine_facts() -> dict[str, Any]:
-    """The machine this runs on, by the names of :class:`~edgeclip.device.schema.Device`; always the same answer."""
+    """The machine this runs on, by the names of :class:`~edgeclip.runtime.target.Device`; always the same answer."""
     return {
         "machine": platform.machine() or "unknown",
         "system": _system_name(),

@@ -31,7 +31,9 @@ class Place(Protocol):
         """As :func:`edgeclip.device.bench.bench`; the embeddings are in ``out`` afterwards."""
         ...
 
-    def verify(self, bundle: Path, *, threads: int | None = None, on_step: Step | None = None) -> dict[str, Any]:
+    def verify(
+        self, bundle: Path, *, threads: int | None = None, provider: str | None = None, on_step: Step | None = None
+    ) -> dict[str, Any]:
         """As :func:`edgeclip.device.job.verify_bundle`."""
         ...
 
@@ -47,9 +49,11 @@ class Here:
         """Measure in processes of this installation."""
         return bench(plan, command=WORKER, out=out, beside=beside, on_step=on_step)
 
-    def verify(self, bundle: Path, *, threads: int | None = None, on_step: Step | None = None) -> dict[str, Any]:
+    def verify(
+        self, bundle: Path, *, threads: int | None = None, provider: str | None = None, on_step: Step | None = None
+    ) -> dict[str, Any]:
         """Verify in processes of this installation."""
-        return verify_bundle(bundle, WORKER, threads=threads)
+        return verify_bundle(bundle, WORKER, threads=threads, provider=provider)
 
 
 @contextmanager

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,15 @@ from numpy.typing import NDArray
 
 from ..console import progress_bar, say
 from ..errors import EdgeclipError, did_you_mean
-from ..runtime.cores import usable_cores
+from ..runtime.engines.protocol import Engine
+from ..runtime.engines.registry import find_engine
+from ..runtime.target import Precision
 from ..runtime.timing import Samples, interleaved
 from .basememory import base_memory_mb
 from .costmodel import FEWEST, fit
-from .facts import conditions, describe_device
+from .facts import conditions, target_here
 from .probekit import KIT, Graph, Kit
-from .schema import Conditions, CostModel, Latency, Precision, Profile, Reference, Runtime
+from .schema import Conditions, CostModel, Latency, Profile, Reference
 from .verdict import judge
 
 WARMUP, BURST, SHORT_BURST = 1, 4, 2  # calls before and within each burst; a turn makes two bursts or more
@@ -53,19 +54,21 @@ class Series:
 def profile(
     name: str,
     *,
+    engine: str | None = None,
     threads: int | None = None,
     seconds: float = 60,
     precisions: Sequence[Precision] = ("fp32", "int8"),
     families: Sequence[str] = (),
     kit_file: Path = KIT,
 ) -> Profile:
-    """Measure this device on onnxruntime's CPU provider. Ctrl-C ends it early and keeps what was measured.
+    """Measure this device, with one engine on its usual provider. Ctrl-C ends it early and keeps what was measured.
 
     Args:
         name: of the profile: letters, digits, dot, dash, underscore.
+        engine: what executes the graphs; onnxruntime when None.
         threads: CPU threads; all usable cores when None.
         seconds: time to spend. A slow device takes longer where the fewest graphs for a cost model need it.
-        precisions: those to measure. fp16 is refused: this provider has no fp16 kernels, it casts to fp32 and back.
+        precisions: those to measure. One that the engine has no kernels of its own for is refused.
         families: of towers, those to measure: few of them are measured better in the same time. All when empty.
         kit_file: the graphs to measure.
 
@@ -73,15 +76,19 @@ def profile(
         EdgeclipError: an argument is unfit, the probe was interrupted before enough was measured, or the machine was
             so restless that the figures predict nothing.
     """
-    threads = _checked(name, threads, seconds, precisions)
+    _check(name, threads, seconds, precisions)
+    target, found = target_here(engine, threads), find_engine(engine)
     precisions = list(dict.fromkeys(precisions))
-    device, before = describe_device(), _conditions()
+    if foreign := [precision for precision in precisions if precision not in target.precisions]:
+        has = " and ".join(target.precisions)
+        raise EdgeclipError(f"{foreign[0]} has no kernels of its own on {target.runtime.provider}: measure {has}")
+    device, threads, before = target.device, target.runtime.threads, _conditions()
     with Kit(kit_file) as kit:
         kinds = [{g.name: g for g in kit.choose(precision, device.features)} for precision in precisions]
         graphs = [kind[tower] for tower in _towers(kit, families) for kind in kinds if tower in kind]
         say(f"probe: {len(graphs)} image towers on {device.cpu}, {threads} threads, about {seconds:.0f} s")
-        base = base_memory_mb(kit, threads)
-        series, interrupted = _sweep(kit, graphs, threads, seconds)
+        base = base_memory_mb(kit, found.name, threads)
+        series, interrupted = _sweep(kit, graphs, found, threads, seconds)
         models, rows = {}, []
         for precision in precisions:
             models[precision], table = _fit(kit, [s for s in series if s.graph.precision == precision])
@@ -109,7 +116,7 @@ def profile(
         notes=notes,
         flags=flags,
         device=device,
-        runtime=Runtime(version=metadata.version("onnxruntime"), threads=threads),
+        runtime=target.runtime,
         reference=reference,
         before=before,
         after=after,
@@ -119,8 +126,8 @@ def profile(
     )
 
 
-def _checked(name: str, threads: int | None, seconds: float, precisions: Sequence[Precision]) -> int:
-    """The thread count, once every argument is known to be fit."""
+def _check(name: str, threads: int | None, seconds: float, precisions: Sequence[Precision]) -> None:
+    """Refuse arguments that are unfit."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise EdgeclipError(f"{name!r} cannot name a profile: letters, digits, dots, dashes and underscores only")
     if not seconds > 0:
@@ -129,9 +136,6 @@ def _checked(name: str, threads: int | None, seconds: float, precisions: Sequenc
         raise EdgeclipError(f"{threads} threads cannot run anything: give --threads 1 or more")
     if not precisions:
         raise EdgeclipError("no precision to measure: name fp32, int8 or both")
-    if "fp16" in precisions:
-        raise EdgeclipError("fp16 has no kernels of its own on CPUExecutionProvider: measure fp32 and int8")
-    return threads or usable_cores()
 
 
 def _towers(kit: Kit, families: Sequence[str]) -> list[str]:
@@ -147,7 +151,9 @@ def _conditions() -> Conditions:
     return Conditions(**{name: getattr(now, name) for name in Conditions.model_fields})
 
 
-def _sweep(kit: Kit, graphs: Sequence[Graph], threads: int, seconds: float) -> tuple[list[Series], bool]:
+def _sweep(
+    kit: Kit, graphs: Sequence[Graph], engine: Engine, threads: int, seconds: float
+) -> tuple[list[Series], bool]:
     """Measure until the time is up, or Ctrl-C. Returns what was measured, and whether it was interrupted.
 
     Raises:
@@ -158,10 +164,10 @@ def _sweep(kit: Kit, graphs: Sequence[Graph], threads: int, seconds: float) -> t
     interrupted = over = False
     try:
         with progress_bar("probe", seconds) as bar:
-            reference = kit.open(kit.reference, threads)
+            reference = kit.open(kit.reference, engine, threads=threads)
             while not over:
                 for each in series:
-                    each.turns.append(take_turn(reference, kit.open(each.graph, threads)))
+                    each.turns.append(take_turn(reference, kit.open(each.graph, engine, threads=threads)))
                     now = time.perf_counter()
                     bar.advance(now - last)
                     bar.note(f"{each.graph.name} {each.graph.precision}")

@@ -14,22 +14,22 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from ..documents import Document, Part
+from ..documents import Document, Part, Positive
 from ..errors import FormatError
-from ..runtime.engines.ort import make_session
-from .schema import Positive, Precision, Workload
+from ..runtime.engines.protocol import Engine
+from ..runtime.target import Precision
+from .schema import Workload
 
 KIT = Path(str(files("edgeclip.device"))) / "kit" / "kit.zip"
 INDEX, GRAPHS = "index.json", "graphs"
 LARGEST_MEMBER = 128 << 20  # bytes: graphs without weights are far smaller, so a larger member is a bomb or a mistake
 LARGEST_WEIGHTS = 1 << 30
 PLAIN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-INPUT = "pixel_values"
 
 
 class Tensor(Part):
@@ -128,16 +128,19 @@ class Kit:
         found = {g.name: g for g in self.index.graphs if g.precision == precision and g.activations == wanted}
         return [found[name] for name in self.index.towers if name in found]
 
-    def open(self, graph: Graph, threads: int) -> Callable[[], object]:
-        """Unpack ``graph``, fill its weights, open it, and return a call that encodes one image."""
+    def open(self, graph: Graph, engine: Engine, **settings: Any) -> Callable[[], object]:
+        """Unpack ``graph``, fill its weights, open it, and return a call that encodes one image.
+
+        ``settings``: see :meth:`edgeclip.runtime.engines.protocol.Engine.open`.
+        """
         folder = Path(self._folder.name)
         model = self.unpack(graph, folder)
-        session = make_session(model, threads=threads, precision=graph.precision)
+        session = engine.open(model, precision=graph.precision, **settings)
         (folder / graph.weights).unlink()
         model.unlink()
         size = graph.image_size
-        feed = {INPUT: self._noise.standard_normal((1, 3, size, size), dtype=np.float32)}
-        return lambda: session.run(None, feed)
+        one = self._noise.standard_normal((1, 3, size, size), dtype=np.float32)
+        return lambda: session.run(one)
 
     def unpack(self, graph: Graph, folder: Path) -> Path:
         """Write ``graph`` and its weights, filled, into ``folder``; returns the graph's path."""

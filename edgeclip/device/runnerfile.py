@@ -18,7 +18,7 @@ HEADER = '''#!/usr/bin/env python3
 """Runs this bundle: Python 3.10 or newer, onnxruntime, numpy and Pillow, nothing else.
 
     python run.py classify cat.jpg --labels "a cat,a dog"
-    python run.py bench
+    python run.py measure
     python run.py verify
 
 Made by edgeclip {version} of its own modules, one after another. Licence: Apache-2.0.

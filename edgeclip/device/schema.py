@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from ..documents import Document, Part
+from ..documents import Document, NonNegative, Part, Positive
+from ..runtime.target import Device, Precision, Runtime, Target
 
-Precision = Literal["fp32", "fp16", "int8"]
 Kernel = Literal[
     "conv",  # dense, larger than 1 x 1
     "pointwise",  # 1 x 1
@@ -28,8 +28,6 @@ KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 Measure = Literal["calls", "gflops", "melems", "params_m"]  # the fields of Work
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 Flag = Literal["noisy", "throttled", "busy", "incomplete"]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Work(Part):
@@ -53,27 +51,6 @@ class Workload(Part):
     def gflops(self) -> float:
         """2 x multiply-adds of all products and convolutions, billions."""
         return sum(work.gflops for work in self.kernels.values())
-
-
-class Device(Part):
-    """The machine, as far as it tells."""
-
-    machine: str  # e.g. "x86_64", "aarch64"
-    system: str
-    cpu: str
-    cores: Annotated[int, Field(ge=1)]
-    memory_gb: Positive
-    features: list[str] = []  # instruction sets that decide the int8 recipe: avx2, avx512_vnni, asimddp, ...
-    gpu: str | None = None
-
-
-class Runtime(Part):
-    """What executes the graph. A profile speaks for this runtime, provider and thread count alone."""
-
-    name: str = "onnxruntime"
-    version: str
-    provider: str = "CPUExecutionProvider"
-    threads: Annotated[int, Field(ge=1)]
 
 
 class Budget(Part):
@@ -157,6 +134,11 @@ class Profile(Document):
     def precisions(self) -> list[Precision]:
         """The precisions this profile can speak for."""
         return list(self.cost_model)
+
+    @property
+    def target(self) -> Target:
+        """What this profile speaks for."""
+        return Target(device=self.device, runtime=self.runtime, precisions=self.precisions, profile=self.name)
 
     @model_validator(mode="after")
     def _honest(self) -> Profile:

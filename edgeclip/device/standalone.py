@@ -1,7 +1,7 @@
 """The single-file runner's commands. It needs Python 3.10, onnxruntime, numpy and Pillow; JSON goes to stdout.
 
 python run.py classify cat.jpg --labels "a cat,a dog"
-python run.py bench --seconds 20
+python run.py measure --seconds 20
 python run.py verify
 """
 
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EdgeclipError
-from ..runtime.engines.ort import CPU, make_session
+from ..runtime.engines.registry import find_engine
 from ..runtime.labels import LabelScorer, read_labels
-from ..runtime.plain import read_plain, tower_job
+from ..runtime.plain import chosen, read_plain, tower_job
 from ..runtime.preprocess import read_image
 from ..runtime.worker import Tower, work
 from .bench import Plan, bench
@@ -40,11 +40,8 @@ def classify(options: argparse.Namespace) -> dict[str, Any]:
 def _scorer(options: argparse.Namespace, manifest: dict[str, Any]) -> LabelScorer:
     """The labels' embeddings. The text tower is gone before the image tower is opened: never both in memory."""
     tokenize = plain_tokenizer(options.bundle, manifest)
-    text = make_session(options.bundle / manifest["text"]["file"], threads=options.threads)
-    name = text.get_inputs()[0].name
-    return LabelScorer(
-        read_labels(options.labels), lambda part: text.run(None, {name: tokenize(part)})[0], manifest["logit_scale"]
-    )
+    text = find_engine().open(options.bundle / manifest["text"]["file"], threads=options.threads)
+    return LabelScorer(read_labels(options.labels), lambda part: text.run(tokenize(part)), manifest["logit_scale"])
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -54,7 +51,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     settings = {"threads": options.threads, "provider": options.provider}
     plan = Plan(
         towers={p: tower_job(options.bundle, manifest, p, **settings) for p in wanted},
-        focus=manifest["recommended"] if manifest["recommended"] in wanted else wanted[0],
+        focus=chosen(manifest) if chosen(manifest) in wanted else wanted[0],
         seconds=options.seconds,
         sustained=options.sustained,
     )
@@ -82,10 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("images", nargs="+")
     own.add_argument("--labels", required=True, help='"a cat,a dog", or a text file with one a line')
     own.add_argument("--precision", help="default: the recommended one")
-    own.add_argument("--provider", default=CPU)
-    own = commands.add_parser("bench", help="time every variant")
+    own.add_argument("--provider", help="of the engine; default: its first")
+    own = commands.add_parser("measure", help="time every variant")
     own.add_argument("--precision", action="append", help="again and again; default: all")
-    own.add_argument("--provider", default=CPU)
+    own.add_argument("--provider", help="of the engine; default: its first")
     own.add_argument("--seconds", type=float, default=20)
     own.add_argument("--sustained", type=float, default=0, help="seconds without a break")
     commands.add_parser("verify", help="hold this device against the recorded answers")
@@ -104,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "job":
             run_job(options.folder, RUNNER)
             return 0
-        found = {"classify": classify, "bench": measure, "verify": verify}[options.command](options)
+        found = {"classify": classify, "measure": measure, "verify": verify}[options.command](options)
     except EdgeclipError as error:
         sys.stderr.write(f"run.py: {error}\n")
         return error.exit_code

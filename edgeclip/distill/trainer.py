@@ -273,7 +273,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
 
 
 def learning_rate(step: int, config: DistillConfig, steps_per_epoch: int) -> float:
-    """Linear warm-up from a twentieth of ``min_lr``'s ratio, then a cosine from ``lr`` to ``min_lr``, per step."""
+    """Linear warm-up to ``lr``, then a cosine from there to ``min_lr``, per step; a short run warms up for its half."""
     total, warmup = steps_per_epoch * config.epochs, config.warmup_epochs * steps_per_epoch
     warmup = min(warmup, total / 2)  # a short run must still reach its rate
     if step < warmup:

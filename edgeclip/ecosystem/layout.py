@@ -66,7 +66,7 @@ def _straight_quotes(rules: dict[str, Any]) -> dict[str, Any]:
 def _config(manifest: Manifest) -> dict[str, Any]:
     """What the tools read of a CLIP model's configuration, and which file to open where nobody says."""
     size, length, dim = manifest.preprocess.size, manifest.tokenizer.context_length, manifest.embed_dim
-    dtype = DTYPES[manifest.recommended]
+    dtype = DTYPES[manifest.chosen]
     return {
         "model_type": "clip",
         "architectures": ["CLIPModel"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..device.bench import Plan
-from ..device.place import Place, device_steps, embeddings
+from ..device.machine import machine_facts
+from ..device.place import Here, Place, device_steps, embeddings
 from ..device.reference import reference_name, write_reference
 from ..evaluate import evaluate
 from ..evaluate.datasets import BytesExample, FileExample
 from ..evaluate.embed import Embedded
 from ..evaluate.zeroshot import class_embeddings, classify
 from ..report.schema import Reference, Row
+from ..runtime.golden import probe_image
 from ..runtime.onnxencoder import OnnxEncoder
 from ..runtime.turns import Call
 from .rows import accuracy_columns, device_columns, make_row, timing
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
     from ..evaluate.zeroshot import ZeroShot
 
 
+Example = tuple[Path, Any]  # an image's file, and its label
+
+
 @dataclass(frozen=True)
 class Stage:
     """One link of the chain from the teacher to the artefact on the device."""
@@ -36,14 +43,13 @@ class Stage:
     name: str
     encoder: PixelEncoder
     compared_to: str | None = None  # the stage that its embeddings and answers are held against
-    predicted_ms: float | None = None
-    recommended: bool = False
+    focus: bool = False  # the one that is used: its energy and its pace in the long run are measured, too
     on_host: bool = False  # stays here where the device is another one
 
 
 @dataclass
 class Measured:
-    """What :func:`measure` found."""
+    """What :func:`run_chain` found."""
 
     rows: list[Row]
     rule: str
@@ -51,6 +57,7 @@ class Measured:
     before: dict[str, Any]
     after: dict[str, Any]
     machine: dict[str, Any]
+    dataset: str = ""  # sha256 of what accuracy is of
 
 
 @dataclass
@@ -66,8 +73,8 @@ class _Chain:
         return isinstance(stage.encoder, OnnxEncoder) and (self.place.local or not stage.on_host)
 
 
-def measure(
-    stages: Sequence[Stage], dataset: Dataset, place: Place, *, seconds: float, sustained: float = 0
+def run_chain(
+    stages: Sequence[Stage], dataset: Dataset | None, place: Place, *, seconds: float, sustained: float = 0
 ) -> Measured:
     """Measure every stage on ``dataset``, and all that run on the device in turns on one image.
 
@@ -79,36 +86,72 @@ def measure(
     """
     chain = _Chain(stages, place)
     towers = {s.name: s.encoder.job for s in stages if chain.is_tower(s) and isinstance(s.encoder, OnnxEncoder)}
-    focus = next(stage for stage in stages if stage.recommended)
+    focus = next(stage for stage in stages if stage.focus)
     with tempfile.TemporaryDirectory() as scratch:
-        examples = list(_on_disk(dataset, Path(scratch)))
-        threads = towers[focus.name]["threads"]
+        examples = list(_on_disk(dataset, Path(scratch))) if dataset else []
+        job = towers[focus.name]
         plan = Plan(
             towers=towers,
             focus=focus.name,
-            reference=write_reference(Path(scratch), threads),
+            reference=write_reference(Path(scratch), job["threads"], job["engine"]),
             images=[str(path) for path, _ in examples],
             seconds=seconds,
             sustained=sustained,
         )
-        found = _bench(chain, plan, dataset, Path(scratch))
-        embeds = embeddings(found, plan, Path(scratch))
-    for stage in stages:
-        if stage.name in embeds:
-            chain.accuracy[stage.name] = _judged(stage, dataset, examples, *embeds[stage.name])
-        elif not chain.is_tower(stage):
-            chain.accuracy[stage.name] = evaluate(stage.encoder, dataset, title=f"zero-shot, {stage.name}")
+        found = _bench(chain, plan, Path(scratch))
+        if dataset:
+            _judge(chain, dataset, examples, embeddings(found, plan, Path(scratch)))
+        content = _hashed(dataset, examples) if dataset else ""
     return Measured(
         rows=[_row(chain, stage, found["rows"].get(stage.name, {})) for stage in stages],
         reference=_reference(found["reference"]),
+        dataset=content,
         **{name: found[name] for name in ("rule", "before", "after", "machine")},
     )
 
 
-def _bench(chain: _Chain, plan: Plan, dataset: Dataset, out: Path) -> dict[str, Any]:
+def accuracy_here(stages: Sequence[Stage], dataset: Dataset) -> Measured:
+    """The accuracy of every stage on this machine; nothing is timed.
+
+    Raises:
+        EdgeclipError: too many of the dataset's images cannot be read.
+    """
+    chain = _Chain(stages, Here())
+    for stage in stages:
+        chain.accuracy[stage.name] = evaluate(stage.encoder, dataset, title=f"zero-shot, {stage.name}")
+    with tempfile.TemporaryDirectory() as scratch:
+        content = _hashed(dataset, list(_on_disk(dataset, Path(scratch))))
+    rows = [_row(chain, stage, {}).model_copy(update={"where": "host"}) for stage in stages]
+    facts: dict[str, Any] = {"reference": None, "before": {}, "after": {}, "machine": machine_facts()}
+    return Measured(rows=rows, rule="not timed", dataset=content, **facts)
+
+
+def _judge(
+    chain: _Chain,
+    dataset: Dataset,
+    examples: Sequence[Example],
+    embeds: dict[str, tuple[NDArray[np.float32], list[int]]],
+) -> None:
+    """The accuracy of every stage: of towers by what the device made of the images, of the others here."""
+    for stage in chain.stages:
+        if stage.name in embeds:
+            chain.accuracy[stage.name] = _judged(stage, dataset, examples, *embeds[stage.name])
+        elif not chain.is_tower(stage):
+            chain.accuracy[stage.name] = evaluate(stage.encoder, dataset, title=f"zero-shot, {stage.name}")
+
+
+def _hashed(dataset: Dataset, examples: Sequence[Example]) -> str:
+    """What accuracy depends on: classes, templates, and each image with its label."""
+    digest = hashlib.sha256(json.dumps([dataset.classnames, dataset.templates]).encode())
+    for path, label in examples:
+        digest.update(np.asarray(label).tobytes() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _bench(chain: _Chain, plan: Plan, out: Path) -> dict[str, Any]:
     beside = {}
     if chain.place.local:
-        image, _ = next(iter(dataset))
+        image = probe_image()
         for stage in chain.stages:
             if not chain.is_tower(stage):
                 pixels = stage.encoder.preprocess([image])
@@ -117,7 +160,7 @@ def _bench(chain: _Chain, plan: Plan, dataset: Dataset, out: Path) -> dict[str, 
         return chain.place.bench(plan, out, beside=beside, on_step=tell)
 
 
-def _on_disk(dataset: Dataset, scratch: Path) -> Iterator[tuple[Path, Any]]:
+def _on_disk(dataset: Dataset, scratch: Path) -> Iterator[Example]:
     """Every image as a file, which is what a device is handed, with its label; what lies in archives is written out."""
     for number, example in enumerate(dataset.source):
         if isinstance(example, FileExample):
@@ -132,7 +175,7 @@ def _on_disk(dataset: Dataset, scratch: Path) -> Iterator[tuple[Path, Any]]:
 
 
 def _judged(
-    stage: Stage, dataset: Dataset, examples: Sequence[tuple[Path, Any]], embeds: NDArray[np.float32], broken: list[int]
+    stage: Stage, dataset: Dataset, examples: Sequence[Example], embeds: NDArray[np.float32], broken: list[int]
 ) -> ZeroShot:
     """What the device made of the images ``[N, D]``, held against the stage's class embeddings."""
     dataset.broken = []
@@ -155,9 +198,7 @@ def _row(chain: _Chain, stage: Stage, found: dict[str, Any]) -> Row:
         where="device" if chain.place.local or chain.is_tower(stage) else "host",
         compared_to=stage.compared_to,
         size_bytes=stage.encoder.image_bytes,
-        predicted_ms=stage.predicted_ms,
         runtime=stage.encoder.runtime,
-        recommended=stage.recommended,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,16 @@ from ..encoder import PixelEncoder
 from ..errors import EdgeclipError
 from ..files import writable
 from ..runtime.cores import usable_cores
+from ..runtime.target import Device
+from .figures import EXPORTED
 from .suggest import suggest
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
     from ..distill.run import Run
-    from ..evaluate.datasets import Dataset
-    from ..report.schema import Criterion, Report, Row
+    from ..report.schema import Criterion, Figures, Report, Row
     from ..runtime.bundle import Bundle
-    from .chain import Measured, Stage
+    from .chain import Stage
 
 
 ON_HOST = "exported fp32, host"
@@ -36,6 +37,8 @@ def prove(
     dataset: Path,
     out: Path,
     *,
+    budget: Mapping[str, float | None] | None = None,
+    figures: Figures | None = None,
     teacher: str | None = None,
     seconds: float = 20,
     threads: int | None = None,
@@ -44,42 +47,60 @@ def prove(
     other_device: bool = False,
     promises: Promises | None = None,
 ) -> Report:
-    """Measure a bundle here or on a device, its teacher and student beside it where they are at hand; write the report.
+    """Join what a device measured of a bundle with what is missing, which is measured here; judge it; write the report.
+
+    Args:
+        bundle: its folder or archive.
+        profile: of the device that the verdict is about.
+        dataset: labelled images.
+        out: folder for the report.
+        budget: limits by name, over those that the student was chosen for, and those of the profile.
+        figures: what the device measured; None measures here, or at ``device``.
+        teacher: the run's own where None, where it is at hand.
+        seconds: for latency; likewise ``threads``, ``device`` and ``sustained``, as for ``measure``.
+        other_device: whether a profile of another device, or an estimated one, may judge all the same.
+        promises: makes criteria of the caller's own.
 
     Raises:
-        EdgeclipError: the profile is of another device than this one, or estimated, and ``other_device`` does not say
-            that it is meant so; no bundle, no dataset, a dataset that cannot be read, ``out`` cannot be written to, or
-            the device cannot be reached.
+        EdgeclipError: the profile is of another device than the one measured, or estimated, and ``other_device`` does
+            not say that it is meant so; no bundle, no dataset, a dataset that cannot be read, figures of another bundle
+            or dataset, ``out`` cannot be written to, or the device cannot be reached.
     """
-    from ..device.place import open_place
-    from ..evaluate.datasets import open_dataset
     from ..report import write_report
+    from ..report.join import join
     from ..runtime.bundle import Bundle
-    from .chain import measure
+    from .figures import measure
 
+    opened = Bundle.open(bundle)
+    if figures and figures.bundle != opened.sha256:
+        raise EdgeclipError(f"the figures are of another bundle than {bundle}: measure this one on the device")
     if not other_device:
-        _same_device(profile, here=device is None)
+        measured_on = Device.model_validate(figures.device) if figures else None if device else describe_device()
+        _same_device(profile, measured_on)
     writable(out / "report.json")
-    opened, data = Bundle.open(bundle), open_dataset(dataset)
-    stages = _chain(opened, profile, teacher, threads, here=device is None)
-    with open_place(device) as place:
-        measured = measure(stages, data, place, seconds=seconds, sustained=sustained)
+    sources = _sources(opened, teacher, threads, apart=figures is not None or device is not None)
+    if figures:
+        host = _here(opened, sources, dataset, threads)
+    else:
+        timed: dict[str, Any] = {"seconds": seconds, "sustained": sustained, "device": device, "threads": threads}
+        host, figures = None, measure(opened.path, dataset, **timed, before=sources)
+    rows = join(host, figures)
     words = ["report", str(bundle), "--profile", profile.name, "--dataset", str(dataset), "--out", str(out)]
     commands = [
         ["export", opened.manifest.source, "--out", str(bundle)],
         [*words, *(["--device", device] if device else []), *(["--other-device"] if other_device else [])],
     ]
-    judged: dict[str, Any] = {"threads": threads, "promises": promises, "other_device": other_device}
-    result = _judge(
-        measured, opened, profile, data, **judged, commands=[shlex.join(["edgeclip", *words]) for words in commands]
-    )
+    limits = _limits(opened, profile, budget or {})
+    judged: dict[str, Any] = {"promises": promises, "other_device": other_device, "budget": limits}
+    told = [shlex.join(["edgeclip", *words]) for words in commands]
+    result = _judge(rows, figures, host, opened, profile, **judged, commands=told)
     result = result.model_copy(update={"next": suggest(result, profile, bundle, profile.name)})
     write_report(result, out)
     return result
 
 
-def _same_device(profile: Profile, *, here: bool) -> None:
-    """Refuse a verdict by a profile that is not of the machine that is measured.
+def _same_device(profile: Profile, measured_on: Device | None) -> None:
+    """Refuse a verdict by a profile that is not of the machine that is measured: None where that is not known yet.
 
     Raises:
         EdgeclipError: see :func:`prove`.
@@ -89,20 +110,40 @@ def _same_device(profile: Profile, *, here: bool) -> None:
         raise EdgeclipError(
             f"profile {profile.name} is estimated, not measured: edgeclip profile NAME --out FILE on the device, {mend}"
         )
-    if here and profile.device != describe_device():
+    if measured_on and profile.device != measured_on:
         raise EdgeclipError(
             f"profile {profile.name} is of another device ({profile.device.cpu}, {profile.device.cores} cores): run"
             f" this there, reach it with --device, {mend}"
         )
 
 
+def _limits(bundle: Bundle, profile: Profile, asked: Mapping[str, float | None]) -> dict[str, float]:
+    """What was asked for: now, else when the student was chosen for this profile, else in the profile."""
+    limits = profile.budget.model_dump(exclude_none=True)
+    student = bundle.manifest.student
+    if ((student.get("target") or {}).get("profile")) == profile.name:
+        limits |= {name: limit for name, limit in student.get("budget", {}).items() if limit is not None}
+    return limits | {name: limit for name, limit in asked.items() if limit is not None}
+
+
+def _here(bundle: Bundle, sources: Sequence[Stage], dataset: Path, threads: int | None) -> Figures | None:
+    """The accuracy of what runs here, as figures without any time in them; None where nothing is at hand."""
+    from ..evaluate.datasets import open_dataset
+    from .chain import accuracy_here
+    from .figures import figures_of
+
+    data = open_dataset(dataset)
+    return figures_of(bundle, accuracy_here(sources, data), data, threads) if sources else None
+
+
 def _judge(
-    measured: Measured,
+    rows: Sequence[Row],
+    figures: Figures,
+    host: Figures | None,
     bundle: Bundle,
     profile: Profile,
-    data: Dataset,
     *,
-    threads: int | None,
+    budget: dict[str, float],
     promises: Promises | None,
     other_device: bool,
     commands: list[str],
@@ -110,40 +151,57 @@ def _judge(
     """The report of what was measured."""
     from ..report import report
 
-    reference = measured.reference
-    machine = {name: value for name, value in measured.machine.items() if value is not None}
+    manifest, reference, machine = bundle.manifest, figures.reference, figures.device
     same = profile.device.model_dump(exclude_none=True) == machine
     if reference and same:
         reference = reference.model_copy(update={"profile_ms": profile.reference.p50_ms})
-    used = threads or machine["cores"]
     cautions = [] if same else [f"measured on {machine['cpu']}, not on the device of profile {profile.name}"]
-    if used != profile.runtime.threads:
-        cautions.append(f"{used} thread(s) were used; profile {profile.name} speaks for {profile.runtime.threads}")
-    chosen = next(row for row in measured.rows if row.recommended)
+    cautions += [f"{one.part} differs from what was recorded at export: {one.detail}" for one in figures.wrong]
+    if figures.threads != profile.runtime.threads:
+        told = f"{figures.threads} thread(s) were used"
+        cautions.append(f"{told}; profile {profile.name} speaks for {profile.runtime.threads}")
+    best = figures.recommended or manifest.chosen
+    rows = [_finished(row, best, profile, manifest.student) for row in rows]
+    chosen = next((row for row in rows if row.recommended), None)
+    if chosen is None:
+        raise EdgeclipError(f"the figures have no row for {best}, which the verdict is about: measure all variants")
+    data = figures.dataset or (host.dataset if host else None)
     return report(
-        measured.rows,
-        name=bundle.manifest.name,
-        budget=profile.budget.model_dump(exclude_none=True),
-        more=promises(measured.rows, chosen) if promises else (),
+        rows,
+        name=manifest.name,
+        budget=budget,
+        more=promises(rows, chosen) if promises else (),
         cautions=cautions,
         withheld="" if same or other_device else f"{machine['cpu']} is another, unless --other-device says it will do",
-        dataset={"name": data.name, "images": len(data), "classes": len(data.classnames), "templates": data.templates},
-        profile=_profile_facts(profile) | {"threads": used},
+        dataset=data.model_dump() if data else {},
+        profile=_profile_facts(profile) | {"threads": figures.threads},
         device=machine,
-        software=bundle.manifest.made_with,
-        student=bundle.manifest.student,
+        host=host.device if host else {},
+        bundle=figures.bundle,
+        verified=figures.verified,
+        software=manifest.made_with,
+        student=manifest.student,
         commands=commands,
-        rule=measured.rule,
+        rule=figures.rule,
         reference=reference,
-        before=measured.before,
-        after=measured.after,
+        before=figures.before,
+        after=figures.after,
     )
 
 
-def _chain(bundle: Bundle, profile: Profile, teacher: str | None, threads: int | None, *, here: bool) -> list[Stage]:
-    """Teacher, student and every variant, each compared with the one before; what is not at hand is left out.
+def _finished(row: Row, best: str, profile: Profile, spec: dict[str, Any]) -> Row:
+    """A row with what the profile predicts for it, and whether it is the one that the verdict is about."""
+    if row.where == "host" or not row.stage.startswith(EXPORTED):
+        return row.model_copy(update={"recommended": False})
+    precision = row.stage.removeprefix(EXPORTED)
+    predicted = _predicted(profile, spec, precision)
+    return row.model_copy(update={"predicted_ms": predicted, "recommended": precision == best})
 
-    Where the device is another machine, fp32 is measured here too: what the way to the device costs has its own row.
+
+def _sources(bundle: Bundle, teacher: str | None, threads: int | None, *, apart: bool) -> list[Stage]:
+    """Teacher and student, each compared with the one before; what is not at hand is left out, and said.
+
+    Where the device is another machine (``apart``), fp32 is measured here too: what the way costs has its own row.
     """
     from .chain import Stage
 
@@ -152,26 +210,22 @@ def _chain(bundle: Bundle, profile: Profile, teacher: str | None, threads: int |
     run = _run_at(source)
     if encoder := _teacher(teacher, run, threads):
         stages.append(Stage("teacher", encoder))
-    if run:
-        before = stages[-1].name if stages else None
-        stages.append(Stage("student fp32", _open_encoder(str(source), threads), compared_to=before))
-    spec = bundle.manifest.student
-    if not here and bundle.manifest.variant("fp32"):
+    if run and (student := _student(run, bundle, threads)):
+        stages.append(Stage("student fp32", student, compared_to=stages[-1].name if stages else None))
+    if apart and bundle.manifest.variant("fp32"):
         before = stages[-1].name if stages else None
         stages.append(Stage(ON_HOST, bundle.encoder("fp32", threads=threads), compared_to=before, on_host=True))
-    for variant in bundle.manifest.variants:
-        first = not any(stage.name == "exported fp32" for stage in stages)
-        before = (stages[-1].name if stages else None) if first else "exported fp32"
-        stages.append(
-            Stage(
-                f"exported {variant.precision}",
-                bundle.encoder(variant.precision, threads=threads),
-                compared_to=before,
-                predicted_ms=_predicted(profile, spec, variant.precision),
-                recommended=variant.precision == bundle.manifest.recommended,
-            )
-        )
     return stages
+
+
+def _student(run: Run, bundle: Bundle, threads: int | None) -> PixelEncoder | None:
+    """The run's student, if its weights are those that the bundle was made from."""
+    found = run.encoder()
+    if found.fingerprint != bundle.manifest.source_fingerprint:
+        say(f"{run.path} has other weights than {bundle.path} was made from: the report has no row for the student")
+        return None
+    _set_torch_threads(threads)
+    return found
 
 
 def _teacher(asked: str | None, run: Run | None, threads: int | None) -> PixelEncoder | None:
@@ -206,10 +260,14 @@ def _open_encoder(name: str, threads: int | None) -> PixelEncoder:
     encoder = load(name)
     if not isinstance(encoder, PixelEncoder):
         raise EdgeclipError(f"{name} only encodes: its image tower cannot be timed by itself")
+    _set_torch_threads(threads)
+    return encoder
+
+
+def _set_torch_threads(threads: int | None) -> None:
     import torch
 
     torch.set_num_threads(threads or usable_cores())
-    return encoder
 
 
 def _predicted(profile: Profile, spec: dict[str, Any], precision: str) -> float | None:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..report.intervals import wilson
 from ..report.schema import EndToEnd, HotSpot, Row, Sustained, Timing
 
 if TYPE_CHECKING:
     from ..evaluate.zeroshot import ZeroShot
-
-Z95 = 1.959964  # of the normal distribution, two-sided 95 %
-
-
-def wilson(fraction: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a fraction of ``count`` (Wilson 1927: it holds near 0 and 1, and for few images)."""
-    spread = Z95 * math.sqrt(fraction * (1 - fraction) / count + Z95**2 / (4 * count**2))
-    middle, scale = fraction + Z95**2 / (2 * count), 1 + Z95**2 / count
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
 
 
 def accuracy_columns(own: ZeroShot, other: ZeroShot | None) -> dict[str, Any]:
     """Top-k with its interval; agreement, flips and cosine where there is another stage to hold it against."""
     columns: dict[str, Any] = {"top1": own.top1, "top5": own.top5, "top1_interval": wilson(own.top1, len(own.labels))}
     columns["right"] = "".join("01"[int(answer)] for answer in own.right)
+    columns["answers"] = own.predictions.tolist()
     if other is None or len(other.labels) != len(own.labels):
         return columns
     same = float((own.predictions == other.predictions).mean())

@@ -39,7 +39,7 @@ def _variant(row: Row, bundle: Path) -> Next:
 
     assert row.timing is not None  # only timed rows fit
     precision = row.stage.removeprefix("exported ")
-    command = shlex.join(["edgeclip", "bench", str(bundle), "--precision", precision])
+    command = shlex.join(["edgeclip", "measure", str(bundle), "--precision", precision])
     return Next(what=f"the {precision} variant", p50_ms=row.timing.p50_ms, known="measured", command=command)
 
 

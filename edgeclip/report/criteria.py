@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
-from .schema import Criterion, Interval, Row
+from .intervals import paired_interval
+from .schema import Criterion, Row
 
 LATENCY = "latency, p90 of one image"
 DROP = "top-1 lost to the teacher"
-Z95 = 1.959964  # of the normal distribution, two-sided 95 %
 
 
 def asked_for(
@@ -53,22 +52,6 @@ def _drop(teacher: Row | None, chosen: Row, limit: float, classes: int | None) -
     if classes and teacher.top1_interval and teacher.top1_interval[0] <= 1 / classes:
         notes.append(f"the teacher itself is at chance ({teacher.top1:.1%} of {classes} classes)")
     return found.model_copy(update={"interval": interval, "notes": notes})
-
-
-def paired_interval(before: Row, after: Row) -> Interval | None:
-    """The 95 % interval of the points lost, from answers to the same images; None where these are not at hand.
-
-    Of the difference of two paired proportions, with half a case added to each cell of their table (Agresti and Min,
-    Statistics in Medicine 24, 2005): it holds for few images, and where no answer changed.
-    """
-    if not before.right or not after.right or len(before.right) != len(after.right):
-        return None
-    pairs = list(zip(before.right, after.right, strict=True))
-    lost, won = pairs.count(("1", "0")) + 0.5, pairs.count(("0", "1")) + 0.5
-    count = len(pairs) + 2
-    difference = (lost - won) / count
-    spread = Z95 * math.sqrt(lost + won - (lost - won) ** 2 / count) / count
-    return 100 * (difference - spread), 100 * (difference + spread)
 
 
 def points_lost(before: Row | None, after: Row) -> float | None:

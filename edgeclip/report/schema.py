@@ -63,6 +63,7 @@ class Row(Part):
     top5: float | None = None
     top1_interval: Interval | None = None  # 95 %, Wilson
     right: str | None = None  # an image a character, 1 where the best label was right: rows are compared in pairs
+    answers: list[int] = []  # the number of each image's best label
     cosine_mean: float | None = None  # to the row named in ``compared_to``
     cosine_worst: float | None = None
     compared_to: str | None = None
@@ -91,6 +92,14 @@ class Row(Part):
     recommended: bool = False
 
 
+class Finding(Part):
+    """Something that was recorded at export, held against what the device gives."""
+
+    part: str  # "tokenizer", "preprocessing", "text tower", "image tower int8"
+    ok: bool
+    detail: str  # what differs, and by how much
+
+
 class Reference(Part):
     """A graph that is the same in every report: how fast this machine was, and how far it drifted meanwhile."""
 
@@ -99,6 +108,41 @@ class Reference(Part):
     drift: float  # p50 of the last third of its turns over that of the first third, minus 1
     turns: list[tuple[float, float]] = []
     profile_ms: float | None = None  # what it took when the profile was made
+
+
+class Judged(Part):
+    """The labelled images that accuracy is of."""
+
+    name: str
+    sha256: str  # of its classes, templates, images and labels
+    images: int
+    classes: int
+    templates: list[str]
+
+
+class Figures(Document):
+    """What one machine measured of one bundle; a report joins those of several machines."""
+
+    FORMAT: ClassVar[str] = "edgeclip-figures"
+
+    name: str  # of the bundle
+    bundle: str  # sha256 of its manifest, which holds those of its files
+    created: str  # ISO 8601, UTC
+    device: dict[str, Any]  # the machine
+    threads: int
+    dataset: Judged | None = None
+    verified: list[Finding] = []  # before anything else
+    recommended: str | None = None  # the fastest faithful precision here; None: not all were measured
+    rows: Annotated[list[Row], Field(min_length=1)]
+    rule: str  # how latency was measured
+    reference: Reference | None = None
+    before: dict[str, Any] = {}  # clocks, governor, temperature, throttling, load
+    after: dict[str, Any] = {}
+
+    @property
+    def wrong(self) -> list[Finding]:
+        """What this machine does not give as it was recorded."""
+        return [finding for finding in self.verified if not finding.ok]
 
 
 class Criterion(Part):
@@ -129,7 +173,7 @@ class Report(Document):
     """``report.json``."""
 
     FORMAT: ClassVar[str] = "edgeclip-report"
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
 
     name: str
     created: str  # ISO 8601, UTC
@@ -142,9 +186,12 @@ class Report(Document):
     reference: Reference | None = None
     before: dict[str, Any] = {}  # clocks, governor, temperature, throttling, load
     after: dict[str, Any] = {}
-    dataset: dict[str, Any]  # name, images, classes, templates
+    dataset: dict[str, Any]  # name, sha256, images, classes, templates
     profile: dict[str, Any]  # name, provenance, predicted_ms, held_out_error
     device: dict[str, Any]
+    host: dict[str, Any] = {}  # where teacher and student were measured, if that is another machine
+    bundle: str = ""  # sha256 of its manifest
+    verified: list[Finding] = []
     software: dict[str, str]
     student: dict[str, Any] = {}
     commands: list[str] = []  # the command lines that made it

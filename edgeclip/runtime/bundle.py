@@ -17,7 +17,6 @@ from ..encoder import Encoder
 from ..errors import EdgeclipError, FormatError
 from ..files import sha256
 from .archive import is_archive, unpack
-from .engines.ort import CPU
 from .manifest import Artefact, Extra, Manifest
 from .onnxencoder import OnnxEncoder
 
@@ -54,6 +53,11 @@ class Bundle:
         return bundle
 
     @property
+    def sha256(self) -> str:
+        """Of the manifest, which holds those of all other files."""
+        return sha256(self.path / MANIFEST)
+
+    @property
     def artefacts(self) -> list[Artefact]:
         """Every file that the manifest vouches for."""
         own = self.manifest
@@ -75,13 +79,15 @@ class Bundle:
             raise EdgeclipError(f"{self.path} holds no such engine ({there}): make one with edgeclip export --tensorrt")
         return EngineEncoder(self.path, self.manifest, fitting[0])
 
-    def encoder(self, precision: str | None = None, *, threads: int | None = None, provider: str = CPU) -> OnnxEncoder:
-        """The variant of that precision, or the recommended one.
+    def encoder(
+        self, precision: str | None = None, *, threads: int | None = None, provider: str | None = None
+    ) -> OnnxEncoder:
+        """The variant of that precision, or the one that the manifest chooses.
 
         Raises:
             EdgeclipError: the bundle holds no such variant.
         """
-        variant = self.manifest.variant(precision or self.manifest.recommended)
+        variant = self.manifest.variant(precision or self.manifest.chosen)
         if variant is None:
             there = ", ".join(v.precision for v in self.manifest.variants)
             raise EdgeclipError(f"{self.path} holds no {precision} variant; it holds {there}")

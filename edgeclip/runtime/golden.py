@@ -88,7 +88,8 @@ def check_golden(
                 except Crashed as error:
                     findings.append(_finding(what, False, str(error)))
                     continue
-            detail = f"worst cosine {found['cosine']:.6f} to torch (at least {limits[name]:.4f})"
+            off = f"largest difference {found['largest_difference']:.2g}"
+            detail = f"worst cosine {found['cosine']:.6f} to torch (at least {limits[name]:.4f}), {off}"
             findings.append(_finding(what, found["cosine"] >= limits[name], detail))
     return findings
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..documents import Document, Part
+from .target import Precision, Target
 
 Triple = tuple[float, float, float]
 
@@ -34,18 +35,19 @@ class Fidelity(Part):
 class Variant(Artefact):
     """An image tower in one precision."""
 
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
+    engine: str = "onnxruntime"  # that it was made for
     recipe: dict[str, Any] = {}  # how the precision was reached; enough to do it again
     fidelity: Fidelity
-    predicted_ms: float | None = None
-    relative_speed: float | None = None  # fp32's p50 over this one's, interleaved where it was exported
+    faithful: bool  # whether that is enough, by the export's gate
+    relative_speed: float | None = None  # fp32's p50 over this one's, in turns on the target; None: not measured there
 
 
 class Tried(Part):
     """One way to run the tower that was measured before the bundle was made, and what became of it."""
 
     name: str
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
     fidelity: Fidelity | None = None
     relative_speed: float | None = None
     outcome: str  # "recommended", "kept", or why not
@@ -55,7 +57,7 @@ class Extra(Artefact):
     """Another form of the image tower: for another target, another input, with classes, or built for one GPU."""
 
     kind: Literal["int8-target", "uint8-input", "classifier", "engine"]
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
     facts: dict[str, Any] = {}  # recipe, input layout, labels, or what an engine is bound to
 
 
@@ -82,6 +84,7 @@ class Manifest(Document):
     """``bundle.json``."""
 
     FORMAT: ClassVar[str] = "edgeclip-bundle"
+    VERSION: ClassVar[int] = 2
 
     name: str
     source: str  # the run or model it was exported from
@@ -95,7 +98,10 @@ class Manifest(Document):
     tokenizer: Tokenizer
     text: Artefact  # the text tower
     variants: Annotated[list[Variant], Field(min_length=1)]
-    recommended: Literal["fp32", "fp16", "int8"]
+    target: Target  # what it was made for
+    recommended: Precision | None = None  # the fastest faithful one, where that was measured on the target
+    recommendation: Literal["measured on the target", "to be measured on the device"]
+    fallback: Precision  # what is used where nothing is recommended yet: chosen with the student, or fp32
     tried: list[Tried] = []
     extras: list[Extra] = []
     checks: dict[str, dict[str, float]] = {}  # fp32 tower -> batch size -> largest difference from torch
@@ -104,7 +110,19 @@ class Manifest(Document):
     golden: Artefact  # safetensors: pixels [N,3,S,S], image_embeds [N,D], token_ids [M,L], text_embeds [M,D]
     runner: Artefact | None = None  # run.py: runs the bundle where edgeclip is not installed
     student: dict[str, Any] = {}  # the StudentSpec, as data
-    budget: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _honest(self) -> Manifest:
+        if (self.recommended is None) != (self.recommendation == "to be measured on the device"):
+            raise ValueError("recommended: is what was measured on the target, or absent")
+        if missing := {self.recommended, self.fallback, None} - {None, *(v.precision for v in self.variants)}:
+            raise ValueError(f"recommended, fallback: no variant is {missing.pop()}")
+        return self
+
+    @property
+    def chosen(self) -> Precision:
+        """The precision that is used where none is asked for."""
+        return self.recommended or self.fallback
 
     def variant(self, precision: str) -> Variant | None:
         """The variant of that precision, if the bundle holds one."""

@@ -1,4 +1,4 @@
-"""A bundle's towers in onnxruntime, behind the Encoder protocol."""
+"""A bundle's towers in the engines that they were made for, behind the Encoder protocol."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..console import say
-from .engines.ort import CPU, make_session
+from .engines.registry import DEFAULT, find_engine
 from .manifest import Manifest, Variant
 from .plain import tower_job
 from .preprocess import Preprocessor
 from .tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    import onnxruntime as ort
+    from .engines.protocol import Session
 
 BATCH = 32
 
@@ -28,18 +28,23 @@ class OnnxEncoder:
     """A :class:`~edgeclip.encoder.PixelEncoder`. Sessions are opened when first used."""
 
     def __init__(
-        self, folder: Path, manifest: Manifest, variant: Variant, *, threads: int | None = None, provider: str = CPU
+        self,
+        folder: Path,
+        manifest: Manifest,
+        variant: Variant,
+        *,
+        threads: int | None = None,
+        provider: str | None = None,
     ) -> None:
-        import onnxruntime
-
         self.folder, self._manifest, self._variant = folder, manifest, variant
-        self.threads, self._provider = threads, provider
+        self._engine = find_engine(variant.engine)
+        self.threads, self._provider = threads, provider or self._engine.provider
         self.precision = variant.precision
         self.embed_dim = manifest.embed_dim
         self.image_size = manifest.preprocess.size
         self.image_bytes = variant.bytes
         self.logit_scale = manifest.logit_scale
-        self.runtime = f"onnxruntime {onnxruntime.__version__}"
+        self.runtime = f"{self._engine.name} {self._engine.version()}"
         self._preprocess = Preprocessor(manifest.preprocess)
 
     @property
@@ -54,23 +59,24 @@ class OnnxEncoder:
         )
 
     @cached_property
-    def image_session(self) -> ort.InferenceSession:
+    def image_session(self) -> Session:
         """The image tower."""
         path = self.folder / self._variant.file
-        session = make_session(path, threads=self.threads, precision=self.precision, provider=self._provider)
-        if (taken := session.get_providers()[0]) != self._provider:
+        session = self._engine.open(path, threads=self.threads, precision=self.precision, provider=self._provider)
+        if (taken := session.providers[0]) != self._provider:
             say(f"{path.name}: {self._provider} could not be used here; {taken} takes its place")
         return session
 
     @property
     def concurrent(self) -> bool:
         """Several threads may encode images at once: the session that they share is open by then."""
-        return self.image_session is not None
+        return self.image_session.concurrent
 
     @cached_property
-    def text_session(self) -> ort.InferenceSession:
+    def text_session(self) -> Session:
         """The text tower."""
-        return make_session(self.folder / self._manifest.text.file, threads=self.threads, provider=self._provider)
+        provider = self._provider if self._engine.name == DEFAULT else None
+        return find_engine().open(self.folder / self._manifest.text.file, threads=self.threads, provider=provider)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -96,8 +102,7 @@ class OnnxEncoder:
         return _run(self.text_session, self.tokenizer(texts), self.embed_dim)
 
 
-def _run(session: ort.InferenceSession, rows: NDArray[np.generic], width: int) -> NDArray[np.float32]:
-    name = session.get_inputs()[0].name
+def _run(session: Session, rows: NDArray[np.generic], width: int) -> NDArray[np.float32]:
     if len(rows) <= BATCH:
-        return session.run(None, {name: rows})[0] if len(rows) else np.empty((0, width), np.float32)
-    return np.concatenate([session.run(None, {name: rows[i : i + BATCH]})[0] for i in range(0, len(rows), BATCH)])
+        return session.run(rows) if len(rows) else np.empty((0, width), np.float32)
+    return np.concatenate([session.run(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)])

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EdgeclipError, FormatError
-from .engines.ort import CPU
 
-MANIFEST_FILE, FORMAT, NEWEST = "bundle.json", "edgeclip-bundle", 1
-NEEDED = ("preprocess", "recommended", "logit_scale", "embed_dim")
+MANIFEST_FILE, FORMAT, NEWEST = "bundle.json", "edgeclip-bundle", 2
+NEEDED = ("preprocess", "fallback", "logit_scale", "embed_dim")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -60,13 +59,18 @@ def _check(folder: Path, name: str, sha256: str) -> None:
         raise FormatError(f"{folder}: {name} is not what was exported: export or copy the bundle again")
 
 
+def chosen(manifest: Mapping[str, Any]) -> str:
+    """The precision that is used where none is asked for."""
+    return manifest.get("recommended") or manifest["fallback"]
+
+
 def variant_of(manifest: Mapping[str, Any], precision: str | None) -> dict[str, Any]:
-    """The variant of that precision, the recommended one for None.
+    """The variant of that precision, the recommended one, or what stands in for it, for None.
 
     Raises:
         EdgeclipError: the bundle holds no such variant.
     """
-    wanted = precision or manifest["recommended"]
+    wanted = precision or chosen(manifest)
     for variant in manifest["variants"]:
         if variant["precision"] == wanted:
             return variant
@@ -80,12 +84,13 @@ def tower_job(
     precision: str | None,
     *,
     threads: int | None = None,
-    provider: str = CPU,
+    provider: str | None = None,
 ) -> dict[str, Any]:
     """The job of a worker that is to hold this variant's image tower."""
     variant = variant_of(manifest, precision)
     return {
         "graph": str(folder / variant["file"]),
+        "engine": variant.get("engine"),
         "precision": variant["precision"],
         "threads": threads,
         "provider": provider,

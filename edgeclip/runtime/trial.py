@@ -1,11 +1,12 @@
 """Try a graph in a process of its own: an artefact that crashes the runtime is a finding, not the end.
 
-Run as ``python -m edgeclip.runtime.trial GRAPH PRECISION THREADS AS_WRITTEN PIXELS OUT``; PIXELS and OUT are
-safetensors files.
+Run as ``python -m edgeclip.runtime.trial GRAPH SETTINGS PIXELS OUT``: SETTINGS is JSON, PIXELS and OUT are safetensors
+files.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from safetensors.numpy import load_file, save, save_file
 
 from ..errors import EdgeclipError
 from ..files import write_bytes
-from .engines.ort import make_session
+from .engines.registry import find_engine
 
 BATCHES = (1, 2, 5)  # the sizes of the first batches: a graph must take any
 ROWS = 16  # of each batch after them
@@ -33,17 +34,15 @@ class Trial:
     problem: str | None = None
 
 
-def try_graph(
-    graph: Path, precision: str, pixels: NDArray[np.float32], *, threads: int | None = None, as_written: bool = False
-) -> Trial:
+def try_graph(graph: Path, pixels: NDArray[np.float32], *, engine: str | None = None, **settings: Any) -> Trial:
     """Run ``graph`` on ``pixels`` (float32 ``[N, 3, S, S]``) in a new process, at several batch sizes.
 
-    ``as_written``: see :func:`~edgeclip.runtime.engines.ort.make_session`.
+    ``settings``: see :meth:`edgeclip.runtime.engines.protocol.Engine.open`.
     """
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "pixels.safetensors", Path(folder) / "embeds.safetensors"
         write_bytes(before, save({"pixels": np.ascontiguousarray(pixels)}))
-        arguments = [str(graph), precision, str(threads or 0), str(int(as_written)), str(before), str(after)]
+        arguments = [str(graph), json.dumps({"engine": engine, **settings}), str(before), str(after)]
         command = [sys.executable, "-m", "edgeclip.runtime.trial", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         nothing = np.empty((0, 0), np.float32)
@@ -57,17 +56,17 @@ def try_graph(
 
 def main(arguments: list[str]) -> None:
     """Open, run, write the embeddings."""
-    graph, precision, threads, as_written, before, after = arguments
+    graph, settings, before, after = arguments
+    asked = json.loads(settings)
     try:
-        settings: dict[str, Any] = {"threads": int(threads) or None, "as_written": bool(int(as_written))}
-        session = make_session(Path(graph), precision=precision, **settings)
+        session = find_engine(asked.pop("engine")).open(Path(graph), **asked)
     except EdgeclipError as error:
         raise SystemExit(str(error)) from None
     waiting, found = load_file(before)["pixels"], []
     sizes = [*BATCHES]
     while len(waiting):
         size = sizes.pop(0) if sizes else ROWS
-        found.append(session.run(None, {session.get_inputs()[0].name: waiting[:size]})[0])
+        found.append(session.run(waiting[:size]))
         waiting = waiting[size:]
     save_file({"embeds": np.concatenate(found)}, after)
 

@@ -10,10 +10,8 @@ import io
 import json
 import os
 import sys
-import tempfile
 import time
 import zipfile
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -25,7 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import EdgeclipError
-from .engines.ort import CPU, make_session
+from .engines.protocol import Session
+from .engines.registry import find_engine
 from .memory import own_peak_mb
 from .preprocess import Preprocessor, read_image
 from .timing import burst, percentiles
@@ -40,9 +39,11 @@ class Tower:
     """A graph that is opened, timed, looked into and fed, one command a method; each returns JSON."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        """Take the job: ``graph``, and ``precision``, ``threads``, ``provider``, ``preprocess`` or ``image_size``."""
-        self.graph, self.precision = Path(job["graph"]), job.get("precision", "fp32")
-        self.threads, self.provider = job.get("threads"), job.get("provider", CPU)
+        """Take the job: ``graph``, ``preprocess`` or ``image_size``; ``engine`` and how it opens the graph."""
+        self.graph, self.engine = Path(job["graph"]), find_engine(job.get("engine"))
+        self.provider = job.get("provider") or self.engine.provider
+        self._settings = {"precision": job.get("precision", "fp32"), "threads": job.get("threads")}
+        self._settings["provider"] = self.provider
         settings = job.get("preprocess")
         self._preprocess = Preprocessor(SimpleNamespace(**settings)) if settings else None  # type: ignore[arg-type]
         size = settings["size"] if settings else job["image_size"]
@@ -51,8 +52,7 @@ class Tower:
     def open(self) -> dict[str, Any]:
         """Load the graph, run it for the first time, and encode a few images: what that takes, ms and MB."""
         begin = time.perf_counter()
-        import onnxruntime
-
+        version = self.engine.version()  # the library is imported for it
         imported = time.perf_counter()
         session = self.session
         loaded = time.perf_counter()
@@ -61,27 +61,23 @@ class Tower:
         for shade in range(PEAK_IMAGES if self._preprocess else 0):
             self.encode([Image.new("RGB", PHOTO, (shade, 0, 0))])
         return {
-            "runtime": f"onnxruntime {onnxruntime.__version__}",
+            "runtime": f"{self.engine.name} {version}",
             "import_ms": 1e3 * (imported - begin),
             "load_ms": 1e3 * (loaded - imported),
             "first_ms": 1e3 * (ran - loaded),
             "peak_memory_mb": own_peak_mb(),
             "asked_provider": self.provider,
-            "providers": session.get_providers(),
+            "providers": list(session.providers),
         }
 
     @cached_property
-    def session(self) -> Any:
+    def session(self) -> Session:
         """The graph, loaded when it is first asked for."""
-        return self._session()
-
-    @cached_property
-    def _input(self) -> str:
-        return self.session.get_inputs()[0].name
+        return self.engine.open(self.graph, **self._settings)
 
     def run(self) -> NDArray[np.float32]:
         """Encode one preprocessed image: what is timed."""
-        return self.session.run(None, {self._input: self._one})[0]
+        return self.session.run(self._one)
 
     def burst(self, seconds: float) -> dict[str, Any]:
         """Single images for so long; the calls' milliseconds."""
@@ -89,8 +85,8 @@ class Tower:
 
     def batch(self, size: int, seconds: float) -> dict[str, Any]:
         """Images a second in batches of ``size``."""
-        many = {self._input: np.repeat(self._one, size, axis=0)}
-        ms = burst(lambda: self.session.run(None, many), seconds=seconds, least=2)
+        many = np.repeat(self._one, size, axis=0)
+        ms = burst(lambda: self.session.run(many), seconds=seconds, least=2)
         return {"images_per_second": 1e3 * size / float(np.median(ms))}
 
     def end_to_end(self, seconds: float, file: str | None = None, archive: str | None = None) -> dict[str, Any]:
@@ -105,7 +101,7 @@ class Tower:
             decoded = time.perf_counter()
             pixels = self._pixels([image])
             ready = time.perf_counter()
-            self.session.run(None, {self._input: pixels})
+            self.session.run(pixels)
             for name, took in zip(parts, (decoded - begin, ready - decoded, time.perf_counter() - ready), strict=True):
                 parts[name].append(1e3 * took)
 
@@ -118,28 +114,7 @@ class Tower:
 
     def hot_spots(self, runs: int = PROFILED_RUNS) -> dict[str, Any]:
         """Where the time goes: each kind of operator's share, and the nodes that another provider than asked ran."""
-        with tempfile.TemporaryDirectory() as folder:
-            session = self._session(enable_profiling=True, profile_file_prefix=str(Path(folder) / "profile"))
-            for _ in range(runs):
-                session.run(None, {self._input: self._one})
-            events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        spent: dict[str, float] = defaultdict(float)
-        nodes: dict[str, set[str]] = defaultdict(set)
-        fell_back: set[str] = set()
-        for event in events:
-            facts = event.get("args", {})
-            if event.get("cat") != "Node" or "op_name" not in facts or not event["name"].endswith("_kernel_time"):
-                continue
-            spent[facts["op_name"]] += event["dur"]
-            nodes[facts["op_name"]].add(event["name"])
-            if facts.get("provider", self.provider) != self.provider:
-                fell_back.add(f"{facts['op_name']} on {facts['provider']}")
-        total = sum(spent.values()) or 1.0
-        ranked = sorted(spent, key=lambda op: -spent[op])
-        return {
-            "operators": [{"operator": op, "share": spent[op] / total, "nodes": len(nodes[op])} for op in ranked],
-            "fell_back": sorted(fell_back),
-        }
+        return self.engine.hot_spots(self.graph, self._one, runs=runs, **self._settings)
 
     def embed(self, files: Sequence[str], out: str, archive: str | None = None) -> dict[str, Any]:
         """Images through this device's own preprocessing and this tower: float32 ``[N, D]`` into ``out`` (``.npy``).
@@ -166,7 +141,7 @@ class Tower:
     def compare(self, inputs: str, expected: str) -> dict[str, Any]:
         """The graph's output on ``inputs`` against ``expected``, both ``.npy``: cosine and largest difference."""
         reference = np.load(expected, allow_pickle=False)
-        found = self.session.run(None, {self._input: np.load(inputs, allow_pickle=False)})[0]
+        found = self.session.run(np.load(inputs, allow_pickle=False))
         if found.shape != reference.shape or not np.isfinite(found).all():
             return {"cosine": -1.0, "largest_difference": 2.0}
         return {
@@ -174,18 +149,13 @@ class Tower:
             "largest_difference": float(np.abs(found - reference).max()),
         }
 
-    def _session(self, **options: Any) -> Any:
-        return make_session(
-            self.graph, threads=self.threads, precision=self.precision, provider=self.provider, **options
-        )
-
     def _pixels(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         assert self._preprocess is not None, "a reference graph sees no images"
         return self._preprocess(images)
 
     def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Embed decoded images: float32 ``[N, D]``, L2-normalised."""
-        return self.session.run(None, {self._input: self._pixels(images)})[0]
+        return self.session.run(self._pixels(images))
 
 
 def _content(file: str, archive: str | None) -> bytes:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import metadata
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..console import progress_bar, say
 from ..device.costmodel import tail
-from ..device.facts import describe_device
-from ..device.probekit import INPUT, Kit
+from ..device.facts import why_elsewhere
+from ..device.probekit import Kit
 from ..device.schema import Budget, Profile
 from ..errors import BudgetError
-from ..runtime.engines.ort import make_session
+from ..runtime.engines.registry import find_engine
 from ..runtime.timing import interleaved
 from ..towers.spec import StudentSpec
 
@@ -28,13 +30,8 @@ WriteGraph = Callable[[StudentSpec, Path], None]  # writes a spec's untrained im
 
 def why_unmeasured(profile: Profile) -> str | None:
     """Why finalists cannot be measured here for ``profile``; None where they can."""
-    if profile.device != describe_device():
-        return f"profile {profile.name} is of another device"
-    if profile.runtime.version != (version := metadata.version("onnxruntime")):
-        return (
-            f"profile {profile.name} speaks for {profile.runtime.name} {profile.runtime.version}, but {version} is "
-            f"installed: edgeclip profile {profile.name} --out FILE measures anew"
-        )
+    if why := why_elsewhere(profile.target):
+        return f"profile {profile.name}: {why}; edgeclip profile {profile.name} --out FILE measures this device"
     if not (find_spec("torch") and find_spec("onnx")):
         return "students are built with torch and onnx: pip install 'edgeclip[distill]'"
     return None
@@ -86,11 +83,17 @@ def first_that_fits(
     """
     measured: list[StudentSpec] = []
     with Kit() as kit, progress_bar("measure finalists", len(specs)) as bar, tempfile.TemporaryDirectory() as folder:
-        reference = kit.open(kit.reference, profile.runtime.threads)
+        engine = find_engine(profile.runtime.name)
+        settings: dict[str, Any] = {"threads": profile.runtime.threads, "provider": profile.runtime.provider}
+        reference = kit.open(kit.reference, engine, **settings)
         for place, spec in enumerate(specs):
             graph = Path(folder) / f"{place}.onnx"
             write_graph(spec, graph)
-            runs = {"reference": reference, "own": _one_image(graph, spec, profile.runtime.threads)}
+            session = engine.open(graph, precision=spec.precision, **settings)
+            runs: dict[str, Callable[[], object]] = {
+                "reference": reference,
+                "own": partial(session.run, _one_image(spec.image_size)),
+            }
             found = interleaved(runs, seconds=SECONDS)
             ms = found["own"].p50 / found["reference"].p50 * profile.reference.p50_ms
             measured.append(spec.model_copy(update={"measured_ms": ms}))
@@ -106,8 +109,5 @@ def first_that_fits(
     )
 
 
-def _one_image(graph: Path, spec: StudentSpec, threads: int) -> Callable[[], object]:
-    session = make_session(graph, threads=threads, precision=spec.precision)
-    size = spec.image_size
-    feed = {INPUT: np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)}
-    return lambda: session.run(None, feed)
+def _one_image(size: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)

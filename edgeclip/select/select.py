@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ..console import say
 from ..device.costmodel import Towers, predict_columns, tail
-from ..device.schema import Budget, Precision, Profile
+from ..device.schema import Budget, Profile
 from ..errors import BudgetError, EdgeclipError
+from ..runtime.target import Precision
 from ..towers.footprint import memory_mb, size_mb
 from ..towers.prior import score
 from ..towers.space import Space, whole_space
@@ -80,10 +81,11 @@ def select(
     limits: dict[str, Any] = {"max_image_size": max_image_size, "precisions": precisions}
     offers = survey(profile, **limits, to_measure=write_graph is not None)
     if write_graph:
-        return confirm(lambda aim: best(profile, offers, aim, top), profile, budget, write_graph)
-    found = best(profile, offers, budget, top)
-    caution(profile)
-    return found
+        found = confirm(lambda aim: best(profile, offers, aim, top), profile, budget, write_graph)
+    else:
+        found = best(profile, offers, budget, top)
+        caution(profile)
+    return [spec.model_copy(update={"budget": budget}) for spec in found]
 
 
 def caution(profile: Profile) -> None:
@@ -140,9 +142,9 @@ def spec_of(profile: Profile, offers: Offers, row: int) -> StudentSpec:
         name=offers.space.name(row),
         vision_cfg=offers.space.vision_cfg(row),
         precision=offers.precision,
+        target=profile.target,
         workload=offers.space.workload(row),
         predicted_ms=float(offers.p50_ms[row]),
-        predicted_by=profile.name,
         predicted_size_mb=float(offers.size_mb[row]),
         predicted_memory_mb=float(offers.memory_mb[row]),
         score=float(offers.score[row]),
@@ -152,8 +154,8 @@ def spec_of(profile: Profile, offers: Offers, row: int) -> StudentSpec:
 
 def _offers(profile: Profile, space: Space, precision: Precision, max_image_size: int, to_measure: bool) -> Offers:
     model = profile.cost_model[precision]
-    p50 = predict_columns(profile, Towers(space.family, space.work, space.params_m), precision)
-    p50 = np.where(np.isin(space.family, model.families), p50, np.inf)  # of other families nothing is known
+    p50 = predict_columns(profile, Towers(space.columns.family, space.columns.work, space.columns.params_m), precision)
+    p50 = np.where(np.isin(space.columns.family, model.families), p50, np.inf)  # of other families nothing is known
     size = size_mb(space, precision)
     measured = [row for row in profile.latency if row.precision == precision]
     largest = [max((getattr(row, name) for row in measured), default=0.0) for name in ("gflops", "params_m")]
@@ -165,7 +167,7 @@ def _offers(profile: Profile, space: Space, precision: Precision, max_image_size
         size_mb=size,
         memory_mb=memory_mb(space, size, profile.base_memory_mb),
         score=score(space, max_image_size, precision),
-        extrapolated=(space.gflops > largest[0]) | (space.params_m > largest[1]),
+        extrapolated=(space.gflops > largest[0]) | (space.columns.params_m > largest[1]),
     )
 
 
@@ -200,8 +202,8 @@ def _different(offers: Sequence[Offers], fits: NDArray[np.bool_], top: int) -> l
     left = order[fits[order]]
     kind = np.concatenate([np.full(len(offer.space), i) for i, offer in enumerate(offers)])
     space, copies = offers[0].space, len(offers)
-    family, size = np.tile(space.family, copies), np.tile(space.image_size, copies)
-    shape = np.tile(np.log2([space.gflops, space.params_m]), copies)
+    family, size = np.tile(space.columns.family, copies), np.tile(space.columns.image_size, copies)
+    shape = np.tile(np.log2([space.gflops, space.columns.params_m]), copies)
     chosen: list[int] = []
     while len(left) and len(chosen) < top:
         best = left[0]

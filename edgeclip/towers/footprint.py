@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..device.schema import KERNELS, MEASURES, Precision
+from ..device.schema import KERNELS, MEASURES
+from ..runtime.target import Precision
 from .space import Space
 
 QUANTISED = [KERNELS.index(kind) for kind in ("conv", "pointwise", "depthwise", "grouped", "linear")]
@@ -19,12 +20,13 @@ LIVE = 3.0  # activations alive at once, over those that the hungriest kernel re
 
 def size_mb(space: Space, precision: Precision) -> Any:
     """The image tower's file. int8 keeps norms, positions and biases in fp32."""
-    weights = np.minimum(space.work[:, QUANTISED, MEASURES.index("params_m")].sum(axis=1), space.params_m)
-    calls = space.work[:, :, MEASURES.index("calls")].sum(axis=1)
+    work, params = space.columns.work, space.columns.params_m
+    weights = np.minimum(work[:, QUANTISED, MEASURES.index("params_m")].sum(axis=1), params)
+    calls = work[:, :, MEASURES.index("calls")].sum(axis=1)
     rest = BYTES["fp32"] if precision == "int8" else BYTES[precision]
-    return BYTES[precision] * weights + rest * (space.params_m - weights) + CALL_MB * calls
+    return BYTES[precision] * weights + rest * (params - weights) + CALL_MB * calls
 
 
 def memory_mb(space: Space, size: Any, base: float | None) -> Any:
     """Peak resident memory of a process that encodes one image at a time; ``size`` is :func:`size_mb`'s."""
-    return (base or BASE_MB) + COPIES * size + LIVE * BYTES["fp32"] * space.peak_melems
+    return (base or BASE_MB) + COPIES * size + LIVE * BYTES["fp32"] * space.columns.peak_melems

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from ..device.schema import Positive, Precision, Workload
-from ..documents import Document
+from ..device.schema import Budget, Workload
+from ..documents import Document, Positive
+from ..runtime.target import Precision, Target
 
 
 class StudentSpec(Document):
     """An image tower that open_clip can build from ``vision_cfg`` alone."""
 
     FORMAT: ClassVar[str] = "edgeclip-student"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     name: str
     vision_cfg: dict[str, Any]  # open_clip's CLIPVisionCfg fields, ``image_size`` among them
     precision: Precision = "fp32"
     workload: Workload
-    predicted_ms: Positive | None = None  # p50 of one image, by the profile named below
-    predicted_by: str | None = None
+    target: Target | None = None  # what it was chosen for
+    budget: Budget = Budget()  # what it was chosen to meet
+    predicted_ms: Positive | None = None  # p50 of one image, by the target's profile
     predicted_size_mb: Positive | None = None  # the image tower's file
     predicted_memory_mb: Positive | None = None  # peak of a process that encodes one image at a time
     measured_ms: Positive | None = None  # p50 of its own untrained graph on the device, scaled as predictions are

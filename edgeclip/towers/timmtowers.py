@@ -8,15 +8,17 @@ open_clip's stock config takes a name, and nothing else.
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..device.schema import KERNELS, MEASURES
+from ..device.schema import KERNELS, MEASURES, Workload
+from ..errors import EdgeclipError
+from .family import Columns
 
 TABLE = Path(__file__).with_name("towers.csv")
 FIXED = ("tower", "family", "image_size", "params_m", "peak_melems")
@@ -45,27 +47,32 @@ FAMILIES: dict[str, tuple[str, ...]] = {
 IMAGE_SIZES = tuple(range(64, 385, 32))
 
 
+# What each makes of its arithmetic, in doublings of it, against a well-shaped ViT.
+MERIT = {
+    "tiny_vit": 1.6,
+    "fastvit": 1.7,
+    "convnext": 2.1,
+    "repvit": 2.1,
+    "efficientvit_msra": 2.3,
+    "mobilenetv4": 3.0,
+    "efficientvit_mit": 3.2,
+}
+
+
 @dataclass(frozen=True)
-class Towers:
-    """The table's lines as columns ``[N]``."""
+class TableRows:
+    """Lines of the table as columns: a :class:`~edgeclip.towers.family.Candidates`."""
 
     tower: list[str]
-    family: list[str]
-    image_size: NDArray[np.int64]
-    params_m: NDArray[np.float64]
-    peak_melems: NDArray[np.float64]
-    work: NDArray[np.float64]  # [N, kernels, measures]
+    columns: Columns
 
-    def up_to(self, max_image_size: int) -> Towers:
-        """Those whose input is no larger."""
-        rows = np.flatnonzero(self.image_size <= max_image_size)
-        names, families = ([column[row] for row in rows] for column in (self.tower, self.family))
-        columns = (self.image_size[rows], self.params_m[rows], self.peak_melems[rows], self.work[rows])
-        return Towers(names, families, *columns)
+    def vision_cfg(self, row: int) -> dict[str, Any]:
+        """open_clip's config of one."""
+        return timm_vision_cfg(self.tower[row], int(self.columns.image_size[row]))
 
 
 @lru_cache(maxsize=1)
-def timm_towers() -> Towers:
+def read_table() -> TableRows:
     """The whole table."""
     with TABLE.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -73,7 +80,41 @@ def timm_towers() -> Towers:
     sizes, params, peaks = (np.array([float(line[name]) for line in lines]) for name in FIXED[2:])
     shaped = work.reshape(len(lines), len(KERNELS), len(MEASURES))
     names, families = ([line[name] for line in lines] for name in FIXED[:2])
-    return Towers(names, families, sizes.astype(np.int64), params, peaks, shaped)
+    merit = np.array([MERIT[family] for family in families])
+    return TableRows(names, Columns(np.array(families), sizes.astype(np.int64), shaped, params, peaks, merit))
+
+
+class TimmTowers:
+    """The towers of the table: a :class:`~edgeclip.towers.family.Family`."""
+
+    def candidates(self, max_image_size: int) -> TableRows:
+        """The lines whose input is no larger."""
+        table = read_table()
+        rows = np.flatnonzero(table.columns.image_size <= max_image_size)
+        columns = Columns(*(getattr(table.columns, column.name)[rows] for column in fields(Columns)))
+        return TableRows([table.tower[row] for row in rows], columns)
+
+    def owns(self, vision_cfg: Mapping[str, Any]) -> bool:
+        """Every model of timm's."""
+        return "timm_model_name" in vision_cfg
+
+    def workload(self, vision_cfg: Mapping[str, Any]) -> Workload:
+        """That of the table's line.
+
+        Raises:
+            EdgeclipError: it has none.
+        """
+        table, wanted = read_table(), (vision_cfg["timm_model_name"], vision_cfg["image_size"])
+        for row, found in enumerate(zip(table.tower, table.columns.image_size.tolist(), strict=True)):
+            if found == wanted:
+                return table.columns.workload(row)
+        raise EdgeclipError(
+            f"{self.name_of(vision_cfg)} is not in the table of towers: its latency cannot be predicted"
+        )
+
+    def name_of(self, vision_cfg: Mapping[str, Any]) -> str:
+        """``repvit_m0_9-224``."""
+        return f"{vision_cfg['timm_model_name']}-{vision_cfg['image_size']}"
 
 
 def timm_vision_cfg(tower: str, image_size: int) -> dict[str, Any]:

@@ -10,13 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from ..device.schema import MEASURES, Kernel, Work, Workload
+from ..device.schema import KERNELS, MEASURES, Kernel, Work, Workload
 from ..errors import EdgeclipError
+from .family import Columns
 
+IMAGE_SIZES = (*range(32, 225, 16), 256, 288, 320, 384)
+PATCH_SIZES = (8, 16, 32)
+WIDTHS = tuple(range(64, 769, 32))
+DEPTHS = tuple(range(2, 15))
+MLP_RATIOS = (1, 2, 3, 4)
+HEAD_WIDTHS = (32, 64)
+FEWEST_TOKENS = 5  # a grid of 2 x 2 patches and the class token: less is no picture
+# Of a good shape: width per block, blocks, heads, MLP ratio; tokens of too coarse and too fine a grid.
+ASPECT, SHALLOW, HEADS, RATIO, COARSE, FINE = 32.0, 4, 3, 4, 50, 257
 EMBED_DIM = 512  # CLIP's usual one; the projection is too small for its width to matter
 Number = Any  # an int, a float or a numpy column of them
 Counts = dict[Kernel, tuple[Number, Number, Number, Number]]  # calls, GFLOP, millions of elements, of parameters
@@ -136,3 +147,74 @@ def vit_workload(vision_cfg: Mapping[str, Any], embed_dim: int = EMBED_DIM) -> W
     return Workload(
         family="vit", kernels=kernels, params_m=float(shape.params_m()), peak_melems=float(shape.peak_melems())
     )
+
+
+def spent_badly(shape: VitShape) -> Number:
+    """What a ViT loses by its shape, in doublings of its arithmetic; weights by judgement, after published families.
+
+    - 0.15 log2(width / layers / 32)^2: DeiT and TinyCLIP lie at width / layers = 16 ... 53; width 64 with 12 blocks, or
+      768 with 2, is far from any that works;
+    - 1.50 log2(4 / layers) below 4 blocks: on the demo, two blocks kept 63 % of the teacher's top-1 where four, at half
+      the latency, kept 97 %;
+    - 0.15 log2(50 / tokens)^2 below 50 tokens (224 px in patches of 32): too coarse a grid;
+    - 0.15 log2(tokens / 257)^2 above 257 tokens: arithmetic spent on neighbours that look alike;
+    - 0.10 log2(3 / heads) below 3 attention heads;
+    - 0.30 log2(4 / MLP ratio) below the usual MLP: the same arithmetic holds fewer features.
+    """
+    aspect = np.log2(shape.width / shape.layers / ASPECT) ** 2
+    shallow = np.log2(np.maximum(1, SHALLOW / shape.layers))
+    coarse = np.log2(np.maximum(1, COARSE / shape.tokens)) ** 2
+    fine = np.log2(np.maximum(1, shape.tokens / FINE)) ** 2
+    narrow = np.log2(np.maximum(1, HEADS / (shape.width // shape.head_width)))
+    thin = np.log2(np.maximum(1, RATIO / shape.mlp_ratio))
+    return 0.15 * aspect + 1.5 * shallow + 0.15 * (coarse + fine) + 0.1 * narrow + 0.3 * thin
+
+
+@dataclass(frozen=True)
+class VitCandidates:
+    """ViTs as columns: a :class:`~edgeclip.towers.family.Candidates`."""
+
+    shape: VitShape
+
+    @cached_property
+    def columns(self) -> Columns:
+        """Counted by formula."""
+        shape, count = self.shape, len(self.shape.width)
+        work = np.zeros((count, len(KERNELS), len(MEASURES)))
+        for kernel, measures in shape.kernels().items():
+            for place, value in enumerate(measures):
+                work[:, KERNELS.index(kernel), place] = value
+        merit = -np.asarray(spent_badly(shape), np.float64)
+        return Columns(np.full(count, "vit"), shape.image_size, work, shape.params_m(), shape.peak_melems(), merit)
+
+    def vision_cfg(self, row: int) -> dict[str, Any]:
+        """open_clip's config of one."""
+        names = ("image_size", "patch_size", "width", "layers", "mlp_ratio", "head_width")
+        numbers = {name: getattr(self.shape, name)[row].item() for name in names}
+        return {**numbers, "mlp_ratio": float(numbers["mlp_ratio"])}
+
+
+class Vits:
+    """open_clip's ViTs, in every combination of a few hyperparameters: a :class:`~edgeclip.towers.family.Family`."""
+
+    def candidates(self, max_image_size: int) -> VitCandidates:
+        """At the usual sizes, and at just the largest one."""
+        sizes = sorted({size for size in (*IMAGE_SIZES, max_image_size) if size <= max_image_size})
+        axes = np.meshgrid(sizes, PATCH_SIZES, WIDTHS, DEPTHS, MLP_RATIOS, HEAD_WIDTHS, indexing="ij")
+        size, patch, width, depth, ratio, head = (axis.ravel() for axis in axes)
+        whole = (size % patch == 0) & (width % head == 0) & ((size // patch) ** 2 + 1 >= FEWEST_TOKENS)
+        return VitCandidates(VitShape(*(column[whole] for column in (size, patch, width, depth, ratio, head))))
+
+    def owns(self, vision_cfg: Mapping[str, Any]) -> bool:
+        """What names no model of timm's."""
+        return "timm_model_name" not in vision_cfg
+
+    def workload(self, vision_cfg: Mapping[str, Any]) -> Workload:
+        """See :func:`vit_workload`."""
+        return vit_workload(vision_cfg)
+
+    def name_of(self, vision_cfg: Mapping[str, Any]) -> str:
+        """``vit64-p8-w192-d4-m4-h64``."""
+        c = vision_cfg
+        head = f"vit{c['image_size']}-p{c['patch_size']}-w{c['width']}-d{c['layers']}"
+        return f"{head}-m{c['mlp_ratio']:g}-h{c['head_width']}"

@@ -17,7 +17,7 @@ export class Bundle {
   static async open(url, precision) {
     const folder = url.endsWith("/") ? url : `${url}/`;
     const manifest = await fetched(`${folder}bundle.json`, "json");
-    const wanted = precision ?? manifest.recommended;
+    const wanted = precision ?? manifest.recommended ?? manifest.fallback;
     const variant = manifest.variants.find((v) => v.precision === wanted);
     if (!variant) throw new Error(`the bundle holds no ${wanted} variant`);
     const session = async (file) => ort.InferenceSession.create(await fetched(folder + file, "arrayBuffer"));

@@ -71,6 +71,7 @@ def test_shards_from_a_url_are_fetched_once(shards, tmp_path):
     assert not [path for path in (tmp_path / "shards").iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow  # its libraries take half a minute to import
 def test_a_hugging_face_dataset(images_dir, tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

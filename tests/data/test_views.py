@@ -1,7 +1,9 @@
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edgeclip.data.sampler import BatchSampler
-from edgeclip.data.views import Augment, Normalise, Views
+from edgeclip.data.views import Augment, Normalise, Views, uniform
 from edgeclip.runtime.manifest import Preprocess
 
 
@@ -25,8 +27,92 @@ def test_pixels_reach_the_towers_size_and_scale():
     assert torch.allclose(found, torch.full((2, 3, 4, 4), 2.0))
 
 
-def test_every_image_is_seen_once_a_pass():
-    shuffle = BatchSampler(10, 5, seed=0)
-    assert sorted(shuffle[0] + shuffle[1]) == list(range(10))
-    assert shuffle[0] == BatchSampler(10, 5, seed=0)[0]
-    assert sorted(BatchSampler(3, 50, seed=0)[0]) == [0, 1, 2]  # a batch larger than the data is the data
+def test_the_numbers_are_those_that_stores_were_made_with():
+    """Other numbers would show a resumed student other views than its teacher saw."""
+    expected = torch.tensor([[0.3186, 0.5445, 0.7371], [0.0474, 0.5827, 0.6344]])
+    assert torch.allclose(uniform(7, 3, [0, 5], 3), expected, atol=1e-4)
+
+
+@given(st.integers(0, 2**31), st.integers(0, 50), st.lists(st.integers(0, 2**40), min_size=1, max_size=5))
+def test_numbers_are_even_and_of_their_place_alone(seed, stream, rows):
+    found = uniform(seed, stream, rows, 4)
+    assert ((found >= 0) & (found < 1)).all()
+    assert torch.equal(found[-1:], uniform(seed, stream, rows[-1:], 4))
+
+
+def test_numbers_are_spread_evenly():
+    many = uniform(0, 0, range(20_000), 2)
+    assert torch.allclose(many.mean(dim=0), torch.tensor([0.5, 0.5]), atol=0.01)
+    assert torch.allclose(many.var(dim=0), torch.tensor([1 / 12, 1 / 12]), atol=0.002)
+    assert abs(torch.corrcoef(many.T)[0, 1]) < 0.03
+    assert len({tuple(row) for row in many.tolist()}) == 20_000
+
+
+def sizes(maps):
+    """Width and height of each crop, as parts of the image: lengths of the map's columns."""
+    return maps[:, 0, :2].norm(dim=1), maps[:, 1, :2].norm(dim=1)
+
+
+def test_a_crop_has_the_area_aspect_and_place_that_the_settings_allow():
+    augment = Augment(area=(0.3, 0.6), aspect=0.2, flip=False)
+    maps = Views(augment, 0).maps(range(2000), 1)
+    wide, high = sizes(maps)
+    area, aspect = wide * high, wide / high
+    assert area.min() >= 0.3 - 1e-5 and area.max() <= 0.6 + 1e-5
+    assert area.min() < 0.31 and area.max() > 0.59
+    assert aspect.min() >= 1 / 1.2 - 1e-5 and aspect.max() <= 1.2 + 1e-5
+    assert aspect.min() < 0.85 and aspect.max() > 1.18
+    left, top = maps[:, 0, 2], maps[:, 1, 2]
+    for place, side in ((left, wide), (top, high)):
+        assert (place.abs() <= 1 - side + 1e-5).all(), "no crop leaves the image"
+        assert (place / (1 - side)).min() < -0.95 and (place / (1 - side)).max() > 0.95
+    assert (maps[:, 0, 1] == 0).all() and (maps[:, 1, 0] == 0).all(), "nothing is turned"
+    assert (maps[:, 0, 0] > 0).all(), "nothing is mirrored"
+
+
+def test_a_whole_image_keeps_its_sides_however_it_is_stretched():
+    wide, high = sizes(Views(Augment(area=(1.0, 1.0), aspect=0.5, flip=False), 0).maps(range(500), 0))
+    assert wide.max() <= 1 and high.max() <= 1
+    assert torch.minimum(wide, high).min() == pytest.approx(1 / 1.5**0.5, abs=0.01)
+
+
+def test_half_of_the_views_are_mirrored_where_that_is_allowed():
+    flipped = Views(Augment(flip=True), 0).maps(range(2000), 0)[:, 0, 0] < 0
+    assert 0.45 < flipped.float().mean() < 0.55
+    image = torch.arange(8.0).view(1, 1, 1, 8).expand(2000, 3, 8, 8).to(torch.uint8)
+    whole = Augment(area=(1.0, 1.0), aspect=0.0, flip=True)
+    seen = Views(whole, 0).apply(image, range(2000), 0)
+    assert {tuple(row.round().int().tolist()) for row in seen[:, 0, 0]} == {tuple(range(8)), tuple(range(7, -1, -1))}
+
+
+def test_rotation_is_within_its_degrees_either_way():
+    maps = Views(Augment(area=(1.0, 1.0), aspect=0.0, rotate=30.0, flip=False), 0).maps(range(2000), 0)
+    angle = torch.rad2deg(torch.atan2(maps[:, 1, 0], maps[:, 1, 1]))
+    assert -30.01 <= angle.min() < -29 and 29 < angle.max() <= 30.01
+    assert torch.allclose(maps[:, :, :2] @ maps[:, :, :2].transpose(1, 2), torch.eye(2), atol=1e-5), "a pure rotation"
+    mirrored = Views(Augment(area=(1.0, 1.0), aspect=0.0, rotate=30.0), 0).maps(range(200), 0)
+    determinant = torch.det(mirrored[:, :, :2])
+    assert torch.allclose(determinant.abs(), torch.ones(200), atol=1e-5)
+    assert {round(value) for value in determinant.tolist()} == {-1, 1}
+
+
+def test_what_lies_outside_is_the_border():
+    white = torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)
+    turned = Views(Augment(area=(1.0, 1.0), aspect=0.0, rotate=180.0), 0)
+    assert all((turned.apply(white, [row], 0) > 254.9).all() for row in range(10))
+
+
+@pytest.mark.parametrize("area", [(0.0, 1.0), (0.6, 0.5)])
+def test_an_area_that_is_none_is_refused(area):
+    with pytest.raises(ValueError, match="area must be"):
+        Augment(area=area)
+
+
+def test_channels_have_their_own_scale():
+    own = Preprocess(size=8, mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
+    found = Normalise(own)(torch.full((1, 3, 8, 8), 255.0))
+    assert torch.allclose(found[0, :, 0, 0], torch.tensor([1.0, 1.0, 0.0]))
+    edge = torch.zeros(1, 3, 8, 8)
+    edge[..., 4:] = 255
+    small = Normalise(own.model_copy(update={"size": 2}))(edge)
+    assert small[0, 0, 0, 0] < 0.2 and small[0, 0, 0, 1] > 0.8, "made smaller by the mean of what it covers"

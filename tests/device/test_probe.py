@@ -3,6 +3,7 @@
 import json
 import zipfile
 
+import numpy as np
 import pytest
 
 from edgeclip.device import probe
@@ -11,6 +12,8 @@ from edgeclip.device.probekit import KIT, Kit
 from edgeclip.device.store import load_profile
 from edgeclip.errors import EdgeclipError, FormatError
 from edgeclip.runtime.cores import usable_cores
+from edgeclip.runtime.engines.registry import find_engine
+from edgeclip.runtime.timing import Samples
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +81,7 @@ def test_the_kit_is_small_and_whole():
         assert names["fp32"] == names["int8"] == list(kit.index.towers)
         assert {g.activations for g in kit.choose("int8", ["asimd"])} == {"int8"}
         small = next(g for g in kit.choose("int8", ["avx2"]) if g.name.startswith("mobilenetv4"))
-        assert kit.open(small, 1)()[0].shape == (1, 512)
+        assert kit.open(small, find_engine(), threads=1)().shape == (1, 512)
 
 
 def test_a_damaged_kit_is_refused(tmp_path):
@@ -94,4 +97,12 @@ def test_a_damaged_kit_is_refused(tmp_path):
         archive.writestr("index.json", json.dumps(index))
         archive.writestr("graphs", b"short")
     with Kit(path) as kit, pytest.raises(FormatError, match="cut off"):
-        kit.open(kit.reference, 1)
+        kit.open(kit.reference, find_engine())
+
+
+def test_a_graphs_figure_is_its_time_over_the_references_beside_it():
+    def taken(*ms):
+        return Samples(np.array(ms))
+
+    turns = [(taken(2.0, 2.0, 9.0), taken(1.0, 1.0, 1.0)), (taken(6.0), taken(2.0)), (taken(8.0), taken(2.0))]
+    assert probe.Series(None, turns).relative == 3.0, "the median of 2, 3 and 4"

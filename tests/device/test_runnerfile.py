@@ -72,8 +72,8 @@ def test_it_verifies(bundle):
     assert not any("not checked" in found["detail"] for found in told["findings"])
 
 
-def test_it_benches(bundle):
-    told = json.loads(alone(bundle.path, "bench", "--precision", "fp32", "--seconds", "0.1").stdout)
+def test_it_measures(bundle):
+    told = json.loads(alone(bundle.path, "measure", "--precision", "fp32", "--seconds", "0.1").stdout)
     row = told["rows"]["fp32"]
     assert row["latency"]["p50"] <= row["latency"]["p99"] <= row["latency"]["max"]
     assert Taken(row["samples_ms"]).enough

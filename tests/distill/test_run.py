@@ -110,7 +110,10 @@ def test_killed_and_resumed_is_equal_to_the_bit(command, environment, config, tm
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
-@pytest.mark.parametrize(("text_tower", "close"), [("teacher", 1e-5), ("student", 1e-4)])  # two towers round twice
+@pytest.mark.parametrize(
+    ("text_tower", "close"),
+    [pytest.param("teacher", 1e-5, marks=pytest.mark.slow), ("student", 1e-4)],  # two towers round twice
+)
 def test_two_processes_are_one_with_the_whole_batch(command, environment, config, tmp_path, text_tower, close):
     config = config.model_copy(update={"epochs": 5, "ema": 0.0, "text_tower": text_tower})  # 20 steps
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]

@@ -1,12 +1,337 @@
-import pytest
+"""The training loop on two small matrices: every promise of a step, and of the checkpoint after it."""
 
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.trainer import learning_rate
+import copy
+import json
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+from edgeclip.distill.config import DistillConfig, Weights
+from edgeclip.distill.objectives import Embeddings
+from edgeclip.distill.run import Run
+from edgeclip.distill.student import Towers
+from edgeclip.distill.trainer import Batch, Trainer, ema_update, learning_rate, parameter_groups, prefetch
+from edgeclip.errors import EdgeclipError, FormatError
+
+WIDTH, ROWS = 8, 6
+
+
+class Visual(nn.Module):
+    """Pixels to embeddings, with one of each kind of parameter that weight decay tells apart."""
+
+    def __init__(self):
+        super().__init__()
+        self.positional_embedding = nn.Parameter(torch.zeros(3, 4))
+        self.head = nn.Linear(12, WIDTH)
+        self.norm = nn.BatchNorm1d(WIDTH)
+
+    def forward(self, pixels):
+        return self.norm(self.head((pixels[:, :, 0, :] + self.positional_embedding).flatten(1)))
+
+
+class Text(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Embedding(16, WIDTH)
+
+    def forward(self, tokens):
+        return self.table(tokens).mean(dim=1)
+
+
+def rows(count, seed):
+    return F.normalize(torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+def batch_of(step, texts=False):
+    draw = torch.Generator().manual_seed(100 + step)
+    tokens = torch.randint(0, 16, (ROWS, 3), generator=draw) if texts else None
+    pixels = torch.randn(ROWS, 3, 4, 4, generator=draw)
+    return Batch(pixels, tokens, [Embeddings(rows(ROWS, step), rows(ROWS, 50 + step))])
+
+
+def trainer(folder, judge=None, texts=False, **settings):
+    torch.manual_seed(0)
+    folder.mkdir(exist_ok=True)
+    given = {"epochs": 3, "warmup_epochs": 0, "tracker": "none", "checkpoint_seconds": 1e6, **settings}
+    towers = Towers(Visual(), Text() if texts else None)
+    return Trainer(towers, DistillConfig(**given), Run(folder, None), 2, logit_scale=10.0, judge=judge)
+
+
+def weights(towers):
+    return {name: value.clone() for name, value in towers.state_dict().items()}
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_the_learning_rate_warms_up_and_falls():
     config = DistillConfig(epochs=10, lr=1.0, min_lr=0.1, warmup_epochs=2)
     rates = [learning_rate(step, config, 10) for step in range(100)]
-    assert rates[0] < rates[10] < rates[19] <= 1.0
+    assert rates[:20] == pytest.approx([(step + 1) / 21 for step in range(20)])
     assert rates[20] == 1.0
-    assert rates[99] == pytest.approx(0.1, abs=0.01)
+    assert rates[60] == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi * 40 / 80)) / 2)
+    assert rates[99] == pytest.approx(0.1, abs=1e-3)
+    short = DistillConfig(epochs=2, lr=1.0, min_lr=0.1, warmup_epochs=4)
+    assert [learning_rate(step, short, 2) for step in range(4)] == pytest.approx([1 / 3, 2 / 3, 1.0, 0.55])
+
+
+def test_the_optimizer_takes_the_rate_of_the_step(tmp_path):
+    one = trainer(tmp_path, lr=0.5, warmup_epochs=1, epochs=2)
+    for step in range(3):
+        one.train_step(batch_of(step), step)
+        expected = learning_rate(step, one.config, 2)
+        assert [group["lr"] for group in one.optimizer.param_groups] == [expected] * 2
+    assert one.steps == 4
+
+
+def test_weight_decay_is_for_matrices_alone():
+    towers = Towers(Visual(), Text())
+    decayed, rest = parameter_groups(towers, 0.05)
+    names = {id(parameter): name for name, parameter in towers.named_parameters()}
+    assert [names[id(p)] for p in decayed["params"]] == ["visual.head.weight", "text.table.weight"]
+    assert {names[id(p)] for p in rest["params"]} == {
+        "visual.positional_embedding",
+        "visual.head.bias",
+        "visual.norm.weight",
+        "visual.norm.bias",
+    }
+    assert (decayed["weight_decay"], rest["weight_decay"]) == (0.05, 0.0)
+
+
+def test_the_settings_reach_the_optimizer(tmp_path):
+    one = trainer(tmp_path, weight_decay=0.2, betas=(0.8, 0.9))
+    assert [group["weight_decay"] for group in one.optimizer.param_groups] == [0.2, 0.0]
+    assert {group["betas"] for group in one.optimizer.param_groups} == {(0.8, 0.9)}
+
+
+@pytest.mark.parametrize("texts", [False, True])
+@pytest.mark.parametrize("micro", [None, 4])
+def test_gradients_are_clipped_to_the_norm(texts, micro, tmp_path):
+    one = trainer(tmp_path, grad_clip=1e-3, texts=texts, micro_batch=micro)
+    one.train_step(batch_of(0, texts), 0)
+    norm = torch.cat([p.grad.flatten() for p in one.towers.parameters()]).norm().item()
+    assert norm == pytest.approx(1e-3, rel=1e-3), "what is large is scaled down to just the limit"
+
+
+def test_a_step_is_the_optimizers_on_the_sum_of_the_terms(tmp_path):
+    one = trainer(tmp_path, grad_clip=1e6, weights=Weights(vl=0.5, embed=2.0))
+    losses = one.train_step(batch_of(0), 0)
+    assert set(losses) == {"vl", "embed"}
+    copied = trainer(tmp_path, grad_clip=1e6).towers
+    before, batch = weights(copied), batch_of(0)
+    images, _ = copied(batch.pixels, None)
+    (theirs,) = batch.teachers
+    ours, true = 100 * images @ theirs.texts.T, 100 * theirs.images @ theirs.texts.T
+
+    def kl(target, own):
+        return F.kl_div(own.log_softmax(1), target.log_softmax(1), log_target=True, reduction="batchmean")
+
+    loss = 0.5 * (kl(true, ours) + kl(true.T, ours.T)) + 2 * (images - theirs.images).square().sum(1).mean()
+    assert sum(losses.values()) == pytest.approx(loss.item(), rel=1e-5)
+    loss.backward()
+    for (name, own), other in zip(one.towers.named_parameters(), copied.parameters(), strict=True):
+        assert torch.allclose(own.grad, other.grad, rtol=1e-4, atol=1e-6), name
+        assert not torch.equal(own, before[name]), f"{name} was not moved"
+
+
+def test_gradients_of_one_step_are_not_added_to_the_next(tmp_path):
+    one = trainer(tmp_path, lr=1e-12, min_lr=0, weight_decay=0.0)
+    one.train_step(batch_of(0), 0)
+    first = [p.grad.clone() for p in one.towers.parameters()]
+    one.train_step(batch_of(0), 1)
+    again = [p.grad for p in one.towers.parameters()]
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-6) for a, b in zip(first, again, strict=True))
+
+
+@pytest.mark.parametrize(("step", "keep"), [(0, 0.1), (8, 0.5), (10_000, 0.9)])
+def test_the_average_moves_towards_the_model(step, keep):
+    average, model = Visual(), Visual()
+    before, now = weights(average), weights(model)
+    model.norm.num_batches_tracked.fill_(7)
+    ema_update(average, model, 0.9, step)
+    for name, value in average.state_dict().items():
+        if value.is_floating_point():
+            assert torch.allclose(value, keep * before[name] + (1 - keep) * now[name], atol=1e-6), name
+    assert average.norm.num_batches_tracked == 7
+
+
+def test_the_average_becomes_the_student(tmp_path):
+    one = trainer(tmp_path, ema=0.9)
+    start = weights(one.towers)
+    one.train_step(batch_of(0), 0)
+    moved, average = weights(one.towers), weights(one.student)
+    name = "visual.head.weight"
+    assert not torch.equal(average[name], moved[name])
+    assert torch.allclose(average[name], 0.1 * start[name] + 0.9 * moved[name], atol=1e-6)
+    assert not any(p.requires_grad for p in one.student.parameters())
+    plain = trainer(tmp_path)
+    assert plain.student is plain.accelerator.unwrap_model(plain.towers)
+
+
+@pytest.mark.parametrize("texts", [False, True])
+def test_a_batch_in_parts_gives_the_gradient_of_the_whole(texts, tmp_path):
+    whole, parts = (trainer(tmp_path, texts=texts, grad_clip=1e6, micro_batch=micro) for micro in (None, 2))
+    for one in (whole, parts):
+        one.towers.visual.norm.eval()  # else the statistics of a part are another's
+        losses = one.train_step(batch_of(0, texts), 0)
+        assert all(value > 0 for value in losses.values())
+    for (name, own), other in zip(whole.towers.named_parameters(), parts.towers.parameters(), strict=True):
+        assert torch.allclose(own.grad, other.grad, rtol=1e-3, atol=1e-5), name
+
+
+@pytest.mark.parametrize(("pixels", "tokens", "micro", "parts"), [(6, None, 4, 2), (6, 9, 3, 3), (9, 6, 3, 3)])
+def test_parts_are_no_larger_than_asked(pixels, tokens, micro, parts):
+    batch = Batch(torch.zeros(pixels, 1), None if tokens is None else torch.zeros(tokens, 1), [])
+    found = list(Trainer._parts(batch, micro))
+    assert len(found) == parts
+    assert all(len(one) <= micro and (other is None or len(other) <= micro) for one, other in found)
+    assert sum(len(one) for one, _ in found) == pixels
+    assert tokens is None or sum(len(other) for _, other in found) == tokens
+
+
+def test_a_term_that_is_not_finite_stops_with_its_name(tmp_path):
+    one, batch = trainer(tmp_path, weights=Weights(vl=1, embed=1)), batch_of(0)
+    batch.teachers[0].images[0, 0] = math.inf
+    with pytest.raises(EdgeclipError, match="step 5: the term 'vl' is nan"):
+        one.train_step(batch, 5)
+
+
+def test_a_checkpoint_is_the_state_and_the_next_step_is_the_same(tmp_path):
+    one = trainer(tmp_path / "a", ema=0.5, epochs=4, lr=0.1)
+    (tmp_path / "a").mkdir(exist_ok=True)
+    one.towers.train()
+    for step in range(3):
+        one.train_step(batch_of(step), step)
+        one.step = step + 1
+    one._log(2, {"vl": 1.5, "pvl": 0.5})
+    one.best_top1 = 0.25
+    one.save()
+    two = trainer(tmp_path / "a", ema=0.5, epochs=4, lr=0.1)
+    torch.rand(5)
+    two.load()
+    assert (two.step, two.best_top1) == (3, 0.25)
+    assert equal(weights(two.towers), weights(one.towers))
+    assert equal(weights(two.student), weights(one.student))
+    for each in (one, two):
+        each.towers.train()
+        each.train_step(batch_of(3), 3)
+    assert equal(weights(two.towers), weights(one.towers))
+    (line,) = (tmp_path / "a/metrics.jsonl").read_text().splitlines()
+    expected = {"step": 2, "epoch": 1.0, "loss": 2.0, "vl": 1.5, "pvl": 0.5}
+    found = json.loads(line)
+    assert found.pop("lr") == learning_rate(2, one.config, 2)
+    assert found == expected
+
+
+def test_the_random_state_is_resumed(tmp_path):
+    one = trainer(tmp_path)
+    one.save()
+    drawn = torch.rand(3)
+    two = trainer(tmp_path)
+    two.load()
+    assert torch.equal(torch.rand(3), drawn)
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(file.read_bytes()[:-9]), lambda file: file.unlink()])
+def test_a_checkpoint_that_does_not_fit_is_refused(spoil, tmp_path):
+    trainer(tmp_path).save()
+    spoil(tmp_path / "checkpoint.safetensors")
+    with pytest.raises(FormatError, match="truncated, or of another student"):
+        trainer(tmp_path).load()
+
+
+def test_a_whole_training_is_every_step_once(tmp_path):
+    one, seen = trainer(tmp_path, epochs=6, judge=None), []
+
+    def told(step):
+        seen.append(step)
+        return batch_of(step)
+
+    one.towers.eval()
+    one.train(told)
+    assert seen == list(range(12))
+    assert one.step == 12
+    assert one.towers.training
+    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in logged] == [0, 10, 11]
+    assert [row["epoch"] for row in logged] == [0.0, 5.0, 5.5]
+    with_notes = load_file(tmp_path / "checkpoint.safetensors")
+    assert torch.equal(with_notes["towers.visual.head.weight"], weights(one.towers)["visual.head.weight"])
+
+
+def test_a_resumed_training_does_what_is_left(tmp_path):
+    seen = []
+    one = trainer(tmp_path, epochs=6)
+    one.step = 9
+    one.train(lambda step: seen.append(step) or batch_of(step))
+    assert seen == [9, 10, 11]
+
+
+def test_checkpoints_are_written_as_often_as_asked(tmp_path, monkeypatch):
+    one, saved = trainer(tmp_path, epochs=2, checkpoint_seconds=0), []
+    monkeypatch.setattr(one, "save", lambda: saved.append(one.step))
+    one.train(batch_of)
+    assert saved == [1, 2, 3, 4, 4]
+    rare, saved2 = trainer(tmp_path, epochs=2, checkpoint_seconds=1e6), []
+    monkeypatch.setattr(rare, "save", lambda: saved2.append(rare.step))
+    rare.train(batch_of)
+    assert saved2 == [4]
+
+
+def test_an_interruption_leaves_a_checkpoint(tmp_path):
+    def stops(step):
+        if step == 3:
+            raise KeyboardInterrupt
+        return batch_of(step)
+
+    one = trainer(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        one.train(stops)
+    two = trainer(tmp_path)
+    two.load()
+    assert two.step == one.step > 0
+
+
+def test_the_best_is_judged_when_it_is_due_and_kept(tmp_path):
+    answers, judged, kept = iter([0.2, 0.6, 0.4]), [], {}
+
+    def judge(student):
+        judged.append(weights(student))
+        student.eval()
+        return next(answers)
+
+    one = trainer(tmp_path, judge=judge, judge_epochs=1)
+    one.train(batch_of)
+    assert len(judged) == 3, "after every epoch of two steps"
+    kept = load_file(tmp_path / "best.safetensors")
+    assert equal(kept, judged[1])
+    assert one.best_top1 == 0.6
+    assert one.towers.training
+    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["top1"]) for row in logged if "top1" in row] == [(1, 0.2), (3, 0.6), (5, 0.4)]
+    assert one._standing == ", best top-1 60.0%"
+    assert trainer(tmp_path)._standing == ""
+
+
+@pytest.mark.parametrize(("every", "due"), [(1, [2, 4, 6]), (0.5, [1, 2, 3, 4, 5, 6]), (2, [4, 6])])
+def test_when_it_is_due(every, due, tmp_path):
+    one = trainer(tmp_path, judge_epochs=every)
+    found = []
+    for step in range(1, one.steps + 1):
+        one.step = step
+        found += [step] if one._is_due() else []
+    assert found == due
+
+
+def test_batches_come_in_order_each_made_once():
+    made = []
+    found = [(batch, step) for batch, step in prefetch(lambda step: made.append(step) or copy.copy(step), 2, 6)]
+    assert found == [(2, 2), (3, 3), (4, 4), (5, 5)]
+    assert made == [2, 3, 4, 5]
+    assert list(prefetch(made.append, 4, 4)) == []
+    assert made == [2, 3, 4, 5]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
@@ -16,7 +17,6 @@ from edgeclip.ecosystem.card import Facts, card, data_facts
 from edgeclip.ecosystem.layout import write_layout
 from edgeclip.report.schema import Report
 from edgeclip.runtime.bundle import Bundle
-from edgeclip.runtime.engines.ort import make_session
 
 from ..report.test_report import make
 from ..test_cli import run
@@ -130,7 +130,7 @@ def test_the_graph_of_both_towers_answers_as_the_bundle(trained, images_dir, tmp
     bundle = Bundle.open(trained / "bundle")
     write_layout(bundle, tmp_path)
     suffix = {"fp32": "", "int8": "_quantized"}[precision]
-    session = make_session(tmp_path / f"onnx/model{suffix}.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / f"onnx/model{suffix}.onnx")
     encoder = bundle.encoder(precision)
     images, texts = [Image.open(path) for path in sorted(images_dir.iterdir())[:3]], ["a red thing", "blue"]
     ids = encoder.tokenizer(texts)

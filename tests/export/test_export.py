@@ -7,23 +7,26 @@ import onnx
 import pytest
 from PIL import Image
 
+from edgeclip.device.facts import target_here
+from edgeclip.device.store import load_profile
 from edgeclip.errors import EdgeclipError
 from edgeclip.export import export
 from edgeclip.export.calibration import calibration_pixels
 from edgeclip.export.extras import Classes
 from edgeclip.export.pipeline import Wishes
 from edgeclip.models.openclip import OpenClipEncoder
-from edgeclip.runtime.engines.ort import make_session
+from edgeclip.runtime.engines.ort import Onnxruntime
 
 
 @pytest.fixture(scope="module")
 def rich(teacher, images_dir, tmp_path_factory):
-    """A bundle with everything that needs no GPU."""
+    """A bundle for another device, with everything that needs no GPU."""
     labels = ["a cat", "a dog", "<i>a fox</i>"]
     classes = Classes(labels, ("{}",), teacher.encode_text(labels))
-    wishes = Wishes(precisions=("int8",), targets=("arm", "tensorrt"), classes=classes, bytes_input=True)
+    wishes = Wishes(precisions=("int8",), recipes=("tensorrt",), classes=classes, bytes_input=True)
     out, files = tmp_path_factory.mktemp("bundles") / "rich", sorted(images_dir.iterdir())
-    return export(teacher, out, name="rich", source="local", calibration=files, wishes=wishes)
+    target = load_profile("raspberry-pi-5").target
+    return export(teacher, out, name="rich", source="local", calibration=files, wishes=wishes, target=target)
 
 
 def extra(bundle, kind):
@@ -79,24 +82,45 @@ def test_recipes_for_several_targets_lie_side_by_side(rich):
     assert {file.name for file in rich.path.iterdir()} == {a.file for a in rich.artefacts} | {"bundle.json"}
 
 
-def test_another_devices_clock_is_not_ours(rich):
-    assert rich.manifest.recommended == "fp32", "nobody has measured int8 on that device"
+def test_nothing_claims_a_speed_on_another_device(rich):
+    manifest = rich.manifest
+    assert (manifest.target.profile, manifest.target.device.machine) == ("raspberry-pi-5", "aarch64")
+    assert (manifest.recommended, manifest.recommendation) == (None, "to be measured on the device")
+    assert manifest.chosen == "fp32", "nobody has measured int8 on that device"
+    assert not any(one.relative_speed for one in (*manifest.variants, *manifest.tried))
+    assert not any("recommended" in one.outcome for one in manifest.tried)
+
+
+def test_what_was_measured_on_the_target_is_recommended(bundle):
+    manifest = bundle.manifest
+    assert manifest.target == target_here()
+    assert manifest.recommendation == "measured on the target"
+    assert all(one.relative_speed for one in manifest.variants)
+
+
+def test_another_version_of_the_engine_is_another_target(teacher, images_dir, tmp_path, capsys):
+    here = target_here()
+    target = here.model_copy(update={"runtime": here.runtime.model_copy(update={"version": "0.1"})})
+    files, wishes = sorted(images_dir.iterdir()), Wishes(precisions=())
+    made = export(teacher, tmp_path / "b", name="b", source="x", calibration=files, wishes=wishes, target=target)
+    assert made.manifest.recommended is None
+    assert "it speaks for onnxruntime 0.1" in capsys.readouterr().err
 
 
 def test_bytes_in(rich, images_dir):
-    own = rich.encoder(rich.manifest.recommended)
+    own = rich.encoder(rich.manifest.chosen)
     images = [Image.open(file).resize((32, 32)) for file in sorted(images_dir.iterdir())[:3]]
-    session = make_session(rich.path / extra(rich, "uint8-input").file)
-    (found,) = session.run(None, {"pixels": np.stack([np.asarray(image) for image in images])})
+    session = Onnxruntime().open(rich.path / extra(rich, "uint8-input").file)
+    found = session.run(np.stack([np.asarray(image) for image in images]))
     assert np.abs(found - own.encode_image(images)).max() < 1e-5
 
 
 def test_probabilities_out(rich, images_dir):
     images = [Image.open(file).resize((32, 32)) for file in sorted(images_dir.iterdir())[:3]]
     made = extra(rich, "classifier")
-    session = make_session(rich.path / made.file)
-    (found,) = session.run(None, {made.facts["input"]: np.stack([np.asarray(image) for image in images])})
-    expected = rich.classify(images, made.facts["labels"], rich.encoder(rich.manifest.recommended))
+    session = Onnxruntime().open(rich.path / made.file)
+    found = session.run(np.stack([np.asarray(image) for image in images]))
+    expected = rich.classify(images, made.facts["labels"], rich.encoder(rich.manifest.chosen))
     assert np.abs(found - expected).max() < 1e-4
     told = {p.key: p.value for p in onnx.load(rich.path / made.file).metadata_props}
     assert json.loads(told["labels"]) == ["a cat", "a dog", "<i>a fox</i>"]

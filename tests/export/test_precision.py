@@ -7,22 +7,24 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeclip.device.facts import target_here
 from edgeclip.errors import EdgeclipError, FormatError
 from edgeclip.export.fp16 import convert_fp16
 from edgeclip.export.graphs import constants, read_graph, weighted
-from edgeclip.export.int8 import ARM, METHODS, TARGETS, TENSORRT, X86, X86_VNNI, Calibrated, recipe_for
+from edgeclip.export.int8 import ARM, METHODS, RECIPES, TENSORRT, X86, X86_VNNI, Calibrated, recipe_for
 from edgeclip.export.ranges import magnitudes
 from edgeclip.export.smoothing import find_folds, smoothed
-from edgeclip.runtime.engines.ort import make_session
+from edgeclip.runtime.engines.ort import Onnxruntime
+from edgeclip.runtime.target import Target
 
 
 def run(file, pixels, precision="fp32"):
-    return make_session(file, precision=precision).run(None, {"pixel_values": pixels})[0]
+    return Onnxruntime().open(file, precision=precision).run(pixels)
 
 
 def run_int8(file, pixels):
     """By the graph alone: the int8 kernels of the machine that tests may be another target's."""
-    return make_session(file, precision="int8", as_written=True).run(None, {"pixel_values": pixels})[0]
+    return Onnxruntime().open(file, precision="int8", as_written=True).run(pixels)
 
 
 def cosine(a, b):
@@ -35,16 +37,21 @@ def calibrated(vit, conv):
     return {name: Calibrated(tower.file, tower.pixels) for name, tower in (("vit", vit), ("conv", conv))}
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", RECIPES)
 @pytest.mark.parametrize("tower", ["vit", "conv"])
 def test_each_target_has_its_int8(tower, target, calibrated, request, tmp_path):
-    made, recipe = request.getfixturevalue(tower), TARGETS[target]
+    made, recipe = request.getfixturevalue(tower), RECIPES[target]
     calibrated[tower].write(tmp_path / "q.onnx", recipe)
     assert cosine(run_int8(tmp_path / "q.onnx", made.pixels), run(made.file, made.pixels)) > 0.99
     graph = onnx.load(tmp_path / "q.onnx")
     values = {v.name: numpy_helper.to_array(v) for v in graph.graph.initializer}
     weights = [values[n.input[0]] for n in graph.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in values]
     assert sum(w.dtype == np.int8 and w.ndim >= 2 for w in weights) == len(weighted(read_graph(made.file)))
+    for node in graph.graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in values and values[node.input[0]].ndim >= 2:
+            axis = next(helper.get_attribute_value(a) for a in node.attribute if a.name == "axis")
+            weight, scale = values[node.input[0]], values[node.input[1]]
+            assert scale.shape == (weight.shape[axis],), "one scale for each output channel"
     largest = max(int(np.abs(w.astype(int)).max()) for w in weights if w.dtype == np.int8)
     assert largest <= 64 if recipe.reduce_range else largest > 64
     zeros = [values[n.input[2]] for n in graph.graph.node if n.op_type == "QuantizeLinear"]
@@ -171,9 +178,17 @@ def test_weights_beyond_half_precision_stay_float(vit, tmp_path):
 
 
 def test_the_recipe_follows_the_instruction_set():
-    assert recipe_for(["avx2"]) is X86
-    assert recipe_for(["avx512f", "avx512_vnni"]) is X86_VNNI
-    assert recipe_for(["asimd", "asimddp"]) is ARM
+    def target(*features, engine="onnxruntime"):
+        here = target_here()
+        runtime = here.runtime.model_copy(update={"name": engine})
+        return Target(
+            device=here.device.model_copy(update={"features": features}), runtime=runtime, precisions=["fp32"]
+        )
+
+    assert recipe_for(target("avx2")) is X86
+    assert recipe_for(target("avx512f", "avx512_vnni")) is X86_VNNI
+    assert recipe_for(target("asimd", "asimddp")) is ARM
+    assert recipe_for(target("asimd", "asimddp", engine="tensorrt")) is TENSORRT
 
 
 def unknown_operator(graph):

@@ -13,11 +13,11 @@ from edgeclip.errors import EdgeclipError
 from edgeclip.export.attention import PlainAttention, written_out
 from edgeclip.export.graphs import block_of, weighted
 from edgeclip.export.towers import _deployable, export_image_tower
-from edgeclip.runtime.engines.ort import make_session
+from edgeclip.runtime.engines.ort import Onnxruntime
 
 
 def run(file, pixels):
-    return make_session(file).run(None, {"pixel_values": pixels})[0]
+    return Onnxruntime().open(file).run(pixels)
 
 
 @pytest.mark.parametrize("tower", ["vit", "conv"])

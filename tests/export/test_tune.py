@@ -8,7 +8,7 @@ from edgeclip.export.int8 import X86_VNNI, Calibrated
 from edgeclip.export.sensitivity import Sensitivity, plot, rank_blocks, restored
 from edgeclip.export.tune import Candidate, Tuner, fastest
 from edgeclip.export.validate import Exam, Gate, compare, examined
-from edgeclip.runtime.engines.ort import make_session
+from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.manifest import Fidelity
 from edgeclip.runtime.trial import Trial
 
@@ -20,8 +20,8 @@ def candidate(name, precision="int8", cosine=1.0, speed=1.0, drop=None):
 
 @pytest.fixture
 def tuner(vit):
-    reference = make_session(vit.file).run(None, {"pixel_values": vit.pixels})[0]
-    return Tuner(reference, vit.pixels, 1, Gate())
+    reference = Onnxruntime().open(vit.file).run(vit.pixels)
+    return Tuner(reference, vit.pixels, Onnxruntime(), 1, Gate())
 
 
 def test_nan_never_looks_faithful():

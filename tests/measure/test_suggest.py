@@ -23,7 +23,7 @@ def test_nothing_where_the_budget_is_met():
 def test_a_measured_variant_that_meets_it_comes_first():
     (found,) = next_of(make(budget={"latency_ms": 1.0}))
     assert (found.what, found.known, found.p50_ms) == ("the int8 variant", "measured", 0.9)
-    assert found.command == "edgeclip bench 'bundles/my bundle' --precision int8"
+    assert found.command == "edgeclip measure 'bundles/my bundle' --precision int8"
 
 
 def test_else_a_student_with_its_prediction_corrected_by_what_was_measured():

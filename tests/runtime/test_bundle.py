@@ -7,9 +7,8 @@ from PIL import Image
 
 from edgeclip.encoder import PixelEncoder
 from edgeclip.errors import EdgeclipError, FormatError
-from edgeclip.runtime import onnxencoder
 from edgeclip.runtime.bundle import Bundle
-from edgeclip.runtime.engines.ort import make_session
+from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.timing import interleaved
 from edgeclip.runtime.trial import try_graph
 
@@ -81,21 +80,20 @@ def test_what_is_no_bundle_says_so(tmp_path):
 def test_a_broken_graph_is_a_finding(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"nonsense")
     with pytest.raises(EdgeclipError, match="cannot open it"):
-        make_session(tmp_path / "x.onnx")
-    assert "cannot open it" in try_graph(tmp_path / "x.onnx", "fp32", np.zeros((1, 3, 4, 4), np.float32)).problem
+        Onnxruntime().open(tmp_path / "x.onnx")
+    assert "cannot open it" in try_graph(tmp_path / "x.onnx", np.zeros((1, 3, 4, 4), np.float32)).problem
 
 
 def test_an_unknown_provider_lists_those_that_exist(bundle):
     with pytest.raises(EdgeclipError, match="CPUExecutionProvider"):
-        make_session(bundle.path / "image.fp32.onnx", provider="NoSuchProvider")
+        Onnxruntime().open(bundle.path / "image.fp32.onnx", provider="NoSuchProvider")
 
 
 def test_a_provider_that_gives_way_is_said(bundle, monkeypatch, capsys):
     class Session:
-        def get_providers(self):
-            return ["CPUExecutionProvider"]
+        providers = ("CPUExecutionProvider",)
 
-    monkeypatch.setattr(onnxencoder, "make_session", lambda *graph, **settings: Session())
+    monkeypatch.setattr(Onnxruntime, "open", lambda *graph, **settings: Session())
     assert bundle.encoder("fp32", provider="CUDAExecutionProvider").image_session
     assert (
         "CUDAExecutionProvider could not be used here; CPUExecutionProvider takes its place" in capsys.readouterr().err

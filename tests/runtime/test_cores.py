@@ -8,7 +8,7 @@ import pytest
 
 from edgeclip.runtime import cores
 from edgeclip.runtime.cores import cgroup_quota, usable_cores
-from edgeclip.runtime.engines.ort import make_session
+from edgeclip.runtime.engines.ort import Onnxruntime
 
 
 @pytest.fixture
@@ -57,16 +57,15 @@ def test_a_quota_takes_cores_away_and_never_adds_any(cgroups, monkeypatch):
 def test_a_session_of_a_process_on_one_core_has_one_thread(bundle):
     code = (
         "import os, sys; from pathlib import Path; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
-        "from edgeclip.runtime.engines.ort import make_session\n"
-        "print(make_session(Path(sys.argv[1]))"
-        ".get_session_options().intra_op_num_threads)"
+        "from edgeclip.runtime.engines.ort import Onnxruntime\n"
+        "print(Onnxruntime().open(Path(sys.argv[1])).threads)"
     )
     command = [sys.executable, "-c", code, str(bundle.path / "image.fp32.onnx")]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "1"
 
 
 def test_threads_that_are_asked_for_are_taken(bundle):
-    session = make_session(bundle.path / "image.fp32.onnx", threads=3)
-    assert session.get_session_options().intra_op_num_threads == 3
-    session = make_session(bundle.path / "image.fp32.onnx")
-    assert session.get_session_options().intra_op_num_threads == usable_cores()
+    session = Onnxruntime().open(bundle.path / "image.fp32.onnx", threads=3)
+    assert session.threads == 3
+    session = Onnxruntime().open(bundle.path / "image.fp32.onnx")
+    assert session.threads == usable_cores()

@@ -11,7 +11,7 @@ import pytest
 
 import edgeclip.runtime.engines
 from edgeclip.errors import EdgeclipError
-from edgeclip.runtime.engines.ort import make_session
+from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.engines.trtrunner import EngineRunner
 
 DIM, SIDE, LARGEST = 32, 32, 4
@@ -79,7 +79,7 @@ class PlayedContext:
 
         def run():
             pixels = memory[self.addresses["pixel_values"]][: int(np.prod(shape))].reshape(shape)
-            embeds = self.session.run(None, {"pixel_values": pixels})[0]
+            embeds = self.session.run(pixels)
             memory[self.addresses["image_embeds"]][: embeds.size] = embeds.ravel()
 
         self.cuda.put("run", run)
@@ -90,7 +90,7 @@ class PlayedContext:
 def played(bundle, monkeypatch):
     """A runner of the bundle's fp32 tower, and the GPU under it."""
     cuda = PlayedCuda()
-    context = PlayedContext(cuda, make_session(bundle.path / "image.fp32.onnx"))
+    context = PlayedContext(cuda, Onnxruntime().open(bundle.path / "image.fp32.onnx"))
     engine = SimpleNamespace(
         create_execution_context=lambda: context,
         get_tensor_profile_shape=lambda *_: [(n, 3, SIDE, SIDE) for n in (1, 1, LARGEST)],

@@ -92,8 +92,8 @@ def test_a_spec_is_a_stock_open_clip_config(profile, tmp_path):
 def test_the_whole_space_is_listed_with_two_precisions():
     space = whole_space(224)
     assert 2 * len(space) > 100_000
-    assert set(space.family.tolist()) == {"vit", *FAMILIES}
-    assert space.image_size.max() == 224
+    assert set(space.columns.family.tolist()) == {"vit", *FAMILIES}
+    assert space.columns.image_size.max() == 224
 
 
 @pytest.mark.parametrize(

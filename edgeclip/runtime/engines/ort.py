@@ -1,9 +1,18 @@
-"""Open an ONNX graph in onnxruntime, with the settings that this project's measurements rest on."""
+"""onnxruntime, with the settings that this project's measurements rest on."""
 
 from __future__ import annotations
 
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import EdgeclipError
 from ..cores import usable_cores
@@ -14,47 +23,135 @@ if TYPE_CHECKING:
 CPU = "CPUExecutionProvider"
 
 
-def make_session(
-    graph: Path | bytes,
-    *,
-    threads: int | None = None,
-    precision: str = "fp32",
-    provider: str = CPU,
-    as_written: bool = False,
-    **options: Any,
-) -> ort.InferenceSession:
-    """Open ``graph`` on ``provider`` with ``threads`` CPU threads (all that are usable when None).
+class OrtSession:
+    """A :class:`~edgeclip.runtime.engines.protocol.Session`."""
 
-    ``as_written`` runs every node as the graph has it, quantised values in float: what int8 gives on any device, where
-    this CPU's own int8 kernels may differ (without VNNI, sums of 8-bit products saturate).
-    ``options`` are set on the SessionOptions (``enable_profiling=True``, ...).
+    concurrent = True
 
-    Raises:
-        EdgeclipError: the provider is not in this onnxruntime, or the graph cannot be loaded.
-    """
-    import onnxruntime as ort
+    def __init__(self, session: ort.InferenceSession) -> None:
+        self._session = session
+        self.providers = session.get_providers()
 
-    if provider not in ort.get_available_providers():
-        there = ", ".join(ort.get_available_providers())
-        raise EdgeclipError(f"this onnxruntime has no {provider}; it has {there}")
-    settings = ort.SessionOptions()
-    settings.intra_op_num_threads = threads or usable_cores()
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
-    # Else a session's idle threads keep a core busy for milliseconds after a run, and the next session's run pays: two
-    # sessions in turns were measured at 3.5 times what each takes alone. Alone, this costs nothing that was measurable.
-    settings.add_session_config_entry("session.force_spinning_stop", "1")
-    if as_written:
-        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    for name, value in options.items():
-        setattr(settings, name, value)
-    # A fully optimised fp16 ViT takes the whole process down in the NCHWc layout pass (seen in 1.24, 1.30 and 1.32).
-    disabled = ["NchwcTransformer"] if precision == "fp16" and provider == CPU else None
-    source = graph if isinstance(graph, bytes) else str(graph)
-    try:
-        return ort.InferenceSession(source, settings, providers=[provider], disabled_optimizers=disabled)
-    except Exception as error:  # onnxruntime's exceptions share no base class but Exception
-        if type(error).__module__.split(".")[0] != "onnxruntime":
-            raise
-        where = "the graph" if isinstance(graph, bytes) else graph
-        raise EdgeclipError(f"{where}: onnxruntime cannot open it ({str(error).splitlines()[0]})") from error
+    @property
+    def threads(self) -> int:
+        """CPU threads within an operator."""
+        return self._session.get_session_options().intra_op_num_threads
+
+    @cached_property
+    def _input(self) -> str:
+        return self._session.get_inputs()[0].name
+
+    @property
+    def outputs(self) -> list[str]:
+        """What the graph calls its outputs."""
+        return [output.name for output in self._session.get_outputs()]
+
+    def run(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """The first output."""
+        return self._session.run(None, {self._input: rows})[0]
+
+    def values(self, names: Sequence[str], rows: NDArray[Any]) -> list[NDArray[Any]]:
+        """Several outputs by name."""
+        return self._session.run(list(names), {self._input: rows})
+
+    def end_profiling(self) -> list[dict[str, Any]]:
+        """What was recorded, where the session was opened to record."""
+        return json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+
+
+class Onnxruntime:
+    """An :class:`~edgeclip.runtime.engines.protocol.Engine`."""
+
+    name, provider = "onnxruntime", CPU
+
+    def unavailable(self) -> str | None:
+        """Only where the package is missing."""
+        return None if find_spec("onnxruntime") else "pip install onnxruntime"
+
+    def version(self) -> str:
+        """The package's, whatever build of it is installed."""
+        import onnxruntime
+
+        return onnxruntime.__version__
+
+    def providers(self) -> Sequence[str]:
+        """Those that this build of the package has."""
+        import onnxruntime
+
+        return onnxruntime.get_available_providers()
+
+    def precisions(self, provider: str) -> Sequence[str]:
+        """The CPU provider casts fp16 to fp32 and back."""
+        return ("fp32", "int8") if provider == CPU else ("fp32", "fp16", "int8")
+
+    def open(
+        self,
+        graph: Path | bytes,
+        *,
+        precision: str = "fp32",
+        threads: int | None = None,
+        provider: str | None = None,
+        as_written: bool = False,
+        **options: Any,
+    ) -> OrtSession:
+        """See the protocol. Without VNNI, this engine's sums of 8-bit products saturate: hence ``as_written``.
+
+        ``options`` are set on the SessionOptions (``enable_profiling=True``, ...).
+        """
+        import onnxruntime as ort
+
+        provider = provider or CPU
+        if provider not in self.providers():
+            there = ", ".join(self.providers())
+            raise EdgeclipError(f"this onnxruntime has no {provider}; it has {there}")
+        settings = ort.SessionOptions()
+        settings.intra_op_num_threads = threads or usable_cores()
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = 3
+        # Else a session's idle threads keep a core busy for milliseconds after a run, and the next session's run pays:
+        # two sessions in turns were measured at 3.5 times what each takes alone. Alone, this costs nothing measurable.
+        settings.add_session_config_entry("session.force_spinning_stop", "1")
+        if as_written:
+            settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        for name, value in options.items():
+            setattr(settings, name, value)
+        # A fully optimised fp16 ViT takes the whole process down in the NCHWc layout pass (seen in 1.24, 1.30, 1.32).
+        disabled = ["NchwcTransformer"] if precision == "fp16" and provider == CPU else None
+        source = graph if isinstance(graph, bytes) else str(graph)
+        try:
+            session = ort.InferenceSession(source, settings, providers=[provider], disabled_optimizers=disabled)
+        except Exception as error:  # onnxruntime's exceptions share no base class but Exception
+            if type(error).__module__.split(".")[0] != "onnxruntime":
+                raise
+            where = "the graph" if isinstance(graph, bytes) else graph
+            raise EdgeclipError(f"{where}: onnxruntime cannot open it ({str(error).splitlines()[0]})") from error
+        return OrtSession(session)
+
+    def hot_spots(
+        self, graph: Path, rows: NDArray[Any], *, runs: int, precision: str, threads: int | None, provider: str | None
+    ) -> dict[str, Any]:
+        """From its own profiler's record of each node's kernel."""
+        provider = provider or CPU
+        with tempfile.TemporaryDirectory() as folder:
+            record: dict[str, Any] = {"enable_profiling": True, "profile_file_prefix": str(Path(folder) / "profile")}
+            session = self.open(graph, precision=precision, threads=threads, provider=provider, **record)
+            for _ in range(runs):
+                session.run(rows)
+            events = session.end_profiling()
+        spent: dict[str, float] = defaultdict(float)
+        nodes: dict[str, set[str]] = defaultdict(set)
+        fell_back: set[str] = set()
+        for event in events:
+            facts = event.get("args", {})
+            if event.get("cat") != "Node" or "op_name" not in facts or not event["name"].endswith("_kernel_time"):
+                continue
+            spent[facts["op_name"]] += event["dur"]
+            nodes[facts["op_name"]].add(event["name"])
+            if facts.get("provider", provider) != provider:
+                fell_back.add(f"{facts['op_name']} on {facts['provider']}")
+        total = sum(spent.values()) or 1.0
+        ranked = sorted(spent, key=lambda op: -spent[op])
+        return {
+            "operators": [{"operator": op, "share": spent[op] / total, "nodes": len(nodes[op])} for op in ranked],
+            "fell_back": sorted(fell_back),
+        }

@@ -1,0 +1,139 @@
+"""What one machine makes of a bundle: verified first, then latency, memory and accuracy, as one document."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..console import say
+
+if TYPE_CHECKING:
+    from ..evaluate.datasets import Dataset
+    from ..report.schema import Figures, Finding, Row
+    from ..runtime.bundle import Bundle
+    from .chain import Measured, Stage
+
+EXPORTED = "exported "  # and the precision: the stage of a variant
+
+
+def measure(
+    bundle: Path,
+    dataset: Path | str | None = None,
+    *,
+    precisions: Sequence[str] = (),
+    seconds: float = 20,
+    sustained: float = 0,
+    device: str | None = None,
+    threads: int | None = None,
+    provider: str | None = None,
+    before: Sequence[Stage] = (),
+) -> Figures:
+    """Measure a bundle's variants here or on a device, each in a process of its own, in turns with a reference graph.
+
+    Args:
+        bundle: its folder or archive.
+        dataset: labelled images, as :func:`~edgeclip.evaluate.datasets.open_dataset` reads them; without them there is
+            no accuracy.
+        precisions: the variants to measure; all when empty. Only of all of them can the best be named.
+        seconds: for latency, all rows together.
+        sustained: seconds without a break, of the variant that is used.
+        device: address of another machine; this one when None.
+        threads: CPU threads; all usable ones when None.
+        provider: of the engine; its usual one when None.
+        before: stages of the chain that come before the variants, measured beside them.
+
+    Raises:
+        EdgeclipError: no bundle, no such variant, no data set, or the device cannot be reached.
+    """
+    from ..device.place import device_steps, open_place
+    from ..evaluate.datasets import open_dataset
+    from ..report.schema import Finding
+    from ..runtime.bundle import Bundle
+    from .chain import run_chain
+
+    opened = Bundle.open(bundle)
+    data = open_dataset(dataset) if dataset is not None else None
+    settings: dict[str, Any] = {"threads": threads, "provider": provider}
+    stages = [*before, *_variants(opened, precisions, before, settings)]
+    with open_place(device) as place:
+        with device_steps(f"verify on {place.name}") as tell:
+            told = place.verify(opened.path, **settings, on_step=tell)
+        verified = [Finding(**finding) for finding in told["findings"]]
+        found = run_chain(stages, data, place, seconds=seconds, sustained=sustained)
+    rows = [_judged(row, verified) for row in found.rows]
+    complete = not precisions or {*precisions} >= {v.precision for v in opened.manifest.variants}
+    best = _best(opened, rows) if complete else None
+    rows = [row.model_copy(update={"recommended": row.stage == f"{EXPORTED}{best}"}) for row in rows]
+    return figures_of(opened, replace(found, rows=rows), data, threads, verified=verified, recommended=best)
+
+
+def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, threads: int | None, **facts: Any) -> Figures:
+    """The document of what was measured; ``facts`` are ``verified`` and ``recommended``."""
+    from ..report.schema import Figures, Judged
+
+    judged = None
+    if data:
+        counts = {"images": len(data), "classes": len(data.classnames)}
+        judged = Judged(name=data.name, sha256=found.dataset, **counts, templates=data.templates)
+    return Figures(
+        name=bundle.manifest.name,
+        bundle=bundle.sha256,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        device={name: value for name, value in found.machine.items() if value is not None},
+        threads=threads or found.machine["cores"],
+        dataset=judged,
+        rows=found.rows,
+        rule=found.rule,
+        reference=found.reference,
+        before=found.before,
+        after=found.after,
+        **facts,
+    )
+
+
+def _variants(
+    bundle: Bundle, precisions: Sequence[str], before: Sequence[Stage], settings: dict[str, Any]
+) -> list[Stage]:
+    """A stage a variant: fp32 is compared with what came before it, the others with fp32."""
+    from .chain import Stage
+
+    manifest = bundle.manifest
+    wanted = list(precisions) or [variant.precision for variant in manifest.variants]
+    stages: list[Stage] = []
+    for precision in wanted:
+        earlier = [*before, *stages]
+        plain = next((stage.name for stage in stages if stage.name == f"{EXPORTED}fp32"), None)
+        compared = plain or (earlier[-1].name if before else None)
+        encoder = bundle.encoder(precision, **settings)
+        focus = precision == (manifest.chosen if manifest.chosen in wanted else wanted[0])
+        stages.append(Stage(f"{EXPORTED}{precision}", encoder, compared_to=compared, focus=focus))
+    return stages
+
+
+def _judged(row: Row, verified: Sequence[Finding]) -> Row:
+    """A variant that does not give what was recorded has failed, however fast it is."""
+    part = f"image tower {row.stage.removeprefix(EXPORTED)}"
+    wrong = next((finding for finding in verified if finding.part == part and not finding.ok), None)
+    if row.failed or wrong is None:
+        return row
+    say(f"{row.stage} does not give what was recorded at export: {wrong.detail}")
+    return row.model_copy(update={"failed": f"it does not give what was recorded: {wrong.detail}"})
+
+
+def _best(bundle: Bundle, rows: Sequence[Row]) -> str | None:
+    """The fastest faithful variant by these rows; None where fp32 or all others were not timed to the end."""
+    from ..runtime.choice import recommend
+
+    by_stage = {row.stage: row for row in rows}
+    fp32 = by_stage.get(f"{EXPORTED}fp32")
+    if fp32 is None or fp32.timing is None or fp32.failed:
+        return None
+    options = {}
+    for variant in bundle.manifest.variants:
+        row = by_stage[f"{EXPORTED}{variant.precision}"]
+        if variant.faithful and row.timing and not row.failed:
+            options[variant.precision] = (fp32.timing.p50_ms / row.timing.p50_ms, variant.fidelity.cosine_mean)
+    return recommend(options) or "fp32"

@@ -1,0 +1,41 @@
+"""Where a student is to run: the machine, and what executes its graph. It flows from the profile to the report."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ..documents import Part, Positive
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+class Device(Part):
+    """The machine, as far as it tells."""
+
+    machine: str  # e.g. "x86_64", "aarch64"
+    system: str
+    cpu: str
+    cores: Annotated[int, Field(ge=1)]
+    memory_gb: Positive
+    features: list[str] = []  # instruction sets that decide the int8 recipe: avx2, avx512_vnni, asimddp, ...
+    gpu: str | None = None
+
+
+class Runtime(Part):
+    """What executes the graph: an engine, its provider, and so many threads."""
+
+    name: str = "onnxruntime"  # of the engine: see runtime/engines/
+    version: str
+    provider: str = "CPUExecutionProvider"
+    threads: Annotated[int, Field(ge=1)]
+
+
+class Target(Part):
+    """What a student is chosen, exported and judged for. A profile, and what follows from it, speaks for it alone."""
+
+    device: Device
+    runtime: Runtime
+    precisions: Annotated[list[Precision], Field(min_length=1)]  # those that the runtime has, and that may pay there
+    profile: str | None = None  # whose target it is; None: of the machine that something was made on

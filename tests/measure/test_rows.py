@@ -1,0 +1,86 @@
+"""From what a device sent back to a row: every figure is the one that was measured."""
+
+import numpy as np
+import pytest
+
+from edgeclip.evaluate.embed import Embedded
+from edgeclip.evaluate.zeroshot import classify
+from edgeclip.measure.rows import accuracy_columns, device_columns, timing
+from edgeclip.report.intervals import wilson
+from edgeclip.runtime.timing import Samples, burst, interleaved, percentiles
+
+
+def test_the_latency_of_a_row_is_what_was_measured():
+    ms = [10.0, 12.0, 11.0, 14.0, 13.0]
+    found = {"latency": percentiles(ms), "samples_ms": ms, "turns": [[0.2, 11.0]]}
+    row = timing(found)
+    assert (row.p50_ms, row.max_ms, row.samples, row.raw_ms) == (12.0, 14.0, 5, ms)
+    assert row.p90_ms == pytest.approx(np.percentile(ms, 90))
+    assert (row.p95_ms, row.p99_ms) == pytest.approx((np.percentile(ms, 95), np.percentile(ms, 99)))
+    assert row.spread == pytest.approx((np.percentile(ms, 90) - np.percentile(ms, 10)) / 12.0)
+    assert row.turns == [(0.2, 11.0)]
+    assert timing({"failed": "it crashed"}) is None
+
+
+def test_what_the_device_told_stands_in_the_row():
+    opened = {"import_ms": 1.0, "load_ms": 2.0, "first_ms": 3.0, "peak_memory_mb": 4.0, "runtime": "an engine 1"}
+    opened |= {"asked_provider": "A", "providers": ["B"]}
+    end = {"image": "x.jpg", "total_ms": {"p50": 5.0, "p90": 6.0}}
+    end |= {"decode_ms": 1.0, "preprocess_ms": 2.0, "inference_ms": 2.0}
+    spots = {"operators": [{"operator": "Conv", "share": 1.0, "nodes": 2}], "fell_back": ["Conv on B"]}
+    energy = {"millijoules_per_image": 7.0, "sensor": "rapl"}
+    ran = {"seconds": 60, "window_seconds": 30.0, "last_over_first": 1.1, "each_second": [[0.0, 1.0]], "after": {}}
+    found = {"opened": opened, "end_to_end": end, "hot_spots": spots, "energy": energy, "sustained": ran}
+    columns = device_columns({**found, "throughput": {"8": 9.0}})
+    assert {name: columns[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb", "runtime")} == {
+        name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb", "runtime")
+    }
+    assert (columns["provider"], columns["providers"], columns["fell_back"]) == ("A", ["B"], ["Conv on B"])
+    assert (columns["end_to_end"].total_ms, columns["end_to_end"].total_p90_ms) == (5.0, 6.0)
+    assert (columns["energy_mj"], columns["energy_sensor"], columns["throughput"]) == (7.0, "rapl", {"8": 9.0})
+    assert columns["sustained"].last_over_first == 1.1
+    assert device_columns({"failed": "why"})["failed"] == "why"
+
+
+def answers(rows, labels):
+    embeds = np.eye(3, dtype=np.float32)[rows]
+    return classify(Embedded(embeds, np.array(labels), []), np.eye(3, dtype=np.float32))
+
+
+def test_two_stages_are_compared_image_by_image():
+    before, after = answers([0, 1, 2, 2], [0, 1, 2, 0]), answers([0, 1, 1, 0], [0, 1, 2, 0])
+    columns = accuracy_columns(after, before)
+    assert (columns["top1"], columns["right"], columns["answers"]) == (0.75, "1101", [0, 1, 1, 0])
+    assert columns["top1_interval"] == wilson(0.75, 4)
+    assert (columns["agreement"], columns["flip_rate"]) == (0.5, 0.5)
+    assert (columns["lost"], columns["won"]) == (0.25, 0.25)
+    assert (columns["cosine_mean"], columns["cosine_worst"]) == (0.5, 0.0)
+    assert "agreement" not in accuracy_columns(after, None)
+
+
+def test_a_call_takes_the_milliseconds_that_it_takes():
+    clock = iter(range(0, 10**12, 3_000_000))  # every look at the clock is 3 ms later
+
+    def told():
+        return next(clock)
+
+    from edgeclip.runtime import timing as module
+
+    original = module.time.perf_counter_ns
+    module.time.perf_counter_ns = told
+    try:
+        calls = []
+        found = burst(lambda: calls.append(1), seconds=0, least=4)
+        both = interleaved({"a": lambda: None, "b": lambda: None}, seconds=0, warmup=0, burst=2)
+    finally:
+        module.time.perf_counter_ns = original
+    assert found == [3.0] * 4
+    assert len(calls) == 5, "the first call is not counted"
+    assert [samples.ms.tolist() for samples in both.values()] == [[3.0] * 4] * 2
+    assert both["a"].p50 == both["a"].p99 == 3.0
+
+
+def test_percentiles_are_of_single_calls():
+    samples = Samples(np.arange(1.0, 102.0))
+    assert (samples.p50, samples.p90, samples.p99, samples.spread) == (51.0, 91.0, 100.0, 80 / 51)
+    assert percentiles(samples.ms.tolist()) == {"p50": 51.0, "p90": 91.0, "p95": 96.0, "p99": 100.0, "max": 101.0}
