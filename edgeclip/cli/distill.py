@@ -102,11 +102,12 @@ def _student(
     from ..distill.run import Run
     from ..documents import read_document
     from ..select import select
+    from ..select.select import for_profile
     from ..towers.spec import StudentSpec
     from .inputs import graph_writer
 
     if spec_file:
-        spec = read_document(spec_file, StudentSpec)
+        spec = for_profile(read_document(spec_file, StudentSpec), profile)
     elif resumed:
         spec = Run.open(resumed).document.spec
     else:

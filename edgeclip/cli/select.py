@@ -73,7 +73,8 @@ def select_command(
     profile = open_profile(profile_name, budget)
     limits: dict[str, Any] = {"max_image_size": image_size, "precisions": precisions or None}
     writer, told = graph_writer(profile, wanted=not no_measure)
-    specs = select(profile, profile.budget, **limits, top=trials or top, write_graph=writer)
+    every = trials is not None  # whoever may be trained is timed before
+    specs = select(profile, profile.budget, **limits, top=trials or top, write_graph=writer, every=every)
     if writer is None:
         tell(told)
     if trials:

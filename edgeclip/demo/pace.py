@@ -23,7 +23,7 @@ def paced(config: DistillConfig, spec: StudentSpec, images: int) -> DistillConfi
         spec: the student.
         images: how many there are to learn from.
     """
-    each = step_seconds(config, spec) * (images // config.batch_size)
+    each = step_seconds(config, spec) * max(1, images // config.batch_size)
     epochs = max(FEWEST, min(config.epochs, int(SECONDS / each)))
     return config.model_copy(update={"epochs": epochs})
 

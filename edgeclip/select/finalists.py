@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,7 +72,7 @@ def confirm(
 def first_that_fits(
     specs: Sequence[StudentSpec], profile: Profile, budget: Budget, write_graph: WriteGraph
 ) -> tuple[StudentSpec, int]:
-    """Time each finalist beside the profile's reference graph, in the order given, until one fits.
+    """Time finalists in the order given, until one fits.
 
     Returns:
         The first spec whose measured p50, times the profile's p90 / p50, is within the budget, with ``measured_ms``;
@@ -82,6 +82,30 @@ def first_that_fits(
         BudgetError: none of them fits after all; ``over`` says by how much the nearest missed.
     """
     measured: list[StudentSpec] = []
+    for spec in timed(specs, profile, write_graph):
+        measured.append(spec)
+        if _fits(spec, profile, budget):
+            return spec, len(measured) - 1
+    raise _none_fits(measured, profile, budget)
+
+
+def all_that_fit(
+    specs: Sequence[StudentSpec], profile: Profile, budget: Budget, write_graph: WriteGraph
+) -> list[StudentSpec]:
+    """Time all finalists; those that fit, in the order given, with ``measured_ms``.
+
+    Raises:
+        BudgetError: as :func:`first_that_fits`.
+    """
+    measured = list(timed(specs, profile, write_graph))
+    fitting = [spec for spec in measured if _fits(spec, profile, budget)]
+    if not fitting:
+        raise _none_fits(measured, profile, budget)
+    return fitting
+
+
+def timed(specs: Sequence[StudentSpec], profile: Profile, write_graph: WriteGraph) -> Iterator[StudentSpec]:
+    """Each finalist with ``measured_ms``: beside the profile's reference graph, and scaled by it as predictions are."""
     with Kit() as kit, progress_bar("measure finalists", len(specs)) as bar, tempfile.TemporaryDirectory() as folder:
         engine = find_engine(profile.runtime.name)
         settings: dict[str, Any] = {"threads": profile.runtime.threads, "provider": profile.runtime.provider}
@@ -90,19 +114,25 @@ def first_that_fits(
             graph = Path(folder) / f"{place}.onnx"
             write_graph(spec, graph)
             session = engine.open(graph, precision=spec.precision, **settings)
-            runs: dict[str, Callable[[], object]] = {
-                "reference": reference,
-                "own": partial(session.run, _one_image(spec.image_size)),
-            }
-            found = interleaved(runs, seconds=SECONDS)
+            own = partial(session.run, _one_image(spec.image_size))
+            found = interleaved({"reference": reference, "own": own}, seconds=SECONDS)
             ms = found["own"].p50 / found["reference"].p50 * profile.reference.p50_ms
-            measured.append(spec.model_copy(update={"measured_ms": ms}))
             bar.advance()
-            if budget.latency_ms is None or ms * tail(profile, spec.precision) <= budget.latency_ms:
-                return measured[-1], place
-            say(f"{spec.name}, {spec.precision}: {ms:.2f} ms measured, {spec.predicted_ms:.2f} predicted: too slow")
+            yield spec.model_copy(update={"measured_ms": ms})
+
+
+def _fits(spec: StudentSpec, profile: Profile, budget: Budget) -> bool:
+    assert spec.measured_ms is not None  # it was timed
+    if budget.latency_ms is None or spec.measured_ms * tail(profile, spec.precision) <= budget.latency_ms:
+        return True
+    predicted = f"{spec.predicted_ms:.2f} predicted" if spec.predicted_ms else "not predicted"
+    say(f"{spec.name}, {spec.precision}: {spec.measured_ms:.2f} ms measured, {predicted}: too slow")
+    return False
+
+
+def _none_fits(measured: Sequence[StudentSpec], profile: Profile, budget: Budget) -> BudgetError:
     best = min(measured, key=lambda spec: spec.measured_ms or 0)
-    raise BudgetError(
+    return BudgetError(
         f"none of the {len(measured)} finalists fits {budget.latency_ms:g} ms when measured; the fastest takes "
         f"{best.measured_ms:.3g} ms at p50 ({best.name}, {best.precision}): raise the budget, or profile anew",
         over=min((s.measured_ms or 0) * tail(profile, s.precision) for s in measured) / (budget.latency_ms or 1),

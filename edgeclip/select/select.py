@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..console import say
-from ..device.costmodel import Towers, predict_columns, tail
+from ..device.costmodel import Towers, predict_columns, predict_ms, tail
 from ..device.schema import Budget, Profile
 from ..errors import BudgetError, EdgeclipError
 from ..runtime.target import Precision
@@ -20,7 +20,7 @@ from ..towers.footprint import memory_mb, size_mb
 from ..towers.prior import score
 from ..towers.space import Space, whole_space
 from ..towers.spec import StudentSpec
-from .finalists import WriteGraph, confirm
+from .finalists import WriteGraph, all_that_fit, confirm
 
 Column = NDArray[np.float64]
 DIFFERENT = 0.5  # doublings of arithmetic and parameters, summed, by which two listed students must differ
@@ -58,6 +58,7 @@ def select(
     precisions: Sequence[Precision] | None = None,
     top: int = 10,
     write_graph: WriteGraph | None = None,
+    every: bool = False,
 ) -> list[StudentSpec]:
     """The best students that fit, best first; architecture and precision are chosen together.
 
@@ -73,6 +74,7 @@ def select(
         precisions: those to choose from; all the profile speaks for when None.
         top: how many to return at most. Near-identical ones are left out, so there may be fewer.
         write_graph: with it, finalists are timed here, on the profile's own device, best first, until one fits.
+        every: all of them are timed, and only those are returned that fit.
 
     Raises:
         EdgeclipError: the profile does not speak for one of ``precisions``.
@@ -80,7 +82,9 @@ def select(
     """
     limits: dict[str, Any] = {"max_image_size": max_image_size, "precisions": precisions}
     offers = survey(profile, **limits, to_measure=write_graph is not None)
-    if write_graph:
+    if write_graph and every:
+        found = all_that_fit(best(profile, offers, budget, top), profile, budget, write_graph)
+    elif write_graph:
         found = confirm(lambda aim: best(profile, offers, aim, top), profile, budget, write_graph)
     else:
         found = best(profile, offers, budget, top)
@@ -150,6 +154,21 @@ def spec_of(profile: Profile, offers: Offers, row: int) -> StudentSpec:
         score=float(offers.score[row]),
         extrapolated=bool(offers.extrapolated[row]),
     )
+
+
+def for_profile(spec: StudentSpec, profile: Profile) -> StudentSpec:
+    """A spec by hand, or one that another profile chose, as a student for this profile's device and budget.
+
+    Its prediction is this profile's, where it speaks for the spec's precision and family; what was measured on another
+    device is forgotten.
+    """
+    if spec.target == profile.target:
+        return spec
+    model = profile.cost_model.get(spec.precision)
+    known = model is not None and spec.workload.family in model.families
+    predicted = predict_ms(profile, spec.workload, spec.precision) if known else None
+    found = {"target": profile.target, "budget": profile.budget, "predicted_ms": predicted, "measured_ms": None}
+    return spec.model_copy(update=found)
 
 
 def _offers(profile: Profile, space: Space, precision: Precision, max_image_size: int, to_measure: bool) -> Offers:

@@ -87,3 +87,88 @@ def test_rows_that_cannot_be_read_are_remembered(tmp_path):
     assert feature_store(tmp_path, "x", document(rows=100), numbered).broken == [7, 70]
     with pytest.raises(EdgeclipError, match="over 5% of the images cannot be read: 2 so far"):
         feature_store(tmp_path / "few", "x", document(rows=8), lambda rows: (np.zeros((8, 3, 2)), [1, 2]))
+
+
+def test_shards_cover_every_row_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROWS", 2)
+    store = module.FeatureStore(tmp_path, document())
+    assert [list(store.span(shard)) for shard in store.shards] == [[0, 1], [2, 3], [4]]
+    assert len(store) == 5
+    assert [store.file(shard).name for shard in store.shards] == [f"part-0000{n}.safetensors" for n in range(3)]
+    monkeypatch.setattr(module, "MANY", 5)
+    monkeypatch.setattr(module, "MANY_ROWS", 4)
+    large = module.FeatureStore(tmp_path, document())
+    assert [len(large.span(shard)) for shard in large.shards] == [4, 1]
+    assert module.FeatureStore(tmp_path, document()).shard_rows == 4
+    assert module.FeatureStore(tmp_path, document(rows=4)).shard_rows == 2
+
+
+def test_rows_of_several_shards_come_in_the_order_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROWS", 2)
+    store = feature_store(tmp_path, "test", document(), numbered)
+    assert store.view(1, [4, 1, 3, 0, 4]).tolist() == [[4, 1], [1, 1], [3, 1], [0, 1], [4, 1]]
+    for row in (-1, 5):
+        with pytest.raises(IndexError, match=f"row {row} of 5"):
+            store.view(0, [row])
+
+
+def test_the_teacher_is_given_a_few_rows_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BATCH", 3)
+    asked = []
+
+    def embed(rows):
+        asked.append(list(rows))
+        return numbered(rows)[0], [row for row in rows if row == 4]
+
+    store = feature_store(tmp_path, "test", document(rows=40), embed)
+    assert asked[:2] == [[0, 1, 2], [3, 4, 5]]
+    assert [row for rows in asked for row in rows] == list(range(40))
+    assert store.broken == [4]
+
+
+def test_every_change_is_named(tmp_path):
+    feature_store(tmp_path, "test", document(), numbered)
+    for change, why in (
+        ({"rows": 6}, "other rows:"),
+        ({"views": 2}, "other views:"),
+        ({"dim": 3}, "other dim:"),
+        ({"dtype": "float16"}, "other dtype:"),
+        ({"mark": "b", "rows": 6}, "other teacher, rows:"),
+    ):
+        with pytest.raises(FormatError, match=f"was made with {why} remove it to make it anew"):
+            feature_store(tmp_path, "test", document(**change), numbered)
+
+
+def test_a_store_is_as_large_as_its_numbers(tmp_path):
+    feature_store(tmp_path / "a", "test", document(rows=900), numbered)
+    feature_store(tmp_path / "b", "test", document(rows=900, dtype="float16"), numbered)
+    sizes = [(tmp_path / name / "part-00000.safetensors").stat().st_size for name in "ab"]
+    numbers = 900 * 3 * 2
+    assert 4 * numbers <= sizes[0] < 4 * numbers + 1000
+    assert 2 * numbers <= sizes[1] < 2 * numbers + 1000
+
+
+@pytest.mark.parametrize(
+    ("values", "notes"),
+    [
+        (np.zeros((5, 2, 2), np.float32), {}),
+        (np.zeros((5, 3, 2), np.float16), {}),
+        (np.zeros((5, 3, 2), np.float32), {"sha256": "0"}),
+        (np.zeros((5, 3, 2), np.float32), {"broken": "["}),
+    ],
+)
+def test_a_shard_of_another_kind_is_refused(values, notes, tmp_path):
+    feature_store(tmp_path, "test", document(), numbered)
+    good = {"sha256": module._digest(values), "broken": "[]"}
+    save_file({"embeds": values}, tmp_path / "part-00000.safetensors", {**good, **notes})
+    with pytest.raises(FormatError, match=r"part-00000.safetensors is missing or altered: remove it"):
+        feature_store(tmp_path, "test", document(), numbered)
+
+
+def test_just_five_per_cent_may_be_unreadable(tmp_path):
+    def embed(rows):
+        return np.zeros((len(rows), 3, 2), np.float32), [row for row in rows if row < 5]
+
+    assert feature_store(tmp_path / "a", "x", document(rows=100), embed).broken == [0, 1, 2, 3, 4]
+    with pytest.raises(EdgeclipError, match="over 5% of the images cannot be read: 5 so far"):
+        feature_store(tmp_path / "b", "x", document(rows=99), embed)

@@ -2,8 +2,31 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 
-from edgeclip.device.costmodel import FEWEST, Towers, fit, predict_columns
+from edgeclip.device.costmodel import (
+    BETWEEN,
+    FEWEST,
+    NOISE,
+    PULL,
+    REACH,
+    USUAL,
+    USUAL_TAIL,
+    WITHIN,
+    Anchors,
+    Prices,
+    Towers,
+    _anchors,
+    _corrected,
+    _covariance,
+    _not_negative,
+    _place,
+    _prices,
+    fit,
+    predict_columns,
+    predict_ms,
+    tail,
+)
 from edgeclip.device.schema import KERNELS, MEASURES, Latency
 from edgeclip.device.store import load_profile
 from edgeclip.errors import EdgeclipError
@@ -76,3 +99,133 @@ def test_noise_shows_in_the_held_out_error(loads):
     noise = np.exp(np.random.default_rng(1).normal(0, 0.3, len(loads)))
     model, _ = fit(loads, (np.array(priced(loads, PRICES)) * noise).tolist(), "fp32")
     assert 0.1 < model.held_out_error < model.held_out_p90
+
+
+def test_the_least_squares_over_what_is_not_negative_are_scipys():
+    draw = np.random.default_rng(0)
+    for rows, columns in [(12, 5), (30, 20), (40, 40)] * 10:
+        table, measured = draw.random((rows, columns)), draw.normal(size=rows)
+        expected, _ = nnls(table, measured)
+        found = _not_negative(table.T @ table + 1e-9 * np.eye(columns), table.T @ measured)
+        assert (found >= 0).all()
+        assert np.linalg.norm(table @ found - measured) == pytest.approx(np.linalg.norm(table @ expected - measured))
+
+
+def test_prices_minimise_relative_errors_and_the_pull_to_the_usual(loads):
+    """The same objective written out, row by row, and given to scipy."""
+    relative = np.array(priced(loads, PRICES)) * np.linspace(0.9, 1.1, len(loads))
+    found = _prices(Towers.of(loads), relative)
+    work = np.array(
+        [
+            [getattr(load.kernels[k], m) if k in load.kernels else 0.0 for k in KERNELS for m in MEASURES] + [1.0]
+            for load in loads
+        ]
+    )
+    usual = np.array([USUAL[m] for _ in KERNELS for m in MEASURES] + [USUAL["calls"]])
+    weighted = work / relative[:, None]
+    scale = np.linalg.norm(weighted, axis=0)
+    used = scale > 0
+    # |weighted x - 1|^2 + PULL |scale (x - usual)|^2, in y = scale x
+    table = np.vstack([weighted[:, used] / scale[used], PULL**0.5 * np.eye(used.sum())])
+    aim = np.concatenate([np.ones(len(loads)), PULL**0.5 * usual[used] * scale[used]])
+    expected, _ = nnls(table, aim)
+    prices = np.append(found.table.ravel(), found.constant)
+    assert np.allclose(prices[used], expected / scale[used], rtol=1e-4, atol=1e-9)
+    assert np.array_equal(prices[~used], usual[~used]), "of what no tower has, nothing else is known"
+
+
+def test_the_covariance_falls_with_distance_and_between_families():
+    family, place = np.array(["vit", "vit", "repvit"]), np.array([[0.0, 0, 0], [1.0, 2, 2], [0.0, 0, 0]])
+    found = _covariance(family, place, family, place)
+    near, far = WITHIN**2 + BETWEEN**2, (WITHIN**2 + BETWEEN**2) * np.exp(-9 / 2)
+    apart = BETWEEN**2
+    expected = [[near, far, apart], [far, near, apart * np.exp(-9 / 2)], [apart, apart * np.exp(-9 / 2), near]]
+    assert np.allclose(found, expected)
+
+
+def test_one_anchor_corrects_what_is_like_it():
+    anchor = Anchors(np.array(["vit"]), np.zeros((1, 3)), np.log([2.0]))
+    gain = (WITHIN**2 + BETWEEN**2) / (WITHIN**2 + BETWEEN**2 + NOISE**2)
+    other = BETWEEN**2 / (WITHIN**2 + BETWEEN**2 + NOISE**2)
+    found = anchor.correct(np.array(["vit", "repvit"]), np.zeros((2, 3)))
+    assert found.tolist() == pytest.approx([2.0**gain, 2.0**other])
+    nothing = Anchors(np.array([]), np.zeros((0, 3)), np.array([]))
+    assert nothing.correct(np.array(["vit"]), np.zeros((1, 3))).tolist() == [1.0]
+
+
+def test_a_place_is_told_in_doublings():
+    found = _place(np.array([4.0, 0.0]), np.array([8.0, 1.0]), np.array([0.5, 1.0]))
+    assert found[0].tolist() == [2 / REACH, 3 / REACH, -1 / REACH]
+    assert found[1].tolist() == pytest.approx([np.log2(1e-6) / REACH, 0.0, 0.0]), "no arithmetic is no infinity"
+
+
+def test_a_prediction_is_the_sum_of_the_pieces_corrected(loads):
+    shipped = load_profile("x86-avx2-2core")
+    model = shipped.cost_model["fp32"]
+    bare = shipped.model_copy(update={"latency": []})
+    load = next(load for load in loads if load.family == "vit")
+    pieces = sum(
+        price * getattr(load.kernels[kernel], measure)
+        for kernel, row in model.coefficients.items()
+        for measure, price in row.items()
+        if kernel in load.kernels
+    )
+    ms = predict_ms(bare, load, "fp32")
+    assert ms == pytest.approx(shipped.reference.p50_ms * (pieces + model.constant))
+    row = Latency(
+        name="x",
+        family="vit",
+        precision="fp32",
+        gflops=load.gflops,
+        params_m=load.params_m,
+        p50_ms=1,
+        p90_ms=1.5,
+        spread=0,
+        runs=1,
+        warmup=1,
+        relative=3.0,
+        composed=pieces + model.constant,
+    )
+    once = shipped.model_copy(update={"latency": [row, row.model_copy(update={"precision": "int8", "relative": 9.0})]})
+    gain = (WITHIN**2 + BETWEEN**2) / (WITHIN**2 + BETWEEN**2 + NOISE**2)
+    factor = (3.0 / row.composed) ** gain
+    assert predict_ms(once, load, "fp32") == pytest.approx(ms * factor), "other precisions say nothing of this one"
+    with pytest.raises(EdgeclipError, match=r"does not speak for fp16: it has fp32, int8"):
+        predict_ms(shipped, load, "fp16")
+
+
+def test_the_tail_is_the_median_of_the_table():
+    shipped = load_profile("x86-avx2-2core")
+    row = shipped.latency[0].model_copy(update={"precision": "fp32", "p50_ms": 2.0})
+    rows = [row.model_copy(update={"p90_ms": ms}) for ms in (2.2, 2.6, 8.0)]
+    other = row.model_copy(update={"precision": "int8", "p90_ms": 20.0})
+    assert tail(shipped.model_copy(update={"latency": [*rows, other]}), "fp32") == pytest.approx(1.3)
+    assert tail(shipped.model_copy(update={"latency": []}), "fp32") == USUAL_TAIL
+
+
+def test_the_held_out_error_is_of_predictions_from_all_others(loads):
+    few = loads[: FEWEST + 2]
+    relative = np.array(priced(few, PRICES)) * np.exp(np.random.default_rng(2).normal(0, 0.1, len(few)))
+    model, composed = fit(few, relative.tolist(), "a recipe")
+    errors = []
+    for out in range(len(few)):
+        others = [load for place, load in enumerate(few) if place != out]
+        measured = np.delete(relative, out)
+        prices = _prices(Towers.of(others), measured)
+        anchors = _anchors(prices, Towers.of(others), measured)
+        predicted = _corrected(prices, Towers.of([few[out]]), anchors)[0]
+        errors.append(abs(predicted - relative[out]) / relative[out])
+    assert model.held_out_error == pytest.approx(np.mean(errors))
+    assert model.held_out_p90 == pytest.approx(np.percentile(errors, 90))
+    assert (model.recipe, model.families) == ("a recipe", sorted({load.family for load in few}))
+    table = np.array([[model.coefficients.get(k, {}).get(m, 0.0) for m in MEASURES] for k in KERNELS])
+    assert composed == pytest.approx(Prices(table, model.constant).compose(Towers.of(few)).tolist())
+    assert fit(loads[:FEWEST], relative[:FEWEST].tolist(), "")[0].recipe == ""
+
+
+def test_pieces_never_cost_nothing(loads):
+    free = Prices(np.zeros((len(KERNELS), len(MEASURES))), 0.0)
+    assert free.compose(Towers.of(loads[:2])).tolist() == [1e-6, 1e-6]
+    few = Towers.of(loads[:3])
+    assert few[np.array([True, False, True])].params_m.tolist() == [loads[0].params_m, loads[2].params_m]
+    assert few.gflops.tolist() == pytest.approx([load.gflops for load in loads[:3]])

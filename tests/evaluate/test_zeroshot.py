@@ -1,11 +1,16 @@
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from edgeclip.errors import EdgeclipError, FormatError
-from edgeclip.evaluate import evaluate
+from edgeclip.evaluate import evaluate, zeroshot
 from edgeclip.evaluate.datasets import open_dataset
-from edgeclip.evaluate.zeroshot import class_embeddings, top_k
+from edgeclip.evaluate.embed import Embedded
+from edgeclip.evaluate.metrics import mean_average_precision_11, softmax
+from edgeclip.evaluate.zeroshot import class_embeddings, classify, top_k
 
 COLOURS = {"a": "red", "b": "lime", "c": "blue"}
 
@@ -79,3 +84,98 @@ def test_folders_that_are_no_dataset(tmp_path):
         open_dataset(tmp_path / "absent")
     with pytest.raises(EdgeclipError, match="one folder a class"):
         open_dataset(tmp_path)
+
+
+def rows(*values):
+    found = np.float32(values)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def classified(images, labels, classes=None):
+    classes = np.eye(3, dtype=np.float32) if classes is None else classes
+    return classify(Embedded(rows(*images), np.asarray(labels), []), classes)
+
+
+def test_what_is_right_class_by_class():
+    found = classified([(1, 0, 0), (1, 0.1, 0), (0, 1, 0), (0, 0.2, 1)], [0, 1, 1, 2])
+    assert found.right.tolist() == [True, False, True, True]
+    assert found.top1 == 0.75
+    assert found.recall_per_class.tolist() == [1.0, 0.5, 1.0]
+    assert found.mean_per_class == pytest.approx(2.5 / 3)
+    assert found.predictions.tolist() == [0, 0, 1, 2]
+    value, sure = found.score("accuracy", sure=True)
+    assert value == 0.75 and sure[0] <= 0.75 <= sure[1]
+    assert found.score("accuracy") == (0.75, None)
+    value, sure = found.score("mean-per-class", sure=True)
+    assert value == found.mean_per_class and sure[0] <= value <= sure[1]
+    assert found.score("mean-per-class")[1] is None
+
+
+def test_top5_is_among_the_five_likeliest():
+    classes = np.eye(7, dtype=np.float32)
+    image = [7, 6, 5, 4, 3, 2, 1]
+    hits = [classified([image], [label], classes) for label in range(7)]
+    assert [hit.top5 for hit in hits] == [1, 1, 1, 1, 1, 0, 0]
+    assert [hit.top1 for hit in hits] == [1, 0, 0, 0, 0, 0, 0]
+
+
+def test_an_image_of_several_classes_is_right_with_any_of_them():
+    labels = np.array([[True, True, False], [False, True, False]])
+    found = classified([(1, 0.5, 0), (1, 0, 0)], labels)
+    assert found.right.tolist() == [True, False]
+    value, sure = found.score("map-11", sure=True)
+    odds = softmax(100 * found.image_embeds @ found.class_embeds.T)
+    assert value == pytest.approx(mean_average_precision_11(odds, labels))
+    assert sure[0] <= value <= sure[1]
+    assert found.score("map-11") == (value, None)
+
+
+def test_of_two_classes_the_second_one_is_looked_for():
+    images = [(1, 0.2, 0), (0.9, 0.4, 0), (0.2, 1, 0), (0.6, 0.5, 0)]
+    found = classified(images, [0, 0, 1, 1], np.eye(3, dtype=np.float32)[:2])
+    odds = softmax(100 * found.image_embeds @ found.class_embeds.T)
+    value, sure = found.score("roc-auc", sure=True)
+    assert value == roc_auc_score([0, 0, 1, 1], odds[:, 1]) == 1.0
+    assert sure[0] <= value <= sure[1]
+    assert found.score("roc-auc") == (value, None)
+    other = classified(images, [1, 0, 1, 0], np.eye(3, dtype=np.float32)[:2])
+    assert other.score("roc-auc")[0] == pytest.approx(roc_auc_score([1, 0, 1, 0], odds[:, 1]))
+    assert other.score("roc-auc")[0] < 1
+
+
+def test_many_images_are_scored_a_block_at_a_time(monkeypatch):
+    draw = np.random.default_rng(0)
+    images, labels = draw.normal(size=(10, 3)), draw.integers(0, 3, 10)
+    whole = classified(images, labels)
+    monkeypatch.setattr(zeroshot, "BLOCK", 3)
+    assert np.array_equal(classified(images, labels).predictions, whole.predictions)
+    assert classified(images, labels).top5 == 1.0
+
+
+def test_texts_are_read_in_batches():
+    class Counting(ColourEncoder):
+        seen: ClassVar[list] = []
+
+        def encode_text(self, texts):
+            self.seen.append(len(texts))
+            return super().encode_text(texts)
+
+    encoder = Counting()
+    found = class_embeddings(encoder, ["red", "lime", "blue"], ["{}", "a {}"], batch=4)
+    assert encoder.seen == [4, 2]
+    assert np.allclose(found, np.eye(3))
+    assert found.dtype == np.float32
+    assert class_embeddings(encoder, ["red"] * 200, ["{}", "a {}"]).shape == (200, 3)
+    assert encoder.seen[2:] == [256, 144]
+
+
+def test_every_template_holds_the_name_wherever_it_wants():
+    class Telling(ColourEncoder):
+        texts: ClassVar[list] = []
+
+        def encode_text(self, texts):
+            self.texts.extend(texts)
+            return np.ones((len(texts), 3), np.float32)
+
+    class_embeddings(Telling(), ["a", "b"], ["{}!", "see {} {}"])
+    assert Telling.texts == ["a!", "see a a", "b!", "see b b"]

@@ -90,3 +90,23 @@ def test_what_is_larger_than_all_that_was_measured_says_so(own_profile):
     assert all(spec.extrapolated for spec in found if spec.workload.gflops > largest[spec.precision])
     small = [spec for spec in found if spec.workload.gflops < 0.1 * largest[spec.precision]]
     assert small and not any(spec.extrapolated for spec in small)
+
+
+def test_all_that_may_be_trained_are_timed_and_the_slow_ones_left_out(own_profile, monkeypatch):
+    def timed(specs, profile, write_graph):
+        for place, spec in enumerate(specs):
+            yield spec.model_copy(update={"measured_ms": 1.0 + place})
+
+    monkeypatch.setattr("edgeclip.select.finalists.timed", timed)
+    settings = {"max_image_size": 64, "top": 12, "write_graph": no_graph, "every": True, "precisions": ["int8"]}
+    found = select(own_profile, own_profile.budget, **settings)
+    expected = [1.0 + n for n in range(12) if (1.0 + n) * tail(own_profile, "int8") <= 8.0]
+    assert [spec.measured_ms for spec in found] == expected
+    assert len(found) < 12
+    with pytest.raises(BudgetError, match=r"none of the 12 finalists fits 8 ms.*the fastest takes 9 ms") as caught:
+        monkeypatch.setattr(
+            "edgeclip.select.finalists.timed",
+            lambda specs, *_: [spec.model_copy(update={"measured_ms": 9.0 + n}) for n, spec in enumerate(specs)],
+        )
+        select(own_profile, own_profile.budget, **settings)
+    assert caught.value.over == pytest.approx(9.0 * tail(own_profile, "int8") / 8.0)

@@ -5,7 +5,7 @@ import open_clip
 import pytest
 import torch
 
-from edgeclip.device.costmodel import predict_ms
+from edgeclip.device.costmodel import predict_ms, tail
 from edgeclip.device.schema import Budget
 from edgeclip.device.store import load_profile
 from edgeclip.documents import read_document
@@ -13,7 +13,7 @@ from edgeclip.errors import BudgetError, EdgeclipError
 from edgeclip.export.attention import written_out
 from edgeclip.models.build import build_model, build_tower
 from edgeclip.select.front import front, front_svg
-from edgeclip.select.select import fitting, select, survey
+from edgeclip.select.select import DIFFERENT, _rounded_up, fitting, for_profile, select, survey
 from edgeclip.towers.operators import count
 from edgeclip.towers.space import whole_space, workload_of
 from edgeclip.towers.spec import StudentSpec
@@ -145,3 +145,161 @@ def test_the_front_rises_and_is_drawn(everyone):
     assert drawn.count('class="dot"') == len(points)
     assert "estimated" in drawn
     assert "budget 25 ms" in drawn
+
+
+@pytest.fixture
+def small(everyone):
+    """What there is at 32 px, in both precisions."""
+    return survey(everyone, max_image_size=32)
+
+
+def test_what_is_held_against_a_budget_is_the_p90_with_the_models_error(profile):
+    model = profile.cost_model["int8"]
+    (bold,) = survey(profile, max_image_size=32, precisions=["int8"], to_measure=True)
+    (careful,) = survey(profile, max_image_size=32, precisions=["int8"])
+    assert bold.margin == tail(profile, "int8") > 1
+    assert careful.margin == pytest.approx(tail(profile, "int8") * (1 + model.held_out_p90))
+    assert np.allclose(careful.p90_ms, careful.p50_ms * careful.margin)
+    row = int(np.flatnonzero(np.isfinite(careful.p50_ms))[0])
+    assert careful.p50_ms[row] == pytest.approx(predict_ms(profile, careful.space.workload(row), "int8"))
+
+
+@pytest.mark.parametrize("name", ["latency_ms", "size_mb", "memory_mb"])
+def test_each_limit_is_kept_to_the_letter(name, small):
+    offer = small[0]
+    limit = float(np.median(offer.costs[name]))
+    fits = fitting(offer, Budget(**{name: limit}))
+    assert np.array_equal(fits, offer.costs[name] <= limit)
+    assert fits.any() and not fits.all()
+    assert fitting(offer, Budget(accuracy_drop=1)).all(), "no accuracy is known yet"
+    at = float(offer.costs[name][7])
+    assert fitting(offer, Budget(**{name: at}))[7], "what is just met is met"
+
+
+def test_size_and_memory_are_of_the_precision(small, everyone):
+    fp32, int8 = small
+    assert (int8.size_mb < fp32.size_mb).all()
+    base = everyone.base_memory_mb or 90.0
+    expected = base + 2 * fp32.size_mb + 3 * 4 * fp32.space.columns.peak_melems
+    assert np.allclose(fp32.memory_mb, expected)
+    weights = fp32.space.columns.params_m
+    assert (fp32.size_mb >= 4 * weights).all() and (fp32.size_mb < 4 * weights + 0.5).all()
+    assert (int8.size_mb >= weights).all()
+
+
+def test_all_limits_together_decide(small):
+    offer = small[0]
+    budget = Budget(latency_ms=float(np.median(offer.p90_ms)), size_mb=float(np.median(offer.size_mb)))
+    both = fitting(offer, Budget(latency_ms=budget.latency_ms)) & fitting(offer, Budget(size_mb=budget.size_mb))
+    assert np.array_equal(fitting(offer, budget), both)
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        (Budget(size_mb=0.001), r"no student fits 0\.001 MB; the smallest is"),
+        (Budget(memory_mb=1), r"no student fits 1 MB of memory; the leanest is"),
+        (Budget(latency_ms=1e-3, size_mb=0.001), r"no student fits 0\.001 ms; the fastest is"),
+    ],
+)
+def test_what_cannot_be_met_names_the_nearest_that_can(budget, told, everyone):
+    with pytest.raises(BudgetError, match=told) as caught:
+        select(everyone, budget, max_image_size=32)
+    needs, unit = str(caught.value).split(" is ")[1].split()[:2]
+    name = {"ms": "latency_ms", "MB": "size_mb" if "smallest" in told else "memory_mb"}[unit]
+    assert select(everyone, Budget(**{name: float(needs)}), max_image_size=32)
+    nearest = min(survey(everyone, max_image_size=32), key=lambda offer: offer.costs[name].min())
+    assert f"({nearest.space.name(nearest.costs[name].argmin())}, {nearest.precision})" in str(caught.value)
+    with pytest.raises(BudgetError):
+        select(everyone, Budget(**{name: 0.98 * float(needs)}), max_image_size=32)
+
+
+def test_limits_that_only_together_are_too_tight(everyone):
+    fast = select(everyone, Budget(), max_image_size=32, top=1)[0]
+    offers = survey(everyone, max_image_size=32)
+    quickest = min(float(offer.p90_ms.min()) for offer in offers)
+    leanest = min(float(offer.memory_mb.min()) for offer in offers)
+    budget = Budget(latency_ms=quickest * 1.0001, memory_mb=leanest * 1.0001)
+    if not any(fitting(offer, budget).any() for offer in offers):
+        with pytest.raises(BudgetError, match="together, though each alone can be met"):
+            select(everyone, budget, max_image_size=32)
+    assert fast.budget == Budget()
+
+
+def test_a_spec_says_for_whom_and_by_whom_it_was_chosen(everyone):
+    budget = Budget(latency_ms=9, size_mb=50)
+    for spec in select(everyone, budget, max_image_size=64, top=3):
+        assert spec.target == everyone.target
+        assert spec.target.profile == "raspberry-pi-5"
+        assert spec.budget == budget
+        (offer,) = survey(everyone, max_image_size=64, precisions=[spec.precision])
+        row = [offer.space.name(i) for i in np.flatnonzero(offer.score == spec.score)].index(spec.name)
+        row = int(np.flatnonzero(offer.score == spec.score)[row])
+        assert spec.predicted_ms == offer.p50_ms[row]
+        assert spec.predicted_size_mb == offer.size_mb[row]
+        assert spec.predicted_memory_mb == offer.memory_mb[row]
+
+
+def test_what_is_listed_differs(everyone):
+    found = select(everyone, Budget(latency_ms=15), max_image_size=64, top=30)
+    for place, one in enumerate(found):
+        for other in found[:place]:
+            alike = (one.precision, one.image_size, one.workload.family)
+            if alike == (other.precision, other.image_size, other.workload.family):
+                loads = [(s.workload.gflops, s.workload.params_m) for s in (one, other)]
+                assert np.abs(np.log2(loads[0]) - np.log2(loads[1])).sum() >= DIFFERENT - 1e-9
+    assert len(select(everyone, Budget(latency_ms=15), max_image_size=64, top=4)) == 4
+
+
+def test_the_first_is_the_best_of_all_that_fit_and_the_fastest_of_equals(everyone):
+    budget = Budget(latency_ms=15)
+    offers = survey(everyone, max_image_size=64)
+    first = select(everyone, budget, max_image_size=64, top=1)[0]
+    best = max(float(offer.score[fitting(offer, budget)].max()) for offer in offers if fitting(offer, budget).any())
+    assert first.score == best
+    equals = [float(o.p50_ms[(o.score == best) & fitting(o, budget)].min(initial=np.inf)) for o in offers]
+    assert first.predicted_ms == min(equals)
+
+
+def test_precisions_are_asked_for_once_each(everyone):
+    assert [offer.precision for offer in survey(everyone, max_image_size=32, precisions=["int8", "int8"])] == ["int8"]
+    with pytest.raises(EdgeclipError, match=r"does not speak for fp16: it has fp32, int8; measure it anew"):
+        survey(everyone, precisions=["fp32", "fp16"])
+
+
+def test_what_lessens_the_worth_of_a_prediction_is_said(everyone, profile, capsys):
+    select(everyone, Budget(), max_image_size=32, top=1)
+    assert "profile raspberry-pi-5 is estimated; on the device: edgeclip profile" in capsys.readouterr().err
+    select(profile.model_copy(update={"flags": ["noisy", "busy"]}), Budget(), max_image_size=32, top=1)
+    assert "is noisy, busy: its notes say why" in capsys.readouterr().err
+    select(profile.model_copy(update={"flags": []}), Budget(), max_image_size=32, top=1)
+    assert capsys.readouterr().err == ""
+
+
+def test_beyond_what_was_measured_in_that_precision(profile):
+    rows = [row for row in profile.latency if row.precision == "fp32"]
+    limits = max(row.gflops for row in rows), max(row.params_m for row in rows)
+    small = profile.model_copy(update={"latency": [r for r in profile.latency if r.gflops < limits[0] / 4]})
+    (offer,) = survey(small, max_image_size=96, precisions=["fp32"])
+    own = [row for row in small.latency if row.precision == "fp32"]
+    beyond = offer.space.gflops > max(row.gflops for row in own)
+    beyond |= offer.space.columns.params_m > max(row.params_m for row in own)
+    assert np.array_equal(offer.extrapolated, beyond)
+    assert beyond.any() and not beyond.all()
+
+
+@pytest.mark.parametrize(("value", "shown"), [(0.123456, 0.124), (1.0, 1.0), (12.31, 12.4), (1234.5, 1240.0)])
+def test_a_limit_is_rounded_so_that_it_can_be_met(value, shown):
+    assert _rounded_up(value) == pytest.approx(shown)
+
+
+def test_a_spec_by_hand_is_for_the_profile_that_is_named(everyone, profile):
+    spec = select(everyone, Budget(latency_ms=30), max_image_size=64, top=1, precisions=["fp32"])[0]
+    spec = spec.model_copy(update={"measured_ms": 1.0})
+    assert for_profile(spec, everyone) is spec
+    found = for_profile(spec, profile)
+    assert (found.target, found.measured_ms, found.budget) == (profile.target, None, profile.budget)
+    known = spec.workload.family in profile.cost_model["fp32"].families
+    assert found.predicted_ms == (predict_ms(profile, spec.workload, "fp32") if known else None)
+    other = for_profile(spec.model_copy(update={"precision": "fp16"}), profile)
+    assert other.predicted_ms is None, "the profile does not speak for it"
