@@ -116,3 +116,18 @@ def test_channels_have_their_own_scale():
     edge[..., 4:] = 255
     small = Normalise(own.model_copy(update={"size": 2}))(edge)
     assert small[0, 0, 0, 0] < 0.2 and small[0, 0, 0, 1] > 0.8, "made smaller by the mean of what it covers"
+
+
+def test_the_maps_are_those_that_stores_were_made_with():
+    found = Views(Augment(rotate=30.0), 7).maps([0, 5], 2)
+    first = [[0.8233, -0.4256, 0.0320], [0.4592, 0.8883, 0.0000]]
+    second = [[-0.5418, 0.1771, -0.2396], [0.1780, 0.5447, -0.1626]]
+    assert torch.allclose(found, torch.tensor([first, second]), atol=1e-4)
+
+
+def test_pixels_are_averaged_where_an_input_is_smaller():
+    own = Preprocess(size=4, mean=(0.0,) * 3, std=(1.0,) * 3)
+    chess = 255.0 * ((torch.arange(16)[:, None] + torch.arange(16)) % 2).expand(1, 3, 16, 16)
+    assert torch.allclose(Normalise(own)(chess), torch.full((1, 3, 4, 4), 0.5), atol=0.02)
+    same = torch.randint(0, 256, (1, 3, 4, 4)).float()
+    assert torch.equal(Normalise(own)(same), same / 255)

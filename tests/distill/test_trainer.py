@@ -3,10 +3,13 @@
 import copy
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -335,3 +338,81 @@ def test_batches_come_in_order_each_made_once():
     assert made == [2, 3, 4, 5]
     assert list(prefetch(made.append, 4, 4)) == []
     assert made == [2, 3, 4, 5]
+
+
+def test_parts_go_through_the_towers_one_by_one(tmp_path):
+    seen = []
+
+    def sizes(texts, micro):
+        one = trainer(tmp_path, texts=texts, micro_batch=micro)
+        seen.clear()
+        one.towers.visual.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+        one.train_step(batch_of(0, texts), 0)
+        return list(seen)
+
+    assert sizes(False, None) == sizes(False, ROWS) == sizes(True, ROWS) == [ROWS]
+    assert sizes(False, 2) == [2, 2, 2] * 2, "once without a graph, once with"
+    assert sizes(True, 4) == [3, 3] * 2
+
+
+def test_soft_takes_the_scale_of_the_first_teacher(tmp_path):
+    given = {"weights": Weights(soft=1.0)}
+    one = trainer(tmp_path, **given)
+    losses = one.train_step(batch_of(0), 0)
+    images, _ = trainer(tmp_path, **given).towers(batch_of(0).pixels, None)
+    (theirs,) = batch_of(0).teachers
+    ours, true = 10 * images @ theirs.texts.T, 10 * theirs.images @ theirs.texts.T
+    expected = (F.cross_entropy(ours, true.softmax(1)) + F.cross_entropy(ours.T, true.T.softmax(1))) / 2
+    assert losses["soft"] == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_positions_and_biases_of_any_shape_are_not_decayed():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention_bias = nn.Parameter(torch.zeros(2, 2))
+            self.pos_embed = nn.Parameter(torch.zeros(1, 2, 2))
+            self.class_embedding = nn.Parameter(torch.zeros(1, 2))
+            self.weight = nn.Parameter(torch.zeros(2, 2))
+
+    odd = Odd()
+    decayed, rest = parameter_groups(odd, 0.1)
+    assert [p is odd.weight for p in decayed["params"]] == [True]
+    assert len(rest["params"]) == 3
+
+
+def test_of_equally_good_students_the_first_is_kept(tmp_path):
+    one = trainer(tmp_path, judge=lambda student: 0.5, judge_epochs=1)
+    one.train(batch_of)
+    with safe_open(tmp_path / "best.safetensors", framework="pt") as file:
+        assert file.metadata() == {"step": "2"}
+
+
+def test_what_is_tracked_is_told_step_by_step(tmp_path, monkeypatch):
+    one, told = trainer(tmp_path, epochs=6, judge=lambda student: 0.25, judge_epochs=3), []
+    monkeypatch.setattr(one.accelerator, "log", lambda values, step: told.append((step, values)))
+    one.train(batch_of)
+    assert [step for step, _ in told] == [0, 5, 10, 11, 11]
+    assert told[1] == (5, {"top1": 0.25})
+    assert set(told[0][1]) == {"epoch", "lr", "loss", "vl", "pvl"}
+
+
+def test_a_tracker_is_opened_by_name(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(Accelerator, "init_trackers", lambda self, name, config: opened.append((name, config)))
+    run = Run(tmp_path, SimpleNamespace(spec=SimpleNamespace(name="tiny")))
+    config = DistillConfig(epochs=1, tracker="tensorboard")
+    one = Trainer(Towers(Visual(), None), config, run, 2, logit_scale=10.0)
+    assert opened == [("edgeclip", {"student": "tiny"})]
+    assert str(one.accelerator.project_dir) == str(tmp_path)
+    trainer(tmp_path)
+    assert len(opened) == 1
+
+
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_the_precision_asked_for_is_that_of_the_towers(precision, tmp_path):
+    one, seen = trainer(tmp_path, precision=precision), []
+    one.towers.visual.head.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
+    one.train_step(batch_of(0), 0)
+    assert seen == [torch.bfloat16 if precision == "bf16" else torch.float32]
+    assert one.accelerator.device.type == "cpu"

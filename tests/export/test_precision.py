@@ -11,7 +11,19 @@ from edgeclip.device.facts import target_here
 from edgeclip.errors import EdgeclipError, FormatError
 from edgeclip.export.fp16 import convert_fp16
 from edgeclip.export.graphs import constants, read_graph, weighted
-from edgeclip.export.int8 import ARM, METHODS, RECIPES, TENSORRT, X86, X86_VNNI, Calibrated, recipe_for
+from edgeclip.export.int8 import (
+    ARM,
+    METHODS,
+    RECIPES,
+    TENSORRT,
+    X86,
+    X86_VNNI,
+    Calibrated,
+    first_choices,
+    quantize_int8,
+    recipe_for,
+    second_choices,
+)
 from edgeclip.export.ranges import magnitudes
 from edgeclip.export.smoothing import find_folds, smoothed
 from edgeclip.runtime.engines.ort import Onnxruntime
@@ -188,7 +200,46 @@ def test_the_recipe_follows_the_instruction_set():
     assert recipe_for(target("avx2")) is X86
     assert recipe_for(target("avx512f", "avx512_vnni")) is X86_VNNI
     assert recipe_for(target("asimd", "asimddp")) is ARM
+    assert recipe_for(target("avx512f", "amx_int8")) is X86_VNNI
+    assert recipe_for(target("avx2", "avx_vnni")) is X86_VNNI
+    assert all(recipe_for(target(feature)) is ARM for feature in ("asimd", "asimddp", "neon", "i8mm"))
     assert recipe_for(target("asimd", "asimddp", engine="tensorrt")) is TENSORRT
+    assert recipe_for(target("avx2", engine="tensorrt-rtx")) is TENSORRT
+
+
+def test_a_recipe_says_enough_to_do_it_again():
+    assert X86.describe() == {
+        "recipe": "x86",
+        "activations": "uint8",
+        "weights": "int8, symmetric, per channel",
+        "symmetric_activations": False,
+        "reduce_range": True,
+        "ranges": "min-max",
+        "smoothing": None,
+        "kept_float": ["activation x activation products, norms, softmax, gelu, residual adds"],
+    }
+    rich = replace(ARM, method="percentile", smoothing=0.5, kept_float=("blocks.1", "blocks.0"))
+    told = rich.describe()
+    assert (told["ranges"], told["smoothing"], told["kept_float"][1:]) == (
+        "percentile 99.99",
+        0.5,
+        ["blocks.1", "blocks.0"],
+    )
+    assert rich.title == "int8 arm percentile smoothed 2 block(s) float"
+    assert X86.title == "int8 x86"
+
+
+def test_the_cheap_ways_come_first(calibrated):
+    assert first_choices(X86, calibrated["vit"]) == [X86, replace(X86, smoothing=0.5)]
+    assert first_choices(X86, calibrated["conv"]) == [X86]
+    assert second_choices(X86, calibrated["conv"]) == [replace(X86, method=m) for m in ("percentile", "entropy")]
+    assert len(second_choices(X86, calibrated["vit"])) == 4
+
+
+def test_one_call_quantises_by_a_recipe(vit, calibrated, tmp_path):
+    quantize_int8(vit.file, tmp_path / "a.onnx", vit.pixels, ARM)
+    calibrated["vit"].write(tmp_path / "b.onnx", ARM)
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
 
 
 def unknown_operator(graph):

@@ -1,5 +1,7 @@
 """Selection: whole space in, specs that open_clip builds out, budgets kept."""
 
+import re
+
 import numpy as np
 import open_clip
 import pytest
@@ -15,6 +17,7 @@ from edgeclip.models.build import build_model, build_tower
 from edgeclip.select.front import front, front_svg
 from edgeclip.select.select import DIFFERENT, _rounded_up, fitting, for_profile, select, survey
 from edgeclip.towers.operators import count
+from edgeclip.towers.prior import score
 from edgeclip.towers.space import whole_space, workload_of
 from edgeclip.towers.spec import StudentSpec
 from edgeclip.towers.timmtowers import FAMILIES, timm_vision_cfg
@@ -214,18 +217,6 @@ def test_what_cannot_be_met_names_the_nearest_that_can(budget, told, everyone):
         select(everyone, Budget(**{name: 0.98 * float(needs)}), max_image_size=32)
 
 
-def test_limits_that_only_together_are_too_tight(everyone):
-    fast = select(everyone, Budget(), max_image_size=32, top=1)[0]
-    offers = survey(everyone, max_image_size=32)
-    quickest = min(float(offer.p90_ms.min()) for offer in offers)
-    leanest = min(float(offer.memory_mb.min()) for offer in offers)
-    budget = Budget(latency_ms=quickest * 1.0001, memory_mb=leanest * 1.0001)
-    if not any(fitting(offer, budget).any() for offer in offers):
-        with pytest.raises(BudgetError, match="together, though each alone can be met"):
-            select(everyone, budget, max_image_size=32)
-    assert fast.budget == Budget()
-
-
 def test_a_spec_says_for_whom_and_by_whom_it_was_chosen(everyone):
     budget = Budget(latency_ms=9, size_mb=50)
     for spec in select(everyone, budget, max_image_size=64, top=3):
@@ -294,12 +285,54 @@ def test_a_limit_is_rounded_so_that_it_can_be_met(value, shown):
 
 
 def test_a_spec_by_hand_is_for_the_profile_that_is_named(everyone, profile):
-    spec = select(everyone, Budget(latency_ms=30), max_image_size=64, top=1, precisions=["fp32"])[0]
-    spec = spec.model_copy(update={"measured_ms": 1.0})
-    assert for_profile(spec, everyone) is spec
-    found = for_profile(spec, profile)
-    assert (found.target, found.measured_ms, found.budget) == (profile.target, None, profile.budget)
-    known = spec.workload.family in profile.cost_model["fp32"].families
-    assert found.predicted_ms == (predict_ms(profile, spec.workload, "fp32") if known else None)
-    other = for_profile(spec.model_copy(update={"precision": "fp16"}), profile)
-    assert other.predicted_ms is None, "the profile does not speak for it"
+    specs = select(everyone, Budget(latency_ms=30), max_image_size=64, top=50, precisions=["fp32"])
+    for spec in (spec.model_copy(update={"measured_ms": 1.0}) for spec in specs):
+        assert for_profile(spec, everyone) is spec
+        found = for_profile(spec, profile)
+        assert (found.target, found.measured_ms, found.budget) == (profile.target, None, profile.budget)
+        known = spec.workload.family in profile.cost_model["fp32"].families
+        assert found.predicted_ms == (predict_ms(profile, spec.workload, "fp32") if known else None)
+        other = for_profile(spec.model_copy(update={"precision": "fp16"}), profile)
+        assert other.predicted_ms is None, "the profile does not speak for it"
+    vit = select(profile, Budget(latency_ms=5), max_image_size=64, top=1)[0]
+    changed = vit.model_copy(update={"target": None, "predicted_ms": None})
+    assert for_profile(changed, profile).predicted_ms == pytest.approx(vit.predicted_ms)
+
+
+def test_the_list_is_what_a_loop_over_all_would_choose(everyone):
+    budget = Budget(latency_ms=8)
+    offers = survey(everyone, max_image_size=48)
+    every = []
+    for offer in offers:
+        for row in np.flatnonzero(fitting(offer, budget)):
+            shape = np.log2([offer.space.gflops[row], offer.space.columns.params_m[row]])
+            kind = (offer.precision, offer.space.columns.image_size[row], offer.space.columns.family[row])
+            every.append((-offer.score[row], offer.p50_ms[row], offer.space.name(row), offer.precision, kind, shape))
+    chosen = []
+    for one in sorted(every, key=lambda one: one[:2]):
+        if all(one[4] != kept[4] or np.abs(one[5] - kept[5]).sum() >= DIFFERENT for kept in chosen):
+            chosen.append(one)
+    found = select(everyone, budget, max_image_size=48, top=25)
+    assert [(spec.name, spec.precision) for spec in found] == [(one[2], one[3]) for one in chosen[:25]]
+
+
+def test_limits_that_only_together_cannot_be_met(everyone):
+    offers = survey(everyone, max_image_size=64)
+    quickest = min(offers, key=lambda offer: offer.p90_ms.min())
+    row = int(quickest.p90_ms.argmin())
+    smallest = min(float(offer.size_mb.min()) for offer in offers)
+    budget = Budget(latency_ms=float(quickest.p90_ms[row]), size_mb=smallest)
+    assert quickest.size_mb[row] > smallest
+    told = f"no student fits {budget.latency_ms:g} ms and {budget.size_mb:g} MB together, though each alone can be met"
+    with pytest.raises(BudgetError, match=re.escape(told)):
+        select(everyone, budget, max_image_size=64)
+
+
+def test_memory_starts_from_what_the_device_told(profile):
+    told = profile.model_copy(update={"base_memory_mb": 50.0})
+    (offer,) = survey(told, max_image_size=32, precisions=["fp32"])
+    (other,) = survey(told.model_copy(update={"base_memory_mb": 80.0}), max_image_size=32, precisions=["fp32"])
+    assert np.allclose(other.memory_mb - offer.memory_mb, 30.0)
+    assert np.allclose(offer.score, score(offer.space, 32, "fp32"))
+    (int8,) = survey(told, max_image_size=32, precisions=["int8"])
+    assert np.allclose(int8.score, score(offer.space, 32, "int8"))
