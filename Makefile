@@ -9,7 +9,7 @@ demo: $(VENV)/.demo
 	$(BIN)/edgeclip demo --out runs/demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow

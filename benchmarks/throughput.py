@@ -96,7 +96,7 @@ class Bench:
         self.teacher_rate = (len(images) + len(sentences)) / (time.perf_counter() - start)
         self.batch_of = Loader(self.config, images, sentences, targets, views, self.teacher.preprocess, None)
         model, model_cfg, _, _ = self._student()
-        preprocess, tokenizer = self.encoder.preprocess_cfg, Path(self.encoder.tokenizer.file)
+        preprocess, tokenizer = self.encoder.preprocess_cfg, self.encoder.tokenizer
         save_hub_layout(model, model_cfg, preprocess, folder / "student", tokenizer)
         save_hub_layout(self.encoder.model, self.encoder.config, preprocess, folder / "teacher", tokenizer)
         with (folder / "pairs.csv").open("w", newline="") as file:

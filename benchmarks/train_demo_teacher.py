@@ -83,7 +83,7 @@ def main() -> None:
     config |= {"custom_text": True}
     config["text_cfg"] |= {"hf_tokenizer_name": "tokenizer.json", "tokenizer_kwargs": {"clean": "lower"}}
     preprocess = {"size": 64, "mean": MEAN, "std": STD, "interpolation": "bicubic", "resize_mode": "shortest"}
-    save_hub_layout(average.half(), config, preprocess, args.out, args.out / "tokenizer.json")
+    save_hub_layout(average.half(), config, preprocess, args.out)
 
 
 def model_config(args: argparse.Namespace, vocab_size: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from ..files import sha256, write_text
 from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import MANIFEST
 from ..runtime.engines.registry import DEFAULT
-from ..runtime.manifest import Artefact, Extra, Manifest, Preprocess, Tokenizer, Tried, Variant
+from ..runtime.manifest import Artefact, Extra, Manifest, Preprocess, Tokenizer, TokenizerRules, Tried, Variant
 from ..runtime.target import Precision, Target
 from .graphs import stamp
 from .tune import Candidate
@@ -27,7 +27,7 @@ PACKAGES = ("onnx", "onnxruntime", "torch", "open_clip_torch")
 class Contents:
     """What lies in the folder that becomes a bundle, as the steps of an export put it there."""
 
-    tokenizer: dict[str, Any] = field(default_factory=dict)
+    tokenizer: TokenizerRules | None = None
     variants: list[Candidate] = field(default_factory=list)
     recommended: Precision | None = None
     fallback: Precision = "fp32"
@@ -79,9 +79,8 @@ def finish(
         labels = next((e[3]["labels"] for e in contents.extras if e[0] == file and "labels" in e[3]), None)
         stamp(file, about | ({"labels": json.dumps(labels, ensure_ascii=False)} if labels else {}))
     write_text(folder / RUNNER, runner_source())
-    tokenizer = Tokenizer(
-        **_artefact(folder / "tokenizer.json"), context_length=model.context_length, **contents.tokenizer
-    )
+    assert contents.tokenizer is not None  # written with the text tower
+    tokenizer = Tokenizer(**_artefact(folder / "tokenizer.json"), **contents.tokenizer.model_dump())
     manifest = Manifest(
         name=facts["name"],
         source=facts["source"],
@@ -90,6 +89,7 @@ def finish(
         made_with=versions,
         embed_dim=model.embed_dim,
         logit_scale=model.logit_scale,
+        logit_bias=model.logit_bias,
         opset=opset,
         preprocess=preprocess,
         tokenizer=tokenizer,

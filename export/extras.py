@@ -49,18 +49,22 @@ def with_bytes_input(graph: onnx.ModelProto, preprocess: Preprocess) -> onnx.Mod
     return changed
 
 
-def with_classes(graph: onnx.ModelProto, classes: Classes, logit_scale: float) -> onnx.ModelProto:
-    """``graph`` with float32 ``probabilities [N, C]`` as its output: the softmax over scaled cosines to the classes."""
+def with_classes(
+    graph: onnx.ModelProto, classes: Classes, logit_scale: float, logit_bias: float | None = None
+) -> onnx.ModelProto:
+    """``graph`` with float32 ``probabilities [N, C]`` as its output: see :func:`edgeclip.runtime.labels.odds`."""
     changed = onnx.ModelProto()
     changed.CopyFrom(graph)
     weights = np.ascontiguousarray(classes.embeds.T * logit_scale, np.float32)
     changed.graph.initializer.append(numpy_helper.from_array(weights, "classes"))
-    changed.graph.node.extend(
-        [
-            helper.make_node("MatMul", [IMAGE_OUTPUT, "classes"], ["logits"], name="classes/MatMul"),
-            helper.make_node("Softmax", ["logits"], [CLASSES_OUTPUT], name="classes/Softmax", axis=-1),
-        ]
-    )
+    nodes = [helper.make_node("MatMul", [IMAGE_OUTPUT, "classes"], ["logits"], name="classes/MatMul")]
+    if logit_bias is None:
+        nodes.append(helper.make_node("Softmax", ["logits"], [CLASSES_OUTPUT], name="classes/Softmax", axis=-1))
+    else:
+        changed.graph.initializer.append(numpy_helper.from_array(np.float32(logit_bias), "classes.bias"))
+        nodes.append(helper.make_node("Add", ["logits", "classes.bias"], ["logits.biased"], name="classes/Add"))
+        nodes.append(helper.make_node("Sigmoid", ["logits.biased"], [CLASSES_OUTPUT], name="classes/Sigmoid"))
+    changed.graph.node.extend(nodes)
     changed.graph.output[0].CopyFrom(
         helper.make_tensor_value_info(CLASSES_OUTPUT, TensorProto.FLOAT, ["batch", len(classes.labels)])
     )

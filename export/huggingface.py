@@ -53,9 +53,9 @@ def write_huggingface(model: OpenClipEncoder, folder: Path) -> None:
         write_bytes(staging / "model.safetensors", save(weights, metadata={"format": "pt"}))
         write_json(staging / "config.json", _config(model, weights))
         write_json(staging / "preprocessor_config.json", _preprocessor(model))
-        told = model.write_tokenizer(staging / "tokenizer.json")
+        rules = model.write_tokenizer(staging / "tokenizer.json")
         added = json.loads((staging / "tokenizer.json").read_text(encoding="utf-8")).get("added_tokens", [])
-        pad = next((token["content"] for token in added if token["id"] == told["pad_id"]), "<|endoftext|>")
+        pad = next((token["content"] for token in added if token["id"] == rules.pad_id), "<|endoftext|>")
         names = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": pad, "eos_token": "<|endoftext|>"}
         write_json(staging / "tokenizer_config.json", names | {"model_max_length": model.context_length})
 

@@ -258,7 +258,7 @@ def _extras(job: _Job, chosen: Candidate) -> None:
         facts: dict[str, Any] = {"input": "pixels, uint8 [N, S, S, 3], RGB", "size": preprocess.size}
         job.contents.extra(file, "uint8-input", chosen.precision, facts)
     if graph and wishes.classes:
-        graph = with_classes(graph, wishes.classes, model.logit_scale)
+        graph = with_classes(graph, wishes.classes, model.logit_scale, model.logit_bias)
         file = job.folder / f"classifier.{chosen.precision}.onnx"
         save_graph(graph, file)
         facts = {"labels": list(wishes.classes.labels), "templates": list(wishes.classes.templates)}

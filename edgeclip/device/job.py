@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import EdgeclipError
+from ..errors import EdgeclipError, FormatError
 from ..runtime.bytepairs import BytePairTokenizer
 from ..runtime.golden import check_golden
 from ..runtime.plain import read_plain, text_job, tower_job
@@ -145,6 +145,8 @@ def verify_bundle(
 def plain_tokenizer(bundle: Path, manifest: dict[str, Any]) -> BytePairTokenizer:
     """The bundle's tokenizer, in plain Python."""
     own = manifest["tokenizer"]
+    if own.get("clips") or own.get("zeroed_id") is not None:
+        raise FormatError(f"{bundle}: its tokenizer is not of CLIP's kind: pip install edgeclip reads others")
     settings = {"context_length": own["context_length"], "pad_id": own["pad_id"], "clean": own["clean"]}
     return BytePairTokenizer(bundle / own["file"], **settings)
 

@@ -41,7 +41,8 @@ def _scorer(options: argparse.Namespace, manifest: dict[str, Any]) -> LabelScore
     """The labels' embeddings. The text tower is gone before the image tower is opened: never both in memory."""
     tokenize = plain_tokenizer(options.bundle, manifest)
     text = find_engine().open(options.bundle / manifest["text"]["file"], threads=options.threads)
-    return LabelScorer(read_labels(options.labels), lambda part: text.run(tokenize(part)), manifest["logit_scale"])
+    scale, bias = manifest["logit_scale"], manifest.get("logit_bias")
+    return LabelScorer(read_labels(options.labels), lambda part: text.run(tokenize(part)), scale, bias)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:

@@ -89,6 +89,8 @@ def distill(
     if run.document.status == "finished":
         say(f"{out} is finished")
         return run
+    for teacher in teachers:
+        teacher.check()
     store = store or out / "store"
     with mendable(out):
         sentences = distinct(class_sentences(texts) if classes else read_sentences(texts), store / "sentences.bin")
@@ -159,8 +161,7 @@ def _train(
     if not processes().is_main_process:
         return
     towers.load_state_dict(load_file(run.best) if judge else trainer.student.state_dict())
-    file = teachers[0].text.tokenizer_file if teachers[0].text else None
-    save_hub_layout(model, model_cfg, preprocess.model_dump(), run.student_dir, file)
+    save_hub_layout(model, model_cfg, preprocess.model_dump(), run.student_dir, tokenizer)
     run.document.status = "finished"
     run.document.figures = {
         "images": len(targets.rows),

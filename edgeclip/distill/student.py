@@ -86,6 +86,8 @@ def _with_its_own_text_tower(teacher: Teacher, spec: StudentSpec, config: Distil
     model, model_cfg = build_model(_dressed(spec, config), embed_dim=teacher.embed_dim, **theirs)
     with torch.no_grad():
         model.logit_scale.copy_(torch.tensor(teacher.logit_scale).log())
+        if getattr(model, "logit_bias", None) is not None and teacher.text:
+            model.logit_bias.copy_(teacher.text.weights["logit_bias"])
     return model, model_cfg
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -24,8 +23,9 @@ from ..documents import Document, read_document
 from ..encoder import Encoder
 from ..errors import EdgeclipError, FormatError
 from ..files import write_bytes
-from ..models.openclip import LocalTokenizer, OpenClipEncoder
-from ..runtime.manifest import Preprocess
+from ..models.openclip import OpenClipEncoder
+from ..models.tokenizers import FileTokenizer, write_tokenizer
+from ..runtime.manifest import Preprocess, TokenizerRules
 from .objectives import SCALE
 
 STORED = "store:"
@@ -40,12 +40,7 @@ class TextTower:
 
     config: dict[str, Any]  # model_cfg without embed_dim and vision_cfg
     weights: dict[str, Tensor]
-    tokenizer: Callable[[list[str]], Tensor]  # texts -> int64 [N, context]
-
-    @property
-    def tokenizer_file(self) -> Path | None:
-        """Its ``tokenizer.json``, where it has one; else it is open_clip's own."""
-        return self.tokenizer.file if isinstance(self.tokenizer, LocalTokenizer) else None
+    tokenizer: Any  # texts -> int64 [N, context]: one of open_clip's, or a FileTokenizer
 
 
 class Teacher(Protocol):
@@ -58,6 +53,14 @@ class Teacher(Protocol):
     image_size: int
     preprocess: Preprocess
     text: TextTower | None  # None: the student needs a text tower of its own
+
+    def check(self) -> None:
+        """Before any work: can a student that keeps the text tower read what this teacher reads?
+
+        Raises:
+            EdgeclipError: it cannot: its tokenizer has no form that a device could use.
+        """
+        ...
 
     def look(self, pixels: Tensor) -> np.ndarray:
         """Embed views: float32 ``[N, 3, s, s]`` in 0..255 -> float32 ``[N, embed_dim]``, L2-normalised."""
@@ -80,15 +83,17 @@ class OpenClipTeacher:
         self.name, self._encoder = name, encoder
         self.embed_dim, self.logit_scale, self.image_size = encoder.embed_dim, encoder.logit_scale, encoder.image_size
         self.preprocess = Preprocess(**encoder.preprocess_cfg)
-        self.fingerprint = digest(
-            [encoder.fingerprint, self.preprocess.model_dump_json(), str(encoder.tokenizer(list(PROBES)).tolist())]
-        )
+        self.fingerprint = encoder.fingerprint
         config = {key: value for key, value in encoder.config.items() if key not in ("embed_dim", "vision_cfg")}
         weights = {key: value for key, value in encoder.model.state_dict().items() if not key.startswith("visual.")}
         self.text: TextTower | None = TextTower(config, weights, encoder.tokenizer)
         self.image_tower = encoder.model.visual
         encoder.model.to(processes().device)
         self._normalise = Normalise(self.preprocess)
+
+    def check(self) -> None:
+        """See :class:`Teacher`."""
+        self._encoder.check_tokenizer()
 
     def look(self, pixels: Tensor) -> np.ndarray:
         """See :class:`Teacher`."""
@@ -115,6 +120,9 @@ class PluginTeacher:
         self.preprocess = Preprocess(size=self.image_size, mean=CLIP_MEAN, std=CLIP_STD)
         told = getattr(encoder, "fingerprint", None)
         self.fingerprint = str(told) if told else self._behaviour()
+
+    def check(self) -> None:
+        """See :class:`Teacher`: it lends no text tower."""
 
     def look(self, pixels: Tensor) -> np.ndarray:
         """See :class:`Teacher`."""
@@ -144,6 +152,7 @@ class TeacherDocument(Document):
     """``teacher.json`` in a feature store: what is known of a teacher that is not at hand."""
 
     FORMAT: ClassVar[str] = "edgeclip-teacher"
+    VERSION: ClassVar[int] = 2
 
     name: str
     fingerprint: str
@@ -152,8 +161,7 @@ class TeacherDocument(Document):
     image_size: int
     preprocess: Preprocess
     text_config: dict[str, Any] | None = None
-    context_length: int | None = None
-    clean: str | None = None  # how texts are cleaned before a tokenizer.json of its own
+    tokenizer: TokenizerRules | None = None  # of its tokenizer.json; without one, of open_clip's own tokenizer
 
 
 class StoredTeacher:
@@ -179,6 +187,9 @@ class StoredTeacher:
         self.preprocess = document.preprocess
         self.text = self._text(document)
 
+    def check(self) -> None:
+        """See :class:`Teacher`: it was checked when its store was made."""
+
     def look(self, pixels: Tensor) -> np.ndarray:
         """See :class:`Teacher`."""
         raise self._not_at_hand("images")
@@ -197,10 +208,13 @@ class StoredTeacher:
             weights = load_file(self.folder / TEXT_WEIGHTS)
         except (OSError, SafetensorError) as error:
             raise FormatError(f"{self.folder / TEXT_WEIGHTS} is missing or truncated") from error
-        file, context = self.folder / TOKENIZER, document.context_length or 77
-        stock: Any = open_clip.SimpleTokenizer(context_length=context)
-        tokenizer = LocalTokenizer(file, context, document.clean or "whitespace") if file.is_file() else stock
-        return TextTower(document.text_config, weights, tokenizer)
+        if document.tokenizer is None:
+            raise FormatError(f"{self.folder / TEACHER}: it tells no tokenizer: make the store anew")
+        file, rules = self.folder / TOKENIZER, document.tokenizer
+        if file.is_file():
+            return TextTower(document.text_config, weights, FileTokenizer(file, rules))
+        own = open_clip.SimpleTokenizer(context_length=rules.context_length, clean=rules.clean)
+        return TextTower(document.text_config, weights, own)
 
 
 def keep_teacher(teacher: Teacher, folder: Path) -> None:
@@ -219,12 +233,9 @@ def keep_teacher(teacher: Teacher, folder: Path) -> None:
         weights = {name: value.detach().cpu().contiguous() for name, value in teacher.text.weights.items()}
         write_bytes(folder / TEXT_WEIGHTS, save(weights))
         document.text_config = teacher.text.config
-        document.context_length = int(teacher.text.tokenizer([""]).shape[1])
-        if isinstance(teacher.text.tokenizer, LocalTokenizer):
-            shutil.copyfile(teacher.text.tokenizer.file, folder / TOKENIZER)
-            document.clean = teacher.text.tokenizer.clean
-        elif not isinstance(teacher.text.tokenizer, open_clip.SimpleTokenizer):
-            document.text_config = None  # its tokenizer is on a hub: the student will need a text tower of its own
+        document.tokenizer = write_tokenizer(teacher.text.tokenizer, folder / TOKENIZER)
+        if isinstance(teacher.text.tokenizer, open_clip.SimpleTokenizer):
+            (folder / TOKENIZER).unlink()
     document.save(folder / TEACHER)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,19 +16,18 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import EdgeclipError, FormatError, did_you_mean
 from ..files import write_bytes, write_json
-from ..runtime.manifest import Preprocess
+from ..runtime.manifest import Preprocess, TokenizerRules
 from ..runtime.preprocess import Preprocessor
-from ..runtime.tokenizer import Tokenizer
-from .tokenizer_json import CLIP_END, write_clip_tokenizer
+from .oddtexts import odd_texts
+from .tokenizers import check_tokenizer, folder_tokenizer, keep_tokenizer, open_clips, write_tokenizer
 
 LOCAL = "local-dir:"
 WEIGHTS = "open_clip_model.safetensors"
 CONFIG = "open_clip_config.json"
-TOKENIZER = "tokenizer.json"
 BATCH = 64  # images at a time through torch on a CPU: larger batches fall out of the cache
 GPU_BATCH = 256
 
@@ -37,8 +35,14 @@ GPU_BATCH = 256
 class OpenClipEncoder:
     """A :class:`~edgeclip.encoder.PixelEncoder` around an open_clip model in evaluation mode."""
 
-    def __init__(self, model: Any, config: dict[str, Any], preprocess: dict[str, Any], tokenizer: Any) -> None:
-        """``config`` is open_clip's model_cfg, ``preprocess`` its preprocess_cfg, ``tokenizer`` texts -> ids."""
+    def __init__(
+        self, model: Any, config: dict[str, Any], preprocess: dict[str, Any], tokenizer: Any, name: str = ""
+    ) -> None:
+        """``config`` is open_clip's model_cfg, ``preprocess`` its preprocess_cfg, ``tokenizer`` texts -> ids.
+
+        ``name`` is what open_clip knows the tokenizer by; empty for a model that it has not got.
+        """
+        self.name = name
         self.model = model.eval()
         self.config = config
         self.preprocess_cfg = _preprocess(preprocess).model_dump()
@@ -59,12 +63,13 @@ class OpenClipEncoder:
             return cls._load_folder(Path(name.removeprefix(LOCAL)))
         if name.startswith("hf-hub:"):
             model = _create(name, None)
-            return cls(model, _config_of(name), model.visual.preprocess_cfg, open_clip.get_tokenizer(name))
+            return cls(model, _config_of(name), model.visual.preprocess_cfg, open_clips(name), name)
         architecture, _, tag = name.partition(":")
         _check_known(architecture, tag)
-        model = _create(architecture, tag)
-        config = open_clip.get_model_config(architecture)
-        return cls(model, config, model.visual.preprocess_cfg, open_clip.get_tokenizer(architecture))
+        quick = needs_quick_gelu(architecture, tag)
+        model = _create(architecture, tag, force_quick_gelu=quick)
+        config = open_clip.get_model_config(architecture) | ({"quick_gelu": True} if quick else {})
+        return cls(model, config, model.visual.preprocess_cfg, open_clips(architecture), architecture)
 
     @classmethod
     def _load_folder(cls, folder: Path) -> OpenClipEncoder:
@@ -77,13 +82,8 @@ class OpenClipEncoder:
         except (ValueError, KeyError) as error:
             raise FormatError(f"{folder / CONFIG}: truncated or without 'model_cfg'") from error
         model = _create(f"{LOCAL}{folder}", None)
-        text = config["text_cfg"]
-        if (folder / TOKENIZER).is_file():
-            clean = text.get("tokenizer_kwargs", {}).get("clean", "whitespace")
-            tokenizer = LocalTokenizer(folder / TOKENIZER, _context_length(model), clean)
-        else:
-            tokenizer = open_clip.get_tokenizer(f"{LOCAL}{folder}")
-        return cls(model, config, model.visual.preprocess_cfg, tokenizer)
+        tokenizer = folder_tokenizer(folder, config["text_cfg"])
+        return cls(model, config, model.visual.preprocess_cfg, tokenizer, f"{LOCAL}{folder}")
 
     @property
     def device(self) -> torch.device:
@@ -101,14 +101,21 @@ class OpenClipEncoder:
         return float(self.model.logit_scale.detach().exp())
 
     @property
+    def logit_bias(self) -> float | None:
+        """What is added to scaled similarities before a sigmoid (SigLIP); None where probabilities are a softmax."""
+        found = getattr(self.model, "logit_bias", None)
+        return None if found is None else float(found.detach())
+
+    @property
     def context_length(self) -> int:
         """Tokens a text is cut or padded to."""
-        return _context_length(self.model)
+        return int(self.config["text_cfg"].get("context_length", open_clip.factory.DEFAULT_CONTEXT_LENGTH))
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the names and values of all weights."""
-        digest = hashlib.sha256()
+        """SHA-256 over all weights, the config, the preprocessing, and what the tokenizer makes of odd texts."""
+        settings = [self.config, self.preprocess_cfg, np.asarray(self.tokenizer(odd_texts())).tolist()]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
@@ -138,43 +145,26 @@ class OpenClipEncoder:
         ]
         return torch.cat(found).numpy() if found else np.empty((0, self.embed_dim), np.float32)
 
-    def write_tokenizer(self, path: Path) -> dict[str, Any]:
-        """Write the tokenizer as ``tokenizer.json``; returns the settings the runtime drives it with.
+    def write_tokenizer(self, path: Path) -> TokenizerRules:
+        """Write the tokenizer as ``tokenizer.json``; how the runtime drives it.
 
         Raises:
-            EdgeclipError: it is of a kind that has no such file (SigLIP's sentencepiece models).
+            EdgeclipError: it has no such form, or that gives other ids than open_clip's own tokenizer.
         """
-        if isinstance(self.tokenizer, LocalTokenizer):
-            shutil.copyfile(self.tokenizer.file, path)
-            return {"pad_id": self.tokenizer.pad_id, "clean": self.tokenizer.clean}
-        if isinstance(self.tokenizer, open_clip.SimpleTokenizer):
-            write_clip_tokenizer(self.tokenizer, path)
-            return {"pad_id": 0, "clean": "lower"}
-        fast = getattr(getattr(self.tokenizer, "tokenizer", None), "backend_tokenizer", None)
-        if fast is None:
-            raise EdgeclipError(f"{type(self.tokenizer).__name__} has no tokenizer.json form: export another model")
-        fast.save(str(path))
-        clean = self.config["text_cfg"].get("tokenizer_kwargs", {}).get("clean", "whitespace")
-        return {"pad_id": int(self.tokenizer.tokenizer.pad_token_id or 0), "clean": clean}
+        self.check_tokenizer()
+        return write_tokenizer(self.tokenizer, path)
 
+    def check_tokenizer(self) -> None:
+        """Hold what a bundle will carry against open_clip's own tokenizer of this model, on odd strings.
 
-class LocalTokenizer:
-    """A ``tokenizer.json`` in a model's folder, used through our own runtime: transformers is not needed."""
-
-    def __init__(self, file: Path, context_length: int, clean: str) -> None:
-        self.file, self.clean = file, clean
-        content = json.loads(file.read_text(encoding="utf-8"))
-        pads = [t["id"] for t in content.get("added_tokens", ()) if t["content"] == CLIP_END]
-        self.pad_id = int((content.get("padding") or {}).get("pad_id", pads[0] if pads else 0))
-        self._tokenize = Tokenizer(file, context_length=context_length, pad_id=self.pad_id, clean=clean)
-
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """int64 ``[N, context_length]``."""
-        return torch.from_numpy(self._tokenize(texts))
+        Raises:
+            EdgeclipError: they differ, or it cannot be carried.
+        """
+        check_tokenizer(self.tokenizer, open_clips(self.name) if self.name else self.tokenizer, self.name)
 
 
 def save_hub_layout(
-    model: nn.Module, config: dict[str, Any], preprocess: dict[str, Any], folder: Path, tokenizer: Path | None = None
+    model: nn.Module, config: dict[str, Any], preprocess: dict[str, Any], folder: Path, tokenizer: Any = None
 ) -> None:
     """Write what ``open_clip.create_model_and_transforms("local-dir:FOLDER")`` reads.
 
@@ -183,23 +173,27 @@ def save_hub_layout(
         config: open_clip's model_cfg.
         preprocess: open_clip's preprocess_cfg.
         folder: made if it is not there.
-        tokenizer: a ``tokenizer.json`` to put beside it, for models that do not use CLIP's own.
+        tokenizer: the model's, as :func:`~edgeclip.models.tokenizers.keep_tokenizer` takes it; None for CLIP's own.
     """
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     write_bytes(folder / WEIGHTS, save(weights, metadata={"format": "pt"}))
-    if tokenizer:
-        write_bytes(folder / TOKENIZER, tokenizer.read_bytes())
-        names = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": CLIP_END, "eos_token": CLIP_END}
-        write_json(folder / "tokenizer_config.json", names)
+    if tokenizer is not None:
+        keep_tokenizer(tokenizer, folder)
     write_json(folder / CONFIG, {"model_cfg": config, "preprocess_cfg": preprocess})
 
 
-def _create(name: str, tag: str | None) -> Any:
+def needs_quick_gelu(architecture: str, tag: str) -> bool:
+    """Whether weights were trained with QuickGELU: open_clip only warns where its config has another activation."""
+    told = open_clip.get_pretrained_cfg(architecture, tag), open_clip.get_model_config(architecture)
+    return any(bool((config or {}).get("quick_gelu")) for config in told)
+
+
+def _create(name: str, tag: str | None, **settings: Any) -> Any:
     """open_clip's own constructor, its log kept quiet, its failures made mendable."""
     level = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)
     try:
-        return open_clip.create_model(name, pretrained=tag)
+        return open_clip.create_model(name, pretrained=tag, **settings)
     except (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         hint = "" if name.startswith(LOCAL) else " (no hub in reach? local-dir:FOLDER reads from the disk)"
@@ -222,10 +216,6 @@ def _config_of(name: str) -> dict[str, Any]:
     from open_clip.factory import _get_hf_config
 
     return dict(_get_hf_config(name.removeprefix("hf-hub:"))["model_cfg"])
-
-
-def _context_length(model: Any) -> int:
-    return int(getattr(model, "context_length", None) or model.text.context_length)
 
 
 def _preprocess(settings: dict[str, Any]) -> Preprocess:

@@ -17,6 +17,7 @@ from ..encoder import Encoder
 from ..errors import EdgeclipError, FormatError
 from ..files import sha256
 from .archive import is_archive, unpack
+from .labels import odds
 from .manifest import Artefact, Extra, Manifest
 from .onnxencoder import OnnxEncoder
 
@@ -96,11 +97,13 @@ class Bundle:
     def classify(
         self, images: Sequence[Image.Image], labels: Sequence[str], encoder: OnnxEncoder | None = None
     ) -> np.ndarray:
-        """The probability of each label for each image: float32 ``[images, labels]``, rows sum to 1."""
+        """The probability of each label for each image: float32 ``[images, labels]``.
+
+        Rows sum to 1, but for SigLIP and its kin, where each label has a probability of its own.
+        """
         encoder = encoder or self.encoder()
-        logits = encoder.logit_scale * encoder.encode_image(images) @ encoder.encode_text(labels).T
-        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return probabilities / probabilities.sum(axis=1, keepdims=True)
+        cosines = encoder.encode_image(images) @ encoder.encode_text(labels).T
+        return odds(cosines, self.manifest.logit_scale, self.manifest.logit_bias)
 
 
 def _check(folder: Path, artefact: Artefact) -> None:

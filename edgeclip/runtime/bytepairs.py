@@ -20,7 +20,7 @@ from ..errors import FormatError
 from .texts import CLEANERS
 
 END_OF_WORD = "</w>"
-CONTRACTIONS = re.compile(r"'(?:s|t|re|ve|m|ll|d)")
+CONTRACTIONS = re.compile(r"'(?:s|t|re|ve|m|ll|d)", re.IGNORECASE)
 NEITHER = "\u0345"  # a mark that falls between words: see the pattern in models/tokenizer_json.py
 
 
@@ -50,6 +50,7 @@ class BytePairTokenizer:
         model = content["model"]
         if model["type"] != "BPE" or model["end_of_word_suffix"] != END_OF_WORD:
             raise ValueError(f"its model is {model['type']}")
+        self._lower = content.get("normalizer") is not None  # texts that are not cleaned to lower case stay as they are
         self._vocab = dict(model["vocab"])
         pairs = (tuple(pair.split(" ")) if isinstance(pair, str) else tuple(pair) for pair in model["merges"])
         self._ranks = {pair: rank for rank, pair in enumerate(pairs)}
@@ -75,7 +76,7 @@ class BytePairTokenizer:
             if part in self._special:
                 ids.append(self._special[part])
                 continue
-            for word in _words(part.lower()):
+            for word in _words(part.lower() if self._lower else part):
                 if word not in self._known:
                     self._known[word] = [self._vocab[piece] for piece in self._merged(word)]
                 ids += self._known[word]

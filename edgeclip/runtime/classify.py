@@ -24,7 +24,8 @@ def classify(
     names = read_labels(labels)
     opened = Bundle.open(bundle)
     # The text tower is gone before the image tower is opened: never both in memory.
-    scorer = LabelScorer(names, opened.encoder(threads=threads).encode_text, opened.manifest.logit_scale)
+    own = opened.manifest
+    scorer = LabelScorer(names, opened.encoder(threads=threads).encode_text, own.logit_scale, own.logit_bias)
     encoder = opened.encoder(precision, threads=threads)
     answers = [(file, scorer.best(encoder.encode_image([read_image(file)]))[0]) for file in images]
     return [{"image": str(file), "labels": ranked} for file, ranked in answers]

@@ -12,6 +12,7 @@ from ..errors import EdgeclipError
 
 SHOWN = 10  # the likeliest labels of an image; the others are left out
 LABELS_AT_ONCE = 256
+NONE = "(none of these)"
 Ranked = list[tuple[str, float]]
 
 
@@ -38,18 +39,36 @@ class LabelScorer:
     """The embeddings of labels, and how likely each is for an image."""
 
     def __init__(
-        self, labels: Sequence[str], encode: Callable[[Sequence[str]], NDArray[np.float32]], logit_scale: float
+        self,
+        labels: Sequence[str],
+        encode: Callable[[Sequence[str]], NDArray[np.float32]],
+        logit_scale: float,
+        logit_bias: float | None = None,
     ) -> None:
         """Encode ``labels`` with ``encode``: texts to float32 ``[N, D]``, L2-normalised."""
-        self.labels, self._logit_scale = labels, logit_scale
+        self.labels, self._logit_scale, self._logit_bias = labels, logit_scale, logit_bias
         self._embeds = np.concatenate(
             [encode(labels[i : i + LABELS_AT_ONCE]) for i in range(0, len(labels), LABELS_AT_ONCE)]
         )
 
     def best(self, image_embeds: NDArray[np.float32]) -> list[Ranked]:
-        """The likeliest labels of each image, float32 ``[N, D]``, with their probabilities among all labels."""
-        logits = self._logit_scale * image_embeds @ self._embeds.T
-        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities /= probabilities.sum(axis=1, keepdims=True)
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :SHOWN]
-        return [[(self.labels[i], float(row[i])) for i in best] for row, best in zip(probabilities, order, strict=True)]
+        """The likeliest labels of each image, float32 ``[N, D]``, with their probabilities.
+
+        Shares among all labels; with a bias (SigLIP) each label has its own, and what they leave, that none of
+        them fits, stands among them.
+        """
+        found, names = odds(image_embeds @ self._embeds.T, self._logit_scale, self._logit_bias), list(self.labels)
+        if self._logit_bias is not None:
+            none = np.prod(1 - found.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
+            found, names = np.concatenate([found, none], axis=1), [*names, NONE]
+        order = np.argsort(-found, axis=1, kind="stable")[:, :SHOWN]
+        return [[(names[i], float(row[i])) for i in best] for row, best in zip(found, order, strict=True)]
+
+
+def odds(cosines: NDArray[np.float32], logit_scale: float, logit_bias: float | None) -> NDArray[np.float32]:
+    """Probabilities of labels from similarities ``[N, C]``: a softmax over them, or with a bias the sigmoid of each."""
+    logits = logit_scale * cosines
+    if logit_bias is not None:
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits + logit_bias, -80, 80))), np.float32)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

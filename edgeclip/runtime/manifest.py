@@ -72,12 +72,18 @@ class Preprocess(Part):
     fill_color: Annotated[int, Field(ge=0, le=255)] = 0
 
 
-class Tokenizer(Artefact):
-    """A Hugging Face ``tokenizer.json`` and how open_clip drives it."""
+class TokenizerRules(Part):
+    """How open_clip drives a Hugging Face ``tokenizer.json``."""
 
     context_length: Annotated[int, Field(ge=3)]
     pad_id: int = 0
     clean: Literal["lower", "whitespace", "canonicalize"] = "lower"
+    zeroed_id: int | None = None  # becomes 0: the separator, where open_clip strips it (CLIPA)
+    clips: tuple[int, int, int] | None = None  # start, end and class token, where open_clip's mode is "clips"
+
+
+class Tokenizer(Artefact, TokenizerRules):
+    """A ``tokenizer.json`` and its rules."""
 
 
 class Manifest(Document):
@@ -93,6 +99,7 @@ class Manifest(Document):
     made_with: dict[str, str]  # package -> version
     embed_dim: Annotated[int, Field(gt=0)]
     logit_scale: Annotated[float, Field(gt=0)]  # exponentiated: what cosine similarities are multiplied by
+    logit_bias: float | None = None  # SigLIP's, added after that: probabilities are then sigmoids, each label's own
     opset: int
     preprocess: Preprocess
     tokenizer: Tokenizer

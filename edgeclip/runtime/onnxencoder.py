@@ -83,7 +83,7 @@ class OnnxEncoder:
         """Texts to ids."""
         own = self._manifest.tokenizer
         path = self.folder / own.file
-        return Tokenizer(path, context_length=own.context_length, pad_id=own.pad_id, clean=own.clean)
+        return Tokenizer(path, own)
 
     def preprocess(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """float32 ``[N, 3, S, S]``."""

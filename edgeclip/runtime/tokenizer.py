@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tokenizers
@@ -12,23 +13,53 @@ from numpy.typing import NDArray
 from ..errors import FormatError
 from .texts import CLEANERS
 
+if TYPE_CHECKING:
+    from .manifest import TokenizerRules
+
 
 class Tokenizer:
     """A Hugging Face ``tokenizer.json`` driven as open_clip drives it: clean, encode, cut, pad."""
 
-    def __init__(self, file: Path, *, context_length: int, pad_id: int, clean: str) -> None:
+    def __init__(self, file: Path, rules: TokenizerRules) -> None:
+        """Read the file.
+
+        Raises:
+            FormatError: it is no tokenizer.json.
+        """
         try:
             self._encode = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # the Rust side raises bare Exception
             raise FormatError(f"{file}: not a tokenizer.json ({error})") from error
         self._encode.no_padding()
-        self._encode.enable_truncation(context_length)
-        self.context_length, self.pad_id = context_length, pad_id
-        self._clean = CLEANERS[clean]
+        if rules.clips:
+            self._encode.no_truncation()
+        else:
+            self._encode.enable_truncation(rules.context_length)
+        self.rules, self.context_length, self.pad_id = rules, rules.context_length, rules.pad_id
+        self._clean = CLEANERS[rules.clean]
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """int64 ``[N, context_length]``; what is too long is cut, and still ends in the end-of-text token."""
-        ids = np.full((len(texts), self.context_length), self.pad_id, np.int64)
-        for row, found in enumerate(self._encode.encode_batch([self._clean(text) for text in texts])):
-            ids[row, : len(found.ids)] = found.ids
+        clips, context = self.rules.clips, self.context_length
+        ids = np.full((len(texts), context), self.pad_id, np.int64)
+        cleaned = [self._clean(text) for text in texts]
+        for row, found in enumerate(self._encode.encode_batch(cleaned, add_special_tokens=clips is None)):
+            # In "clips" mode the class token comes last of all, after the padding.
+            own = [clips[0], *found.ids[: context - 3], clips[1]] if clips else found.ids
+            ids[row, : len(own)] = own
+        if clips:
+            ids[:, -1] = clips[2]
+        if self.rules.zeroed_id is not None:
+            ids[ids == self.rules.zeroed_id] = 0
         return ids
+
+    def piece(self, token: int) -> str:
+        """What a token stands for, as the file has it.
+
+        Raises:
+            FormatError: there is no such token.
+        """
+        found = self._encode.id_to_token(token)
+        if found is None:
+            raise FormatError(f"the tokenizer has no token {token}")
+        return str(found)

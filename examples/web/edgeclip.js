@@ -12,6 +12,14 @@ async function fetched(url, kind) {
   return answer[kind]();
 }
 
+/** A softmax; with a bias (SigLIP) each label's own sigmoid. */
+function probabilities(logits, bias) {
+  if (bias != null) return logits.map((value) => 1 / (1 + Math.exp(-value - bias)));
+  const odds = logits.map((value) => Math.exp(value - Math.max(...logits)));
+  const total = odds.reduce((sum, value) => sum + value, 0);
+  return odds.map((value) => value / total);
+}
+
 export class Bundle {
   /** Open the bundle at `url`; `precision` chooses the image tower, else the recommended one. */
   static async open(url, precision) {
@@ -63,9 +71,8 @@ export class Bundle {
       const text = await this.encodeText(label);
       logits.push(this.manifest.logit_scale * image.reduce((sum, value, i) => sum + value * text[i], 0));
     }
-    const odds = logits.map((value) => Math.exp(value - Math.max(...logits)));
-    const total = odds.reduce((sum, value) => sum + value, 0);
-    return labels.map((label, i) => ({ label, probability: odds[i] / total })).sort((a, b) => b.probability - a.probability);
+    const found = probabilities(logits, this.manifest.logit_bias);
+    return labels.map((label, i) => ({ label, probability: found[i] })).sort((a, b) => b.probability - a.probability);
   }
 
   async #run(session, tensor) {

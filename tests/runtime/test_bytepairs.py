@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from edgeclip.errors import FormatError
 from edgeclip.models.tokenizer_json import write_clip_tokenizer
 from edgeclip.runtime.bytepairs import BytePairTokenizer
+from edgeclip.runtime.manifest import TokenizerRules
 from edgeclip.runtime.tokenizer import Tokenizer
 
 THEIRS = open_clip.SimpleTokenizer(context_length=16)
@@ -40,7 +41,7 @@ def both(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     write_clip_tokenizer(THEIRS, path)
     settings = {"context_length": 16, "pad_id": 0, "clean": "lower"}
-    return BytePairTokenizer(path, **settings), Tokenizer(path, **settings)
+    return BytePairTokenizer(path, **settings), Tokenizer(path, TokenizerRules(**settings))
 
 
 def test_a_thousand_odd_strings(both):

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgeclip.errors import EdgeclipError
-from edgeclip.runtime.labels import SHOWN, LabelScorer, read_labels
+from edgeclip.runtime.labels import NONE, SHOWN, LabelScorer, odds, read_labels
 
 
 def test_labels_come_from_the_command_line_or_a_file(tmp_path):
@@ -37,3 +39,23 @@ def test_a_hundred_thousand_labels(bundle):
     (ranked,) = LabelScorer(labels, encode, logit_scale=1.0).best(np.float32([[0.1, 0.0]]))
     assert len(ranked) == SHOWN
     assert all(len(label) == len("thing 99999") for label, _ in ranked)
+
+
+def test_with_a_bias_each_label_has_its_own_probability_and_none_may_fit():
+    axes = np.eye(3, dtype=np.float32)
+    scorer = LabelScorer("abc", lambda part: axes[["abc".index(label) for label in part]], 10.0, logit_bias=-5.0)
+    strange, clear = scorer.best(np.float32([[0.2, 0.1, 0.0], [0.0, 0.9, 0.6]]))
+    own = {label: 1 / (1 + np.exp(-(10 * x - 5))) for label, x in zip("abc", (0.2, 0.1, 0.0), strict=True)}
+    assert strange[0] == (NONE, pytest.approx(np.prod([1 - p for p in own.values()]), rel=1e-5))
+    assert dict(strange[1:]) == pytest.approx(own)
+    assert [label for label, _ in clear[:2]] == ["b", "c"]
+    assert sum(p for _, p in clear) > 1, "two of them fit"
+
+
+@given(st.floats(-1, 1), st.floats(1, 200), st.floats(-20, 20))
+def test_odds_are_probabilities_whatever_the_scale(cosine, scale, bias):
+    cosines = np.float32([[cosine, 0.0]])
+    assert odds(cosines, scale, None).sum() == pytest.approx(1)
+    own = odds(cosines, scale, bias)
+    assert ((own >= 0) & (own <= 1)).all()
+    assert np.argsort(own[0]).tolist() == np.argsort(odds(cosines, scale, None)[0]).tolist() or own[0, 0] == own[0, 1]

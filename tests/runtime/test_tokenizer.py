@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from edgeclip.errors import FormatError
 from edgeclip.models.tokenizer_json import write_clip_tokenizer
+from edgeclip.runtime.manifest import TokenizerRules
 from edgeclip.runtime.tokenizer import Tokenizer
 
 THEIRS = open_clip.SimpleTokenizer(context_length=16)
@@ -23,7 +24,7 @@ ODD = [
 def ours(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     write_clip_tokenizer(THEIRS, path)
-    return Tokenizer(path, context_length=16, pad_id=0, clean="lower")
+    return Tokenizer(path, TokenizerRules(context_length=16))
 
 
 @pytest.mark.parametrize("text", ODD)
@@ -41,4 +42,4 @@ def test_on_any_text(ours, text):
 def test_what_is_no_tokenizer_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(FormatError, match=r"not a tokenizer\.json"):
-        Tokenizer(tmp_path / "tokenizer.json", context_length=16, pad_id=0, clean="lower")
+        Tokenizer(tmp_path / "tokenizer.json", TokenizerRules(context_length=16))
