@@ -15,7 +15,7 @@ slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
 
 # Do the tests see mistakes? First the silent ones that were thought of, then every small change to the modules that carry
-# the project's claims ([tool.mutmut] in pyproject.toml); an hour. Survivors: benchmarks/LOG.md.
+# the project's claims ([tool.mutmut] in pyproject.toml); an hour and a half. Survivors: benchmarks/LOG.md.
 mutants: $(VENV)/.dev
 	$(BIN)/python benchmarks/hand_mutants.py
 	rm -rf build/mutation && mkdir -p build/mutation

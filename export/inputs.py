@@ -14,6 +14,7 @@ from ..data.sources import digest, find_images, open_source
 from ..errors import EdgeclipError
 from ..evaluate.datasets import TEMPLATES, open_dataset
 from ..evaluate.zeroshot import class_embeddings
+from ..lines import read_lines
 from ..models.openclip import OpenClipEncoder
 from .extras import Classes
 from .validate import Exam
@@ -57,10 +58,7 @@ def exam_of(model: OpenClipEncoder, folder: Path) -> Exam:
 
 def classes_of(model: OpenClipEncoder, file: Path) -> Classes:
     """The classes named in ``file``, one a line, in the prompt that datasets have by default."""
-    try:
-        labels = list(dict.fromkeys(line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()))
-    except (OSError, UnicodeDecodeError) as error:
-        raise EdgeclipError(f"{file}: cannot be read as UTF-8 text ({error})") from error
+    labels = list(dict.fromkeys(line.strip() for line in read_lines(file)))
     if len(labels) < 2:
         raise EdgeclipError(f"{file}: {len(labels)} label(s) in it: a classifier tells at least two apart, one a line")
     return Classes(labels, TEMPLATES, class_embeddings(model, labels, TEMPLATES))

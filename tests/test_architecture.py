@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-BASE = {"errors", "encoder", "files", "documents", "console", "pictures", "tars", "web", "__init__", "__version__"}
+BASE = {
+    "errors",
+    "encoder",
+    "files",
+    "documents",
+    "console",
+    "lines",
+    "pictures",
+    "tars",
+    "web",
+    "__init__",
+    "__version__",
+}
 MAY_KNOW = {
     "runtime": BASE,
     "device": BASE | {"runtime"},

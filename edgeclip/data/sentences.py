@@ -34,8 +34,8 @@ PROMPTS = (
 def read_sentences(path: Path) -> Iterator[str]:
     """The sentences of a file, one after another, blanks around them gone.
 
-    ``.txt`` holds one a line, ``.jsonl`` objects with "text", each also as ``.gz``, ``.bz2`` or ``.xz``; ``.parquet`` a
-    column "text".
+    ``.txt`` holds one a line (which ends at a line feed alone), ``.jsonl`` objects with "text", each also as ``.gz``,
+    ``.bz2`` or ``.xz``; ``.parquet`` a column "text".
 
     Raises:
         EdgeclipError: the file is missing, empty or damaged, or a line of it is not as it should be.
@@ -88,7 +88,7 @@ def _lines(path: Path) -> Iterator[str]:
         return
     packed = path.suffix in OPENERS
     kind = Path(path.stem).suffix if packed else path.suffix
-    with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8") as file:
+    with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, 1):
             yield _text_of(line, f"{path}:{number}") if kind == ".jsonl" and line.strip() else line
 
@@ -106,6 +106,10 @@ def _column(path: Path) -> Iterator[str]:
 
 def _text_of(line: str, where: str) -> str:
     try:
-        return str(json.loads(line)["text"])
-    except (ValueError, KeyError, TypeError) as error:
+        text = json.loads(line)["text"]
+        str(text).encode("utf-8")  # half a surrogate pair is no character
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EdgeclipError(f'{where}: not a JSON object with "text"') from error
+    if not isinstance(text, str):
+        raise EdgeclipError(f'{where}: its "text" is no string but {json.dumps(text)[:40]}')
+    return text

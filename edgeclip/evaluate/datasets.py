@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..console import say
 from ..errors import EdgeclipError, FormatError
+from ..lines import read_lines
 from ..pictures import UNREADABLE
 
 TEMPLATES = ("a photo of a {}.",)
@@ -155,18 +156,6 @@ def open_dataset(where: Path | str, split: str = "test") -> Dataset:
     return folders.open_folder(Path(where), split)
 
 
-def lines_of(file: Path) -> list[str]:
-    """The lines of a UTF-8 text file that hold something.
-
-    Raises:
-        FormatError: it cannot be read.
-    """
-    try:
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"{file}: cannot be read as UTF-8 text ({error})") from error
-
-
 def templates_in(file: Path, mark: str = "{}") -> list[str]:
     """The templates in ``file``, one a line, ``mark`` standing for the class name; the default where there is no file.
 
@@ -175,7 +164,7 @@ def templates_in(file: Path, mark: str = "{}") -> list[str]:
     """
     if not file.is_file():
         return list(TEMPLATES)
-    templates = lines_of(file)
+    templates = read_lines(file)
     for number, template in enumerate(templates, 1):
         if template.count(mark) != 1:
             raise FormatError(f"{file}:{number}: a template holds {mark} once, where the class name goes")

@@ -96,17 +96,22 @@ def _prepare(
     encoder: Encoder, examples: Sequence[Example], together: bool
 ) -> tuple[Callable[[], Embeddings], list[Any], list[str]]:
     images: list[Image.Image] = []
+    squares: list[Embeddings] = []
     labels, broken = [], []
     for example in examples:
         try:
-            images.append(example.decode())
+            image = example.decode()
+            if isinstance(encoder, PixelEncoder):
+                squares.append(encoder.preprocess([image]))
+            else:
+                images.append(image)
         except UNREADABLE:
             broken.append(example.key)
         else:
             labels.append(example.label)
     if not labels or not isinstance(encoder, PixelEncoder):
         return lambda: encoder.encode_image(images), labels, broken
-    pixels = encoder.preprocess(images)
+    pixels = np.concatenate(squares)
     if together:
         embeds = encoder.encode_pixels(pixels)
         return lambda: embeds, labels, broken

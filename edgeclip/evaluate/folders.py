@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import EdgeclipError, FormatError
+from ..lines import read_lines
 from ..pictures import SUFFIXES
-from .datasets import Dataset, FileExample, lines_of, templates_in
+from .datasets import Dataset, FileExample, templates_in
 
 SPLITS = {"train", "val", "validation", "valid", "test"}
 CAPTIONS = "captions.tsv"
@@ -78,7 +79,7 @@ def classnames_in(file: Path, folders: list[str]) -> dict[str, str]:
     if not file.is_file():
         return {name: name for name in folders}
     names = {}
-    for number, line in enumerate(lines_of(file), 1):
+    for number, line in enumerate(read_lines(file), 1):
         key, tab, name = line.partition("\t")
         if not tab or not name.strip():
             raise FormatError(f"{file}:{number}: expected a folder, a tab and the class's name")
@@ -91,7 +92,7 @@ def classnames_in(file: Path, folders: list[str]) -> dict[str, str]:
 
 def _captioned(folder: Path, name: str) -> Dataset:
     captions: dict[str, list[str]] = {}
-    for number, line in enumerate(lines_of(folder / CAPTIONS), 1):
+    for number, line in enumerate(read_lines(folder / CAPTIONS), 1):
         image, tab, caption = line.partition("\t")
         if not tab or not caption.strip():
             raise FormatError(f"{folder / CAPTIONS}:{number}: expected an image file, a tab and its caption")

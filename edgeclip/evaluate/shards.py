@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import EdgeclipError, FormatError
+from ..lines import read_lines
 from ..tars import read_tar
-from .datasets import TEMPLATES, BytesExample, Dataset, lines_of, templates_in
+from .datasets import TEMPLATES, BytesExample, Dataset, templates_in
 from .remote import Place, is_remote
 
 __all__ = ["is_remote", "is_shards", "open_shards"]
@@ -55,7 +56,7 @@ def open_shards(where: str, split: str = "test") -> Dataset:
     names = place.file("classnames.txt")
     if names is None:
         raise EdgeclipError(f"{where}: no classnames.txt there: one class name a line, in the order of the labels")
-    source.classes = len(classnames := [line.strip() for line in lines_of(names)])
+    source.classes = len(classnames := [line.strip() for line in read_lines(names)])
     templates = place.file("zeroshot_classification_templates.txt")
     found = templates_in(templates, "{c}") if templates else list(TEMPLATES)
     return Dataset(place.name, classnames, [template.strip() for template in found], source, kind == "multilabel")

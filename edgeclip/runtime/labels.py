@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EdgeclipError
+from ..lines import read_lines
 
 SHOWN = 10  # the likeliest labels of an image; the others are left out
 LABELS_AT_ONCE = 256
@@ -23,10 +24,7 @@ def read_labels(given: str) -> list[str]:
         EdgeclipError: fewer than two, or the file is not text.
     """
     file = Path(given) if len(given) < 1024 and "\0" not in given else None
-    try:
-        parts = file.read_text(encoding="utf-8").splitlines() if file and file.is_file() else given.split(",")
-    except (OSError, UnicodeDecodeError) as error:
-        raise EdgeclipError(f"{given}: cannot be read as UTF-8 text ({error})") from error
+    parts = read_lines(file) if file and file.is_file() else given.split(",")
     labels = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
     if not labels:
         raise EdgeclipError('no labels: give them comma-separated, as in --labels "a cat,a dog", or in a text file')

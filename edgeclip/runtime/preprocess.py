@@ -16,6 +16,7 @@ from ..errors import EdgeclipError
 if TYPE_CHECKING:
     from .manifest import Preprocess
 
+DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # grey of more than 8 bits, as Pillow calls them
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
 
@@ -31,6 +32,7 @@ def read_image(file: Path | IO[bytes], name: str | None = None) -> Image.Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
                 image.load()
+                scaled_grey(image)  # here a mistake of the file's can be told
                 return image
     except FileNotFoundError:
         raise EdgeclipError(f"{name}: no such image") from None
@@ -41,10 +43,32 @@ def read_image(file: Path | IO[bytes], name: str | None = None) -> Image.Image:
         raise EdgeclipError(f"{name}: not an image that can be read ({error})") from error
 
 
+def scaled_grey(image: Image.Image) -> Image.Image:
+    """Grey images of more than 8 bits with their white at 255; others as they are.
+
+    Whole numbers beyond 255 are of 16 bits; floating-point ones are of 0..1, or of 0..255 where one is larger than 1.
+
+    Raises:
+        ValueError: numbers that are below 0, not finite, or of neither range: nobody knows what is white.
+    """
+    if image.mode not in DEEP:
+        return image
+    values = np.asarray(image, np.float32)
+    low, high = float(values.min()), float(values.max())
+    whites = (1.0, 255.0) if image.mode == "F" else (255.0, 65535.0)
+    white = next((white for white in whites if high <= white), None)
+    if image.mode.startswith("I;16"):
+        white = 65535.0
+    if white is None or not low >= 0:
+        raise ValueError(f"a grey image of values from {low:.3g} to {high:.3g}: save it with 8 or 16 bits")
+    return image if white == 255.0 else Image.fromarray(values * np.float32(255 / white))
+
+
 class Preprocessor:
     """Resize, crop or pad to a square, convert to RGB, scale to [0, 1], normalise.
 
-    Like open_clip, it resizes before it converts, takes no notice of EXIF orientation, and cuts 16-bit values at 255.
+    Like open_clip, it resizes before it converts, and takes no notice of EXIF orientation. Unlike it, grey images of
+    more than 8 bits are scaled first, see :func:`scaled_grey`: open_clip cuts them at 255 (white, or black).
     """
 
     def __init__(self, settings: Preprocess) -> None:
@@ -64,6 +88,7 @@ class Preprocessor:
 
     def square(self, image: Image.Image) -> Image.Image:
         """The RGB square of ``size`` pixels a side that the tower is to see."""
+        image = scaled_grey(image)
         size, mode = self.settings.size, self.settings.resize_mode
         if mode == "squash":
             return self._resize(image, size, size).convert("RGB")

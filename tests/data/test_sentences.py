@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from edgeclip.data.sentences import OPENERS, PROMPTS, class_sentences, distinct, read_sentences
 from edgeclip.data.strings import Strings
 from edgeclip.errors import EdgeclipError
+from edgeclip.lines import read_lines
 
 
 def test_sentences_that_are_not_there(tmp_path):
@@ -64,3 +65,25 @@ def test_strings_come_back_as_they_were(texts):
 def test_distinct_is_what_a_dictionary_would_keep(tmp_path_factory, texts):
     file = tmp_path_factory.mktemp("strings") / "block"
     assert list(distinct(texts, file)) == list(dict.fromkeys(texts))
+
+
+def test_lines_end_at_a_line_feed_alone(tmp_path):
+    odd = ["a\u2028b", "c\u0085d", "e\rf", "g\x0bh"]
+    (tmp_path / "a.txt").write_bytes("\ufeff".encode() + "\r\n".join(odd).encode())
+    assert list(read_sentences(tmp_path / "a.txt")) == odd
+    (tmp_path / "a.jsonl").write_text(
+        "\n".join(json.dumps({"text": text}, ensure_ascii=False) for text in odd), newline=""
+    )
+    assert list(read_sentences(tmp_path / "a.jsonl")) == odd
+    assert read_lines(tmp_path / "a.txt") == odd
+
+
+@pytest.mark.parametrize("value", [None, 7, ["a"], {"b": 1}, True])
+def test_what_is_no_string_is_named_with_its_line(value, tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n' + json.dumps({"text": value}))
+    with pytest.raises(EdgeclipError, match=r'a\.jsonl:2: its "text" is no string but') as told:
+        list(read_sentences(tmp_path / "a.jsonl"))
+    assert json.dumps(value)[:40] in str(told.value)
+    (tmp_path / "a.jsonl").write_text('{"text": "\\ud800"}')
+    with pytest.raises(EdgeclipError, match=r"a\.jsonl:1: not a JSON object"):
+        list(read_sentences(tmp_path / "a.jsonl"))

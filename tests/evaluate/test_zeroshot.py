@@ -179,3 +179,12 @@ def test_every_template_holds_the_name_wherever_it_wants():
 
     class_embeddings(Telling(), ["a", "b"], ["{}!", "see {} {}"])
     assert Telling.texts == ["a!", "see a a", "b!", "see b b"]
+
+
+def test_an_image_whose_white_nobody_knows_is_unreadable(folder, bundle, capsys):
+    for number in range(40):
+        Image.new("RGB", (4, 4), "red").save(folder / f"a/{number + 3}.png")
+    Image.fromarray(np.float32([[-1.0, 7.0]])).save(folder / "a/odd.tif")
+    found = evaluate(bundle.encoder("fp32"), open_dataset(folder))
+    assert len(found.labels) == 44
+    assert "1 unreadable image(s) skipped: odd.tif" in capsys.readouterr().err

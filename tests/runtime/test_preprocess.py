@@ -9,7 +9,7 @@ from PIL import Image
 
 from edgeclip.errors import EdgeclipError
 from edgeclip.runtime.manifest import Preprocess
-from edgeclip.runtime.preprocess import Preprocessor, read_image
+from edgeclip.runtime.preprocess import Preprocessor, read_image, scaled_grey
 
 draw = np.random.default_rng(0)
 
@@ -34,12 +34,6 @@ def test_pixels_are_those_of_open_clip(resize_mode, mode, size):
     assert np.abs(found - expected).max() <= 1 / 255 / min(settings.std)
 
 
-def scan(bits):
-    """A grey image of 16 or 32 bits, most of it within what 8 can hold."""
-    values = draw.integers(0, 300, (40, 51))
-    return Image.fromarray(values.astype(np.uint16 if bits == 16 else np.int32))
-
-
 def turned():
     """A photo whose EXIF says that it lies on its side: open_clip takes no notice."""
     file = io.BytesIO()
@@ -50,9 +44,6 @@ def turned():
 
 
 ODD = {
-    "16 bits": lambda: scan(16),
-    "32 bits": lambda: scan(32),
-    "float": lambda: Image.fromarray(draw.uniform(0, 255, (40, 50)).astype(np.float32)),
     "EXIF rotation": turned,
     "grey with alpha": lambda: odd_image("RGBA", (37, 53)).convert("LA"),
     "palette": lambda: odd_image("RGB", (37, 53)).convert("P"),
@@ -68,6 +59,41 @@ def test_odd_images_are_those_of_open_clip_too(kind):
     theirs = open_clip.image_transform(32, False, settings.mean, settings.std)
     found, expected = Preprocessor(settings)([image])[0], theirs(image).numpy()
     assert np.abs(found - expected).max() <= 1 / 255 / 0.5
+
+
+GREY = draw.integers(0, 256, (40, 51)).astype(np.uint8)
+DEEP = {
+    "16 bits": GREY.astype(np.uint16) * 257,
+    "32 bits that hold 16": GREY.astype(np.int32) * 257,
+    "32 bits that hold 8": GREY.astype(np.int32),
+    "float to 1": GREY.astype(np.float32) / 255,
+    "float to 255": GREY.astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_deep_images_are_scaled_by_their_depth(kind):
+    """A documented difference: open_clip cuts them at 255, or takes 0..1 for black."""
+    settings = Preprocess(size=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    deep = Image.fromarray(DEEP[kind])
+    assert deep.mode != "L"
+    theirs = open_clip.image_transform(32, False, settings.mean, settings.std)
+    expected = theirs(Image.fromarray(GREY.astype(np.float32))).numpy()
+    assert np.abs(Preprocessor(settings)([deep])[0] - expected).max() <= 1 / 255 / 0.5 + 1e-6
+
+
+def test_a_dark_image_of_16_bits_stays_dark(tmp_path):
+    Image.fromarray(np.full((40, 40), 200, np.uint16)).save(tmp_path / "dark.png")
+    settings = Preprocess(size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+    assert Preprocessor(settings)([read_image(tmp_path / "dark.png")]).max() <= 1 / 255
+
+
+@pytest.mark.parametrize("values", [[[-1.0, 0.5]], [[0.0, 300.0]], [[np.nan, 1.0]], [[np.inf, 0.0]]])
+def test_what_is_white_must_be_known(values):
+    with pytest.raises(ValueError, match="a grey image of values from"):
+        scaled_grey(Image.fromarray(np.float32(values)))
+    with pytest.raises(ValueError, match="8 or 16 bits"):
+        scaled_grey(Image.fromarray(np.int32([[0, 70_000]])))
 
 
 def bomb(path):
