@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from .errors import FormatError
+from .pictures import is_hidden
 
 BLOCK = 512
 LARGEST = 256 << 20  # bytes of one file; an image of that size is an attack or a mistake
@@ -19,7 +20,7 @@ FILE, OLD_FILE, LONG_NAME, EXTENDED = b"0", b"\0", b"L", b"x"
 
 
 def read_tar(path: Path, *, contents: bool = True) -> Iterator[tuple[str, bytes]]:
-    """The name and the content of every regular file in ``path``, in order; links, folders and devices are passed over.
+    """The name and the content of every regular file in ``path``, in order; what is hidden or no file is passed over.
 
     Without ``contents`` they are skipped on the disk, and empty.
 
@@ -64,7 +65,7 @@ def _members(file: IO[bytes], path: Path) -> Iterator[tuple[str, int, int]]:
             longer = _long_name(kind, _content(file, size, path)) or longer
             continue
         name, longer = longer or _name(header), ""
-        if kind in (FILE, OLD_FILE) and not name.endswith("/"):
+        if kind in (FILE, OLD_FILE) and not name.endswith("/") and not is_hidden(name):
             yield name, at - size - -size % BLOCK, size
 
 

@@ -41,10 +41,16 @@ class PlainAttention(nn.Module):
 
 
 def written_out(tower: nn.Module) -> nn.Module:
-    """Replace the self-attention of every open_clip block in ``tower``, in place; other attention stays as it is."""
+    """Replace the self-attention of every open_clip block in ``tower``, in place.
+
+    transformers' text towers write theirs out themselves when told to; other attention stays as it is.
+    """
+    from open_clip.hf_model import HFTextEncoder
     from open_clip.transformer import ResidualAttentionBlock
 
     for module in tower.modules():
+        if isinstance(module, HFTextEncoder):
+            module.transformer.set_attn_implementation("eager")
         if not isinstance(module, ResidualAttentionBlock) or hasattr(module, "ln_1_kv"):
             continue
         own = module.attn

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..console import say
+from ..decode import UnreadableImage, read_image
 from ..errors import EdgeclipError
-from ..pictures import UNREADABLE
+from ..pictures import refuse_too_many_broken, say_skipped
 
 COUNT = 128
 FEWEST = 8
@@ -29,19 +29,19 @@ def calibration_pixels(
     """
     ordered = sorted(files, key=lambda file: (hashlib.sha256(file.name.encode()).digest(), str(file)))
     images: list[NDArray[np.float32]] = []
-    names, content, broken = [], hashlib.sha256(), 0
+    names, content = [], hashlib.sha256()
+    broken: list[str] = []
     for file in ordered:
         if len(images) == count:
             break
         try:
-            with Image.open(file) as image:
-                images.append(preprocess([image])[0])
+            images.append(preprocess([read_image(file)])[0])
             names.append(file.name)
             content.update(images[-1].tobytes())
-        except UNREADABLE:
-            broken += 1
-    if broken:
-        say(f"calibration: {broken} unreadable image(s) passed over")
+        except UnreadableImage:
+            broken.append(file.name)
+            refuse_too_many_broken(broken, len(ordered), "calibration")
+    say_skipped(broken, "calibration")
     if len(images) < FEWEST:
         raise EdgeclipError(
             f"{len(images)} calibration image(s): at least {FEWEST} are needed, {count} are better: "

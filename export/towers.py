@@ -28,7 +28,9 @@ class ImageTower(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Embed."""
-        return _normalised(self.visual(pixel_values))
+        embeds = self.visual(pixel_values)
+        # Where a caption decoder reads the tower too (CoCa), its tokens come second.
+        return _normalised(embeds[0] if isinstance(embeds, tuple) else embeds)
 
 
 class TextTower(nn.Module):
@@ -79,7 +81,7 @@ def _deployable(tower: nn.Module) -> nn.Module:
 
 def _without_image_tower(model: nn.Module) -> nn.Module:
     light = copy.copy(model)
-    light._modules = {name: part for name, part in model._modules.items() if name != "visual"}
+    light._modules = {name: part for name, part in model._modules.items() if name not in ("visual", "text_decoder")}
     return light
 
 

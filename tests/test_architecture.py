@@ -14,6 +14,7 @@ BASE = {
     "files",
     "documents",
     "console",
+    "decode",
     "lines",
     "pictures",
     "tars",

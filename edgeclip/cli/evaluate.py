@@ -38,6 +38,7 @@ DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or 
 )
 @click.option("--train", metavar="D", help="Where a probe's training split lies.  [default: the data set's own]")
 @click.option("--shots", type=click.IntRange(1), default=5, show_default=True, help="Examples a class, few-shot.")
+@click.option("--keep-duplicates", is_flag=True, help="Classes of one name stay several, as open_clip counts.")
 @click.option("--out", type=PATH, help="Write the figures, class by class, here (.json).")
 @JSON
 def eval_command(
@@ -50,6 +51,7 @@ def eval_command(
     metric: str,
     train: str | None,
     shots: int,
+    keep_duplicates: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -71,9 +73,10 @@ def eval_command(
         raise click.UsageError("give either --dataset or --suite")
     if out:
         writable_file(out)
-    asked = Asked(task, metric, shots, train)
+    asked = Asked(task, metric, shots, train, keep_duplicates or suite is not None)
     if dataset:
-        one = score(load(model), model, open_dataset(dataset), dataset, asked)
+        encoder = load(model)
+        one = score(encoder, model, open_dataset(dataset, keep_duplicates=keep_duplicates), dataset, asked)
         found = Evaluation(model=model, suite="", scores=[one], missing=[])
     else:
         wanted = load_suite(suite or DEFAULT_SUITE)

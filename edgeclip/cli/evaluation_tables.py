@@ -16,8 +16,14 @@ if TYPE_CHECKING:
 
 def scores_table(found: Evaluation) -> RenderableType:
     """One row a data set, the mean, and what is missing."""
-    columns = ("data set", "task", "images", "classes", "metric", "value", "95 % interval", "top-1", "top-5")
-    table = table_of(*columns, title=Text(f"{found.model}{': ' + found.suite if found.suite else ''}"))
+    facts = ("data set", "task", "images", "classes", "metric", "value", "95 % interval")
+    table = table_of(
+        *facts,
+        "top-1",
+        "top-5",
+        "mean per class",
+        title=Text(f"{found.model}{': ' + found.suite if found.suite else ''}"),
+    )
     for score in found.scores:
         table.add_row(
             Text(score.dataset),
@@ -29,6 +35,7 @@ def scores_table(found: Evaluation) -> RenderableType:
             _interval(score),
             _percent(score.top1),
             _percent(score.top5),
+            _percent(score.mean_per_class),
         )
     notes = [f"{s.dataset}: {remark}" for s in found.scores for remark in s.remarks]
     notes += [f"{m.dataset}: not measured: {m.why}" for m in found.missing]

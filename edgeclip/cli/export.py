@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     help="Points of top-1 that a precision may lose on --dataset.",
 )
 @click.option("--labels", type=PATH, help="Also write a graph that classifies: image in, probability a line out.")
+@click.option(
+    "--exif",
+    type=click.Choice(["apply", "ignore"]),
+    help="Set pictures upright by what the camera wrote, or not.  [default: as the run; ignore, as open_clip does]",
+)
 @click.option("--uint8", "bytes_input", is_flag=True, help="Also write a graph fed uint8 RGB squares, NHWC.")
 @click.option("--huggingface", type=PATH, help="Also write a ViT in Hugging Face's CLIP layout, to this folder.")
 @click.option("--tensorrt", is_flag=True, help="Also build TensorRT engines. RUN may be a bundle: no torch is needed.")
@@ -82,6 +87,7 @@ def export_command(
     accuracy_drop: float,
     labels: Path | None,
     bytes_input: bool,
+    exif: str | None,
     huggingface: Path | None,
 ) -> None:
     """Export a run (or any open_clip model) to a bundle: ONNX in each precision, validated against torch.
@@ -111,6 +117,7 @@ def export_command(
             "labels": labels,
             "huggingface": huggingface,
             "profile_name": profile_name,
+            "exif": exif,
         }
         bundle = _export(run, out, calibration, threads, {**wishes, "engines": engines}, **asked)
     manifest = bundle.manifest
@@ -130,6 +137,7 @@ def _export(
     labels: Path | None,
     huggingface: Path | None,
     profile_name: str | None,
+    exif: str | None,
 ) -> Bundle:
     """Open the model and what it is judged by, and export it."""
     from ..device.store import load_profile
@@ -139,6 +147,7 @@ def _export(
     if wishes["engines"]:  # a missing TensorRT is told now, not after minutes
         from ..runtime.engines import trt  # noqa: F401
     model, spec, images = open_exportable(source)
+    model = model.with_exif(exif) if exif else model
     from ..export import export
     from ..export.huggingface import write_huggingface
     from ..export.inputs import calibration_files, classes_of, exam_of

@@ -8,11 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from ..decode import UnreadableImage, read_image
 from ..errors import EdgeclipError
-from ..pictures import UNREADABLE
 from ..runtime.cores import usable_cores
 from ..runtime.manifest import Preprocess
 from ..runtime.preprocess import Preprocessor
@@ -26,7 +25,7 @@ class Images:
 
     def __init__(self, source: Source, preprocess: Preprocess) -> None:
         """``preprocess`` says how an image becomes a square, and of what size."""
-        self.source, self.size = source, preprocess.size
+        self.source, self.size, self.square = source, preprocess.size, preprocess
         self._square = Preprocessor(preprocess).square
         self._pool = ThreadPoolExecutor(usable_cores())
         kept = len(source) * 3 * self.size**2 <= MEMORY_LIMIT
@@ -64,7 +63,7 @@ class Images:
 
     def _try(self, row: int) -> Tensor | None:
         try:
-            with Image.open(io.BytesIO(self.source.read(row))) as image:
-                return torch.from_numpy(np.array(self._square(image))).permute(2, 0, 1)
-        except UNREADABLE:
+            image = read_image(io.BytesIO(self.source.read(row)))
+            return torch.from_numpy(np.array(self._square(image))).permute(2, 0, 1)
+        except (UnreadableImage, OSError):  # the latter from the source
             return None

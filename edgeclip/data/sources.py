@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ import numpy as np
 from ..console import progress_bar, say
 from ..errors import EdgeclipError, require
 from ..files import mendable
-from ..pictures import SUFFIXES
+from ..pictures import SUFFIXES, image_files, is_image
 from ..tars import index_tar
 from ..web import fetch
 from .processes import processes
@@ -65,14 +65,6 @@ def located(name: str | Path) -> str:
     """The same source whatever the working directory: local paths made absolute."""
     text = str(name)
     return text if text.startswith((HUGGING_FACE, *REMOTE)) else os.path.abspath(text)  # noqa: PTH100 (keeps braces)
-
-
-def image_files(folder: Path) -> Iterator[str]:
-    """Paths below ``folder``, relative to it, of every image file, in no order."""
-    for here, _, names in os.walk(folder):
-        for name in names:
-            if name.lower().endswith(SUFFIXES):
-                yield os.path.relpath(os.path.join(here, name), folder)  # noqa: PTH118 (a Path each is too slow)
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -234,7 +226,7 @@ def _indexed(file: Path, folder: Path) -> tuple[list[str], np.ndarray]:
     if kept.is_file():
         with np.load(kept, allow_pickle=False) as found:
             return found["names"].tobytes().decode("utf-8", "surrogateescape").split("\0")[:-1], found["places"]
-    members = [member for member in index_tar(file) if member[0].lower().endswith(SUFFIXES)]
+    members = [member for member in index_tar(file) if is_image(member[0])]
     names = [name for name, _, _ in members]
     places = np.array([place for _, *place in members], np.int64).reshape(-1, 2)
     block = "".join(f"{name}\0" for name in names).encode("utf-8", "surrogateescape")

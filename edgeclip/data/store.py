@@ -24,14 +24,14 @@ from torch import Tensor
 
 from ..console import progress_bar
 from ..documents import Document, read_document
-from ..errors import EdgeclipError, FormatError
+from ..errors import FormatError
 from ..files import write_bytes
+from ..pictures import refuse_too_many_broken
 from .processes import processes
 
 ROWS, MANY_ROWS = 1024, 16384  # per shard: what an interruption may cost; more where there would be files by thousands
 MANY = 1 << 20  # rows from which shards are the larger kind
 BATCH = 64  # rows that the teacher is given at once
-BROKEN_LIMIT = 0.05
 # Row numbers -> embeddings float32 [n, views, dim], and which of the rows could not be read (theirs are ignored).
 Embed = Callable[[Sequence[int]], tuple[np.ndarray, list[int]]]
 
@@ -134,17 +134,10 @@ class FeatureStore:
         self._data_at[shard] = file.stat().st_size - embeds.nbytes
         self._broken[shard] = broken
 
-    def refuse_too_many_broken(self) -> None:
-        """Stop as soon as over 5 % of all rows are known to be unreadable.
 
-        Raises:
-            EdgeclipError: saying how many.
-        """
-        if len(self.broken) > BROKEN_LIMIT * len(self):
-            raise EdgeclipError(f"over {BROKEN_LIMIT:.0%} of the images cannot be read: {len(self.broken)} so far")
-
-
-def feature_store(folder: Path, title: str, document: StoreDocument, embed: Embed) -> FeatureStore:
+def feature_store(
+    folder: Path, title: str, document: StoreDocument, embed: Embed, key: Callable[[int], str] = str
+) -> FeatureStore:
     """The store in ``folder``. What is missing is computed, shard by shard; processes share the shards out.
 
     Args:
@@ -152,6 +145,7 @@ def feature_store(folder: Path, title: str, document: StoreDocument, embed: Embe
         title: for the progress bar.
         document: what the store must be.
         embed: computes some rows.
+        key: what a person finds a row by.
 
     Raises:
         FormatError: the store was made of something else (the text says of what), or a shard was altered.
@@ -169,11 +163,11 @@ def feature_store(folder: Path, title: str, document: StoreDocument, embed: Embe
             else:
                 store.write(shard, *_compute(store.span(shard), embed, bar.advance))
             store.check(shard)
-            store.refuse_too_many_broken()
+            refuse_too_many_broken([key(row) for row in store.broken], len(store), title)
     state.wait_for_everyone()
     for shard in set(store.shards) - set(own):
         store.check(shard)
-    store.refuse_too_many_broken()
+    refuse_too_many_broken([key(row) for row in store.broken], len(store), title)
     return store
 
 

@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..decode import read_image
 from ..errors import EdgeclipError
 from ..runtime.engines.registry import find_engine
 from ..runtime.labels import LabelScorer, read_labels
 from ..runtime.plain import chosen, read_plain, tower_job
-from ..runtime.preprocess import read_image
 from ..runtime.worker import Tower, work
 from .bench import Plan, bench
 from .job import plain_tokenizer, run_job, verify_bundle

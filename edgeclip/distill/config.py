@@ -60,6 +60,9 @@ class DistillConfig(Document):
     # Images, and sentences, that a process takes through the towers at a time, where its share of the batch does not
     # fit its memory. The loss stays that of the whole batch; the price is one more forward pass.
     micro_batch: Annotated[int, Field(ge=1)] | None = None
+    # Pictures as the camera wrote them, as open_clip sees them, or set upright by what it wrote of up and down. The
+    # student's preprocessing then does the same.
+    exif: Literal["apply", "ignore"] = "ignore"
     views: Annotated[int, Field(ge=1)] = 4  # augmented views an image in the feature store; epoch e uses e mod views
     lr: Annotated[float, Field(gt=0)] = 8e-4
     min_lr: Annotated[float, Field(ge=0)] = 4e-5

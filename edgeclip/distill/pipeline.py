@@ -94,7 +94,8 @@ def distill(
     store = store or out / "store"
     with mendable(out):
         sentences = distinct(class_sentences(texts) if classes else read_sentences(texts), store / "sentences.bin")
-        square = teachers[0].preprocess.model_copy(update={"size": max(t.image_size for t in teachers)})
+        size = max(teacher.image_size for teacher in teachers)
+        square = teachers[0].preprocess.model_copy(update={"size": size, "exif": config.exif})
         pictures = Images(open_source(run.document.images, store), square)
         _train(run, teachers, pictures, sentences, store=store, judge=judge, resume=resume)
     return run
@@ -138,7 +139,7 @@ def _train(
 
     torch.manual_seed(config.seed)
     model, model_cfg, towers, tokenizer = build_student(spec, teachers, config)
-    preprocess = teachers[0].preprocess.model_copy(update={"size": spec.image_size})
+    preprocess = teachers[0].preprocess.model_copy(update={"size": spec.image_size, "exif": config.exif})
 
     def judged(student: Towers) -> float:
         towers.load_state_dict(student.state_dict())

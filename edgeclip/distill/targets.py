@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..console import say
 from ..data.images import Images
 from ..data.processes import processes
 from ..data.sources import digest
 from ..data.store import Embed, FeatureStore, StoreDocument, feature_store
 from ..data.strings import StringsOnDisk
 from ..data.views import Views
+from ..pictures import say_skipped
 from .config import DistillConfig
 from .objectives import Embeddings
 from .teachers import StoredTeacher, Teacher, folder_name, keep_teacher
@@ -66,20 +66,19 @@ def find_targets(
         seen = {
             **base,
             "images": pictures,
-            "image_size": str(images.size),
+            "square": images.square.model_dump_json(exclude={"mean", "std"}),
             "augment": config.augment.model_dump_json(),
             "seed": str(config.seed),
         }
         looks = texts.model_copy(update={"fingerprint": seen, "rows": len(images), "views": config.views})
         found.texts.append(feature_store(own / "texts", f"{teacher.name} reads", texts, reader(teacher, sentences)))
         title = f"{teacher.name} looks at {config.views} views"
-        found.images.append(feature_store(own / "images", title, looks, viewer(teacher, images, views, config.views)))
+        embed = viewer(teacher, images, views, config.views)
+        found.images.append(feature_store(own / "images", title, looks, embed, images.source.key))
     broken = found.images[0].broken
     found.rows = np.delete(np.arange(len(images)), broken)
     found.broken = [images.source.key(row) for row in broken]
-    if broken:
-        named = ", ".join(found.broken[:5]) + ("…" if len(broken) > 5 else "")
-        say(f"{len(broken)} unreadable image(s) skipped: {named}")
+    say_skipped(found.broken, "images")
     return found
 
 

@@ -85,7 +85,8 @@ class OpenClipTeacher:
         self.preprocess = Preprocess(**encoder.preprocess_cfg)
         self.fingerprint = encoder.fingerprint
         config = {key: value for key, value in encoder.config.items() if key not in ("embed_dim", "vision_cfg")}
-        weights = {key: value for key, value in encoder.model.state_dict().items() if not key.startswith("visual.")}
+        others = ("visual.", "text_decoder.")  # a caption decoder takes no part in encoding
+        weights = {key: value for key, value in encoder.model.state_dict().items() if not key.startswith(others)}
         self.text: TextTower | None = TextTower(config, weights, encoder.tokenizer)
         self.image_tower = encoder.model.visual
         encoder.model.to(processes().device)

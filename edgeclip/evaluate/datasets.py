@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..console import say
-from ..errors import EdgeclipError, FormatError
+from ..decode import UnreadableImage, read_image
+from ..errors import FormatError
 from ..lines import read_lines
-from ..pictures import UNREADABLE
+from ..pictures import refuse_too_many_broken, say_skipped
 
 TEMPLATES = ("a photo of a {}.",)
-BROKEN_LIMIT = 0.05
 
 
 Label = int | NDArray[np.bool_] | Sequence[str]  # a class; where it has several, which [C]; or captions
@@ -38,7 +39,11 @@ class Example(Protocol):
         ...
 
     def decode(self) -> Image.Image:
-        """The image. Raises one of ``UNREADABLE`` where there is none."""
+        """The image.
+
+        Raises:
+            UnreadableImage: there is none.
+        """
         ...
 
 
@@ -56,9 +61,7 @@ class FileExample:
 
     def decode(self) -> Image.Image:
         """Read and decode the file."""
-        with Image.open(self.path) as image:
-            image.load()
-        return image
+        return read_image(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +74,7 @@ class BytesExample:
 
     def decode(self) -> Image.Image:
         """Decode it."""
-        image = Image.open(io.BytesIO(self.content))
-        image.load()
-        return image
+        return read_image(io.BytesIO(self.content), self.key)
 
 
 class Source(Protocol):
@@ -108,39 +109,62 @@ class Dataset:
         for example in self.source:
             try:
                 image = example.decode()
-            except UNREADABLE:
+            except UnreadableImage:
                 self.note_broken(example.key)
                 continue
             yield image, example.label  # type: ignore[misc]
-        self.judge_broken()
+        say_skipped(self.broken, self.name)
 
     def note_broken(self, key: str) -> None:
         """Remember that an image cannot be read; give up where it is one too many."""
         self.broken.append(key)
-        if len(self.broken) > max(1, BROKEN_LIMIT * len(self)):
-            raise self._too_many()
-
-    def judge_broken(self) -> None:
-        """After the last image: say what was left out, or that it was too much."""
-        if len(self.broken) > BROKEN_LIMIT * len(self):
-            raise self._too_many()
-        if self.broken:
-            say(f"{self.name}: {len(self.broken)} unreadable image(s) skipped: {self._named()}")
-
-    def _named(self) -> str:
-        return ", ".join(self.broken[:5]) + ("…" if len(self.broken) > 5 else "")
-
-    def _too_many(self) -> EdgeclipError:
-        return EdgeclipError(f"{self.name}: over {BROKEN_LIMIT:.0%} of its images cannot be read ({self._named()}, …)")
+        refuse_too_many_broken(self.broken, len(self), self.name)
 
 
-def open_dataset(where: Path | str, split: str = "test") -> Dataset:
+@dataclass(frozen=True, slots=True)
+class Renumbered:
+    """An example under another class number."""
+
+    example: Example
+    label: int
+
+    @property
+    def key(self) -> str:
+        """The example's."""
+        return self.example.key
+
+    def decode(self) -> Image.Image:
+        """The example's image."""
+        return self.example.decode()
+
+
+@dataclass
+class Some:
+    """The examples of some classes of a source, renumbered."""
+
+    source: Source
+    new: dict[int, int]  # class number in the source -> here
+    every: bool = False  # all of its classes are here
+
+    def __len__(self) -> int:
+        return len(self.source) if self.every else sum(1 for example in self.source if example.label in self.new)
+
+    def __iter__(self) -> Iterator[Example]:
+        for example in self.source:
+            label = self.new.get(example.label)  # type: ignore[arg-type]
+            if label is not None:
+                yield Renumbered(example, label)
+
+
+def open_dataset(where: Path | str, split: str = "test", *, keep_duplicates: bool = False) -> Dataset:
     """Open a data set in any of its layouts.
 
     Args:
         where: a folder with one folder a class (``folders.py``); a folder in CLIP_benchmark's WebDataset layout, its
             URL, or ``hub:USER/REPO`` (``shards.py``); or ``torchvision:NAME[:FOLDER]`` (``named.py``).
         split: ``train``, ``val`` or ``test``, where the data set is split.
+        keep_duplicates: classes of one name stay several classes, as open_clip and CLIP_benchmark count; nobody can
+            tell them apart, so that otherwise they are one.
 
     Raises:
         EdgeclipError: there is nothing of that name, no class with an image in it, or no such split.
@@ -150,10 +174,24 @@ def open_dataset(where: Path | str, split: str = "test") -> Dataset:
 
     text = str(where)
     if text.startswith(named.PREFIX):
-        return named.open_named(text, split)
-    if shards.is_remote(text) or shards.is_shards(Path(where), split):
-        return shards.open_shards(text, split)
-    return folders.open_folder(Path(where), split)
+        found = named.open_named(text, split)
+    elif shards.is_remote(text) or shards.is_shards(Path(where), split):
+        found = shards.open_shards(text, split)
+    else:
+        found = folders.open_folder(Path(where), split)
+    return found if keep_duplicates or found.several else merged(found)
+
+
+def merged(dataset: Dataset) -> Dataset:
+    """``dataset`` with classes of one name as one class; which they are is said."""
+    names = list(dict.fromkeys(dataset.classnames))
+    if len(names) == len(dataset.classnames):
+        return dataset
+    twice = [name for name, count in Counter(dataset.classnames).items() if count > 1]
+    shown = ", ".join(twice[:5]) + (", …" if len(twice) > 5 else "")
+    say(f"{dataset.name}: several classes are called {shown}: each name counts as one class")
+    new = {row: names.index(name) for row, name in enumerate(dataset.classnames)}
+    return Dataset(dataset.name, names, dataset.templates, Some(dataset.source, new, every=True))
 
 
 def templates_in(file: Path, mark: str = "{}") -> list[str]:

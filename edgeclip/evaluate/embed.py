@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..console import progress_bar
+from ..decode import UnreadableImage
 from ..encoder import Encoder, PixelEncoder
 from ..errors import EdgeclipError
-from ..pictures import UNREADABLE
+from ..pictures import say_skipped
 from .datasets import Dataset, Example
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def prepared(
         finally:
             for future in waiting:
                 future.cancel()
-    dataset.judge_broken()
+    say_skipped(dataset.broken, dataset.name)
 
 
 def _prepare(
@@ -105,7 +106,7 @@ def _prepare(
                 squares.append(encoder.preprocess([image]))
             else:
                 images.append(image)
-        except UNREADABLE:
+        except UnreadableImage:
             broken.append(example.key)
         else:
             labels.append(example.label)

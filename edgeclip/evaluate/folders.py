@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..console import say
 from ..errors import EdgeclipError, FormatError
 from ..lines import read_lines
-from ..pictures import SUFFIXES
+from ..pictures import image_files
 from .datasets import Dataset, FileExample, templates_in
 
 SPLITS = {"train", "val", "validation", "valid", "test"}
@@ -34,13 +35,19 @@ def open_folder(folder: Path, split: str = "test") -> Dataset:
     names = classnames_in(_beside(inner, folder, "classnames.txt"), [path.name for path in folders])
     items: list[FileExample] = []
     classnames: list[str] = []
+    empty: list[str] = []
     for path in folders:
-        images = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        images = sorted(path / name for name in image_files(path))
         if images:
             items += [FileExample(image, len(classnames)) for image in images]
             classnames.append(names[path.name])
+        else:
+            empty.append(path.name)
     if not items:
         raise EdgeclipError(f"{folder}: no class with images in it: a dataset has one folder a class")
+    if empty:
+        shown = ", ".join(empty[:5]) + (", …" if len(empty) > 5 else "")
+        say(f"{folder.name}: {len(empty)} class folder(s) without an image count as no class: {shown}")
     return Dataset(folder.name, classnames, templates_in(_beside(inner, folder, "templates.txt")), items)
 
 

@@ -139,7 +139,7 @@ def _grouped(file: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     for name, content in read_tar(file):
         folder, _, base = name.rpartition("/")
         stem, dot, suffix = base.partition(".")
-        if not dot or not stem:
+        if not dot:
             continue
         key = f"{folder}/{stem}" if folder else stem
         if key != current and fields:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from PIL import Image
 from pydantic import Field
 
 from ..console import say
 from ..documents import Document, Part, read_document
 from ..encoder import Encoder
 from ..errors import EdgeclipError, did_you_mean
-from .datasets import Dataset, Example, Source, open_dataset
+from .datasets import Dataset, Some, open_dataset
 from .metrics import Metric
 from .remote import HUB
 from .results import Evaluation, Missing, Score
@@ -129,7 +127,7 @@ def open_entry(entry: Entry, where: str, split: str = "test") -> Dataset:
     Raises:
         EdgeclipError: as for :func:`~edgeclip.evaluate.datasets.open_dataset`, or the mask does not fit.
     """
-    dataset = open_dataset(where, split)
+    dataset = open_dataset(where, split, keep_duplicates=True)  # as the authors count
     if not entry.mask or len(dataset.classnames) == len(entry.mask):
         return dataset
     return only(dataset, entry.mask)
@@ -157,40 +155,6 @@ def remarks(entry: Entry, dataset: Dataset) -> list[str]:
     told = {"classes": len(dataset.classnames), "templates": len(dataset.templates), "images": len(dataset)}
     wanted = {name: getattr(entry, name) for name in told}
     return [f"{told[n]} {n}, where its authors have {wanted[n]}" for n in told if wanted[n] and told[n] != wanted[n]]
-
-
-@dataclass(frozen=True, slots=True)
-class Renumbered:
-    """An example under another class number."""
-
-    example: Example
-    label: int
-
-    @property
-    def key(self) -> str:
-        """The example's."""
-        return self.example.key
-
-    def decode(self) -> Image.Image:
-        """The example's image."""
-        return self.example.decode()
-
-
-@dataclass
-class Some:
-    """The examples of some classes of a source, renumbered."""
-
-    source: Source
-    new: dict[int, int]  # class number in the source -> here
-
-    def __len__(self) -> int:
-        return sum(1 for example in self.source if example.label in self.new)
-
-    def __iter__(self) -> Iterator[Example]:
-        for example in self.source:
-            label = self.new.get(example.label)  # type: ignore[arg-type]
-            if label is not None:
-                yield Renumbered(example, label)
 
 
 def _plain(name: str) -> str:

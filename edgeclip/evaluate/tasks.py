@@ -23,6 +23,7 @@ class Asked:
     metric: str = "accuracy"
     shots: int = 5  # examples a class of a few-shot probe
     train: str | None = None  # where the training split lies, if not in the data set itself
+    keep_duplicates: bool = False  # classes of one name stay several
 
 
 def score(encoder: Encoder, model: str, dataset: Dataset, where: str, asked: Asked) -> Score:
@@ -77,7 +78,8 @@ def _probe(encoder: Encoder, dataset: Dataset, asked: Asked, *, where: str) -> d
     from .metrics import interval
     from .probe import few_shot, linear_probe
 
-    training = open_dataset(asked.train) if asked.train else open_dataset(where, "train")
+    place = (asked.train,) if asked.train else (where, "train")
+    training = open_dataset(*place, keep_duplicates=asked.keep_duplicates)
     if training.classnames != dataset.classnames:
         raise EdgeclipError(f"{training.name}: its training split has other classes than its test split")
     train = embed(encoder, training, title="train split")

@@ -24,7 +24,7 @@ class ZeroShot:
     """What an encoder made of a dataset. Top-k are fractions of the images, 0..1."""
 
     top1: float  # where images may be of several classes: the best guess is one of them
-    top5: float
+    top5: float | None  # None where there are five classes or fewer: it would be 1
     predictions: NDArray[np.int64]  # [N]
     labels: Labels  # int64 [N]; bool [N, C] where an image may be of several classes
     image_embeds: NDArray[np.float32]  # [N, D], L2-normalised
@@ -81,7 +81,7 @@ def classify(images: Embedded, classes: NDArray[np.float32]) -> ZeroShot:
     hits = _hits(best, images.labels)
     return ZeroShot(
         top1=float(hits[:, 0].mean()),
-        top5=float(hits.any(axis=1).mean()),
+        top5=float(hits.any(axis=1).mean()) if len(classes) > 5 else None,
         predictions=best[:, 0],
         labels=images.labels,
         image_embeds=images.image_embeds,

@@ -21,6 +21,7 @@ from ..evaluate import evaluate
 from ..evaluate.datasets import BytesExample, FileExample
 from ..evaluate.embed import Embedded
 from ..evaluate.zeroshot import class_embeddings, classify
+from ..pictures import say_skipped
 from ..report.schema import Reference, Row
 from ..runtime.golden import probe_image
 from ..runtime.onnxencoder import OnnxEncoder
@@ -181,7 +182,7 @@ def _judged(
     dataset.broken = []
     for row in broken:
         dataset.note_broken(examples[row][0].name)
-    dataset.judge_broken()
+    say_skipped(dataset.broken, dataset.name)
     good = np.delete(np.arange(len(examples)), broken)
     labels = np.asarray([label for _, label in examples], bool if dataset.several else np.int64)
     classes = class_embeddings(stage.encoder, dataset.classnames, dataset.templates)

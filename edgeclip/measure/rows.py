@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def accuracy_columns(own: ZeroShot, other: ZeroShot | None) -> dict[str, Any]:
     """Top-k with its interval; agreement, flips and cosine where there is another stage to hold it against."""
     columns: dict[str, Any] = {"top1": own.top1, "top5": own.top5, "top1_interval": wilson(own.top1, len(own.labels))}
+    columns["mean_per_class"] = own.mean_per_class if own.labels.ndim == 1 else None
     columns["right"] = "".join("01"[int(answer)] for answer in own.right)
     columns["answers"] = own.predictions.tolist()
     if other is None or len(other.labels) != len(own.labels):

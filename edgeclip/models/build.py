@@ -22,7 +22,8 @@ def build_model(
         embed_dim: the teacher's, since both live in one space.
         text_cfg: the teacher's.
         other_model_cfg: the teacher's other keys (``quick_gelu``, ``custom_text``, ...). A caption decoder
-            (``multimodal_cfg``) is left out: it takes no part in encoding.
+            (``multimodal_cfg``) is left out, and so are the tokens that a text tower gives it (``output_tokens``):
+            they take no part in encoding.
 
     Returns:
         The model, on the CPU in float32, and the ``model_cfg`` that open_clip's hub layout wants.
@@ -31,7 +32,8 @@ def build_model(
         EdgeclipError: open_clip refuses the config.
     """
     other = {key: value for key, value in other_model_cfg.items() if key != "multimodal_cfg"}
-    model_cfg = {"embed_dim": embed_dim, "vision_cfg": dict(spec.vision_cfg), "text_cfg": dict(text_cfg), **other}
+    text_cfg = {key: value for key, value in text_cfg.items() if key != "output_tokens"}
+    model_cfg = {"embed_dim": embed_dim, "vision_cfg": dict(spec.vision_cfg), "text_cfg": text_cfg, **other}
     arguments = {key: value for key, value in model_cfg.items() if key != "custom_text"}
     hugging_face = "hf_model_name" in text_cfg
     if hugging_face:  # its weights come from the teacher, not from the hub

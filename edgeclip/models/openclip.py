@@ -77,13 +77,24 @@ class OpenClipEncoder:
             raise EdgeclipError(f"{folder}: no {CONFIG} there: local-dir: takes a folder in open_clip's hub layout")
         if not list(folder.glob("*.safetensors")):
             raise EdgeclipError(f"{folder}: no .safetensors there; other weight files can run code and are not read")
+        if not open_clip.factory._find_checkpoint_in_dir(folder).endswith(".safetensors"):
+            raise EdgeclipError(f"{folder}: open_clip would read a file that can run code: call the other {WEIGHTS}")
         try:
-            config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"]
+            content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+            config = content["model_cfg"]
         except (ValueError, KeyError) as error:
             raise FormatError(f"{folder / CONFIG}: truncated or without 'model_cfg'") from error
         model = _create(f"{LOCAL}{folder}", None)
         tokenizer = folder_tokenizer(folder, config["text_cfg"])
-        return cls(model, config, model.visual.preprocess_cfg, tokenizer, f"{LOCAL}{folder}")
+        exif = content.get("preprocess_cfg", {}).get("exif", "ignore")  # ours: open_clip passes it over
+        preprocess = {**model.visual.preprocess_cfg, "exif": exif}
+        return cls(model, config, preprocess, tokenizer, f"{LOCAL}{folder}")
+
+    def with_exif(self, exif: str) -> OpenClipEncoder:
+        """The same model on pictures as they lie in their files (``ignore``), or set upright first (``apply``)."""
+        return OpenClipEncoder(
+            self.model, self.config, {**self.preprocess_cfg, "exif": exif}, self.tokenizer, self.name
+        )
 
     @property
     def device(self) -> torch.device:

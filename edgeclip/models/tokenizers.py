@@ -23,6 +23,7 @@ from .oddtexts import odd_texts
 from .tokenizer_json import write_clip_tokenizer
 
 TOKENIZER, SETTINGS = "tokenizer.json", "tokenizer_config.json"
+PAD_LEFT = {"GemmaTokenizer", "GemmaTokenizerFast"}  # transformers' classes that do so unless told otherwise
 KNOWN_KWARGS = {"clean", "strip_sep_token"}
 CLEANERS = {
     "lower": stock._clean_lower,
@@ -53,6 +54,8 @@ def folder_tokenizer(folder: Path, text_cfg: dict[str, Any]) -> Any:
     if text_cfg.get("tokenizer_mode"):
         return open_clips(f"local-dir:{folder}")
     named, content = _special(folder), _json(file)
+    settings = _json(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
+    side: Any = settings.get("padding_side") or ("left" if settings.get("tokenizer_class") in PAD_LEFT else "right")
     ids = {token["content"]: int(token["id"]) for token in content.get("added_tokens", ())}
     vocab = content.get("model", {}).get("vocab", {})
     ids = {**(vocab if isinstance(vocab, dict) else {piece[0]: n for n, piece in enumerate(vocab)}), **ids}
@@ -61,6 +64,7 @@ def folder_tokenizer(folder: Path, text_cfg: dict[str, Any]) -> Any:
     rules = TokenizerRules(
         context_length=text_cfg.get("context_length", open_clip.factory.DEFAULT_CONTEXT_LENGTH),
         pad_id=pad,
+        pad_side=side,
         clean=kwargs.get("clean", "whitespace"),
         zeroed_id=separator,
     )
@@ -94,6 +98,7 @@ def write_tokenizer(tokenizer: Any, path: Path) -> TokenizerRules:
         clips = (inner.bos_token_id, inner.eos_token_id, inner.cls_token_id)
     separator = inner.sep_token_id if getattr(tokenizer, "strip_sep_token", False) else None
     settings: dict[str, Any] = {"clean": clean, "zeroed_id": separator, "clips": clips}
+    settings["pad_side"] = inner.padding_side
     return TokenizerRules(context_length=context, pad_id=int(inner.pad_token_id or 0), **settings)
 
 
@@ -108,6 +113,7 @@ def keep_tokenizer(tokenizer: Any, folder: Path) -> None:
     rules = write_tokenizer(tokenizer, folder / TOKENIZER)
     pieces = Tokenizer(folder / TOKENIZER, rules)
     names: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": pieces.piece(rules.pad_id)}
+    names["padding_side"] = rules.pad_side
     if rules.zeroed_id is not None:
         names["sep_token"] = pieces.piece(rules.zeroed_id)
     if rules.clips:

@@ -8,6 +8,7 @@ MARKS = {True: "met", False: "MISSED", None: "NOT MEASURED"}
 CHAIN_COLUMNS = (
     "stage",
     "top-1",
+    "mean per class",
     "top-5",
     "answers that flip",
     "cosine, mean",
@@ -52,6 +53,7 @@ def chain_cells(row: Row) -> list[str]:
     return [
         row.stage + mark + (", on the host" if row.where == "host" else "") + (", FAILED" if row.failed else ""),
         _percent(row.top1),
+        _percent(row.mean_per_class),
         _percent(row.top5),
         _flips(row),
         _number(row.cosine_mean, 6),

@@ -60,7 +60,8 @@ class Row(Part):
     where: Literal["device", "host"] = "device"  # where it ran: a row of the host has no timing of the device
     failed: str | None = None  # why it could not be measured to the end: a crash, for one
     top1: float | None = None  # fraction, 0..1
-    top5: float | None = None
+    top5: float | None = None  # None where there are five classes or fewer, too
+    mean_per_class: float | None = None
     top1_interval: Interval | None = None  # 95 %, Wilson
     right: str | None = None  # an image a character, 1 where the best label was right: rows are compared in pairs
     answers: list[int] = []  # the number of each image's best label

@@ -17,9 +17,9 @@ def classify(
     Raises:
         EdgeclipError: no bundle, fewer than two labels, or an image that cannot be read.
     """
+    from ..decode import read_image
     from .bundle import Bundle
     from .labels import LabelScorer, read_labels
-    from .preprocess import read_image
 
     names = read_labels(labels)
     opened = Bundle.open(bundle)

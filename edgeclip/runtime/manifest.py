@@ -70,6 +70,7 @@ class Preprocess(Part):
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize_mode: Literal["shortest", "squash", "longest"] = "shortest"
     fill_color: Annotated[int, Field(ge=0, le=255)] = 0
+    exif: Literal["apply", "ignore"] = "ignore"  # what the camera wrote of up and down; open_clip takes no notice
 
 
 class TokenizerRules(Part):
@@ -77,6 +78,7 @@ class TokenizerRules(Part):
 
     context_length: Annotated[int, Field(ge=3)]
     pad_id: int = 0
+    pad_side: Literal["left", "right"] = "right"
     clean: Literal["lower", "whitespace", "canonicalize"] = "lower"
     zeroed_id: int | None = None  # becomes 0: the separator, where open_clip strips it (CLIPA)
     clips: tuple[int, int, int] | None = None  # start, end and class token, where open_clip's mode is "clips"

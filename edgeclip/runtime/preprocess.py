@@ -1,74 +1,43 @@
-"""From an image file to the tower's input, as open_clip's inference transform does it, with Pillow and numpy."""
+"""From a decoded image to the tower's input, as open_clip's inference transform does it, with Pillow and numpy."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..errors import EdgeclipError
+from ..decode import DEEP, grey_white
 
 if TYPE_CHECKING:
     from .manifest import Preprocess
 
-DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # grey of more than 8 bits, as Pillow calls them
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
-
-
-def read_image(file: Path | IO[bytes], name: str | None = None) -> Image.Image:
-    """Decode an image file; ``name`` is what to call an open one.
-
-    Raises:
-        EdgeclipError: it is missing, empty, no image, cut short, or so large that Pillow takes it for a bomb.
-    """
-    name = name or str(file)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                image.load()
-                scaled_grey(image)  # here a mistake of the file's can be told
-                return image
-    except FileNotFoundError:
-        raise EdgeclipError(f"{name}: no such image") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        limit = (Image.MAX_IMAGE_PIXELS or 0) / 1e6
-        raise EdgeclipError(f"{name}: over {limit:.0f} million pixels: not decoded, make it smaller") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise EdgeclipError(f"{name}: not an image that can be read ({error})") from error
-
-
-def scaled_grey(image: Image.Image) -> Image.Image:
-    """Grey images of more than 8 bits with their white at 255; others as they are.
-
-    Whole numbers beyond 255 are of 16 bits; floating-point ones are of 0..1, or of 0..255 where one is larger than 1.
-
-    Raises:
-        ValueError: numbers that are below 0, not finite, or of neither range: nobody knows what is white.
-    """
-    if image.mode not in DEEP:
-        return image
-    values = np.asarray(image, np.float32)
-    low, high = float(values.min()), float(values.max())
-    whites = (1.0, 255.0) if image.mode == "F" else (255.0, 65535.0)
-    white = next((white for white in whites if high <= white), None)
-    if image.mode.startswith("I;16"):
-        white = 65535.0
-    if white is None or not low >= 0:
-        raise ValueError(f"a grey image of values from {low:.3g} to {high:.3g}: save it with 8 or 16 bits")
-    return image if white == 255.0 else Image.fromarray(values * np.float32(255 / white))
+REACH = 4  # source pixels beside the middle that its enlargement may look at, and some
+LONG = 64  # sides of the square: a strip that would be longer than these is cropped before it is enlarged
+PREMULTIPLIED = {"RGBA": "RGBa", "LA": "La"}  # how Pillow resizes an image with an alpha channel
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT = {  # its value -> what sets the picture upright, EXIF 2.32, 4.6.4
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class Preprocessor:
     """Resize, crop or pad to a square, convert to RGB, scale to [0, 1], normalise.
 
-    Like open_clip, it resizes before it converts, and takes no notice of EXIF orientation. Unlike it, grey images of
-    more than 8 bits are scaled first, see :func:`scaled_grey`: open_clip cuts them at 255 (white, or black).
+    Like open_clip, it resizes before it converts, and takes no notice of EXIF orientation unless told to. Three things
+    are not open_clip's: grey images of more than 8 bits are scaled, see :func:`~edgeclip.decode.grey_white`,
+    where open_clip cuts them at 255 (white, or black); long strips are cropped before they are enlarged, which is the
+    same to 1/255 and takes no gigabytes (of palette and one-bit images, a pixel that lies between two may be the
+    other); a strip that open_clip shrinks to no pixels at all keeps one.
     """
 
     def __init__(self, settings: Preprocess) -> None:
@@ -87,25 +56,56 @@ class Preprocessor:
         return pixels
 
     def square(self, image: Image.Image) -> Image.Image:
-        """The RGB square of ``size`` pixels a side that the tower is to see."""
-        image = scaled_grey(image)
+        """The RGB square of ``size`` pixels a side that the tower is to see.
+
+        Raises:
+            EdgeclipError: a deep grey image of which nobody knows what is white.
+        """
+        square = self._fitted(image)
+        if image.mode in DEEP:
+            square = Image.fromarray(np.asarray(square, np.float32) * np.float32(255 / grey_white(image)))
+        if self.settings.exif == "apply" and (turn := UPRIGHT.get(_orientation(image))) is not None:
+            square = square.transpose(turn)  # the square and not the image: as good, and no second copy of a large one
+        return square.convert("RGB")
+
+    def _fitted(self, image: Image.Image) -> Image.Image:
+        """The square, in the image's own mode."""
         size, mode = self.settings.size, self.settings.resize_mode
         if mode == "squash":
-            return self._resize(image, size, size).convert("RGB")
+            return self._resize(image, size, size)
         width, height = image.size
-        if mode == "shortest":
-            short, long = min(width, height), max(width, height)
-            other = int(size * long / short)
-            image = self._resize(image, *((size, other) if width <= height else (other, size)))
-        else:
+        if mode == "longest":
             ratio = max(width / size, height / size)
-            image = self._resize(image, max(1, round(width / ratio)), max(1, round(height / ratio)))
-        return self._centre(image).convert("RGB")
+            return self._centre(self._resize(image, max(1, round(width / ratio)), max(1, round(height / ratio))))
+        short, long = min(width, height), max(width, height)
+        other = int(size * long / short)
+        wanted = (size, other) if width <= height else (other, size)
+        if short < size and other > LONG * size:
+            return self._middle(image, *wanted)
+        return self._centre(self._resize(image, *wanted))
 
     def _resize(self, image: Image.Image, width: int, height: int) -> Image.Image:
         if image.size == (width, height):
             return image
         return image.resize((width, height), FILTERS[self.settings.interpolation])
+
+    def _middle(self, image: Image.Image, width: int, height: int) -> Image.Image:
+        """What the middle of ``image`` enlarged to ``width`` x ``height`` would be: the rest is never made."""
+        size = self.settings.size
+        left, top = round((width - size) / 2), round((height - size) / 2)
+        x, y = image.width / width, image.height / height  # source pixels a pixel
+        box = (left * x, top * y, (left + size) * x, (top + size) * y)
+        start = max(0, int(box[0]) - REACH), max(0, int(box[1]) - REACH)
+        stop = min(image.width, int(box[2]) + REACH + 1), min(image.height, int(box[3]) + REACH + 1)
+        part = image.crop((*start, *stop))
+        if image.mode in PREMULTIPLIED:
+            part = part.convert(PREMULTIPLIED[image.mode])
+        across = box[0] - start[0], 0, box[2] - start[0], part.height
+        down = 0, box[1] - start[1], size, box[3] - start[1]
+        kind = FILTERS[self.settings.interpolation]
+        # First across and then down: as Pillow does it, which clips and rounds in between.
+        square = part.resize((size, part.height), kind, box=across).resize((size, size), kind, box=down)
+        return square.convert(image.mode) if image.mode in PREMULTIPLIED else square
 
     def _centre(self, image: Image.Image) -> Image.Image:
         """Crop the middle, or pad around it where the image is smaller than the square."""
@@ -118,3 +118,11 @@ class Preprocessor:
             image, (width, height) = canvas, canvas.size
         left, top = round((width - size) / 2), round((height - size) / 2)
         return image.crop((left, top, left + size, top + size))
+
+
+def _orientation(image: Image.Image) -> int:
+    """What the camera wrote; 1, upright, where that cannot be read."""
+    try:
+        return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # Pillow's reader raises whatever damaged metadata makes it trip over
+        return 1

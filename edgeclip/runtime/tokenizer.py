@@ -46,7 +46,8 @@ class Tokenizer:
         for row, found in enumerate(self._encode.encode_batch(cleaned, add_special_tokens=clips is None)):
             # In "clips" mode the class token comes last of all, after the padding.
             own = [clips[0], *found.ids[: context - 3], clips[1]] if clips else found.ids
-            ids[row, : len(own)] = own
+            place = slice(len(own)) if self.rules.pad_side == "right" else slice(context - len(own), None)
+            ids[row, place] = own
         if clips:
             ids[:, -1] = clips[2]
         if self.rules.zeroed_id is not None:

@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..decode import UnreadableImage, read_image
 from ..errors import EdgeclipError
 from .engines.protocol import Session
 from .engines.registry import find_engine
 from .memory import own_peak_mb
-from .preprocess import Preprocessor, read_image
+from .preprocess import Preprocessor
 from .timing import burst, percentiles
 
 PHOTO = (640, 480)  # what a camera might give, where there is no image of the user's
@@ -45,7 +46,7 @@ class Tower:
         self._settings = {"precision": job.get("precision", "fp32"), "threads": job.get("threads")}
         self._settings["provider"] = self.provider
         settings = job.get("preprocess")
-        self._preprocess = Preprocessor(SimpleNamespace(**settings)) if settings else None  # type: ignore[arg-type]
+        self._preprocess = Preprocessor(SimpleNamespace(**{"exif": "ignore", **settings})) if settings else None  # type: ignore[arg-type]
         size = settings["size"] if settings else job["image_size"]
         self._one = np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)
 
@@ -96,8 +97,7 @@ class Tower:
 
         def one() -> None:
             begin = time.perf_counter()
-            image = Image.open(io.BytesIO(content))
-            image.load()
+            image = read_image(io.BytesIO(content))
             decoded = time.perf_counter()
             pixels = self._pixels([image])
             ready = time.perf_counter()
@@ -129,7 +129,7 @@ class Tower:
             for number, file in enumerate(files[start : start + BATCH], start):
                 try:
                     images.append(read_image(io.BytesIO(_content(file, archive)), file))
-                except (EdgeclipError, OSError):
+                except (UnreadableImage, OSError):
                     broken.append(number)
                     images.append(blank)
             rows.append(self.encode(images))

@@ -3,6 +3,7 @@
 import functools
 import http.server
 import io
+import shutil
 import tarfile
 import threading
 
@@ -85,6 +86,28 @@ def test_a_hugging_face_dataset(images_dir, tmp_path, monkeypatch):
         open_source(f"hf:{tmp_path / 'plain'}", tmp_path)
     with pytest.raises(EdgeclipError, match="cannot be opened"):
         open_source("hf:nobody/nothing", tmp_path)
+
+
+def test_hidden_files_are_no_images(images_dir, tmp_path):
+    folder = tmp_path / "photos"
+    shutil.copytree(images_dir, folder)
+    for name in ("._00.png", ".hidden.png", ".cache/x.png", "__MACOSX/._01.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"no image")
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        tar.add(folder, arcname=".")
+    assert len(open_source(str(folder), tmp_path)) == 40
+    assert len(open_source(str(tmp_path / "photos.tar"), tmp_path)) == 40
+
+
+def test_linked_folders_are_followed_and_loops_are_not(images_dir, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/photos").symlink_to(images_dir, target_is_directory=True)
+    (tmp_path / "a/again").symlink_to(images_dir, target_is_directory=True)
+    (tmp_path / "a/up").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "a/gone").symlink_to(tmp_path / "absent")
+    found = [str(file.relative_to(tmp_path)) for file in find_images(tmp_path)]
+    assert found == [f"a/{name}/{n:02d}.png" for name in ("again", "photos") for n in range(40)]
 
 
 def test_what_is_not_there(tmp_path):

@@ -42,8 +42,26 @@ def test_top1_of_a_small_example(folder):
     data = open_dataset(folder)
     result = evaluate(ColourEncoder(), data, batch=3)
     assert (data.classnames, len(data)) == (["red", "lime", "blue"], 4)
-    assert (result.top1, result.top5) == (0.75, 1.0)
+    assert (result.top1, result.top5) == (0.75, None), "of three classes, five guesses would always be right"
     assert result.predictions.tolist() == [0, 1, 2, 0]
+
+
+def test_classes_of_one_name_are_one_class(folder, capsys):
+    (folder / "classnames.txt").write_text("a\tred\nb\tlime\nc\tred\n")
+    data = open_dataset(folder)
+    assert (data.classnames, len(data), [label for _, label in data]) == (["red", "lime"], 4, [0, 1, 0, 0])
+    assert "several classes are called red: each name counts as one class" in capsys.readouterr().err
+    kept = open_dataset(folder, keep_duplicates=True)
+    assert (kept.classnames, [label for _, label in kept]) == (["red", "lime", "red"], [0, 1, 2, 2])
+    assert not capsys.readouterr().err
+
+
+def test_a_class_without_an_image_is_said(folder, capsys):
+    (folder / "aa/deeper").mkdir(parents=True)
+    (folder / "aa/._1.png").write_bytes(b"what a Mac leaves")
+    (folder / "classnames.txt").unlink()
+    assert open_dataset(folder).classnames == ["a", "b", "c"]
+    assert "1 class folder(s) without an image count as no class: aa" in capsys.readouterr().err
 
 
 def test_templates_are_averaged_and_normalised():
@@ -149,7 +167,7 @@ def test_many_images_are_scored_a_block_at_a_time(monkeypatch):
     whole = classified(images, labels)
     monkeypatch.setattr(zeroshot, "BLOCK", 3)
     assert np.array_equal(classified(images, labels).predictions, whole.predictions)
-    assert classified(images, labels).top5 == 1.0
+    assert classified(images, labels).top1 == whole.top1
 
 
 def test_texts_are_read_in_batches():

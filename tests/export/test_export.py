@@ -142,9 +142,11 @@ def test_too_few_calibration_images(count, teacher, images_dir):
 
 def test_unreadable_calibration_images_are_passed_over(teacher, images_dir, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"no image")
-    some = sorted(images_dir.iterdir())[:9]
+    some = sorted(images_dir.iterdir())
     pixels, chosen = calibration_pixels([*some, tmp_path / "broken.png"], teacher.preprocess)
-    assert len(pixels) == chosen["images"] == 9
+    assert len(pixels) == chosen["images"] == len(some)
+    with pytest.raises(EdgeclipError, match=r"calibration: over 5% of its images cannot be read \(broken.png\)"):
+        calibration_pixels([*some[:9], tmp_path / "broken.png"], teacher.preprocess)
 
 
 def test_the_choice_of_calibration_images_is_fixed(teacher, images_dir):
@@ -160,6 +162,9 @@ def test_any_open_clip_folder_loads_and_pickles_do_not(teacher_dir, tmp_path):
     (tmp_path / "open_clip_config.json").write_bytes((teacher_dir / "open_clip_config.json").read_bytes())
     (tmp_path / "open_clip_pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(EdgeclipError, match="can run code"):
+        OpenClipEncoder.load(f"local-dir:{tmp_path}")
+    (tmp_path / "weights.safetensors").write_bytes((teacher_dir / "open_clip_model.safetensors").read_bytes())
+    with pytest.raises(EdgeclipError, match="would read a file that can run code"):
         OpenClipEncoder.load(f"local-dir:{tmp_path}")
     with pytest.raises(EdgeclipError, match="did you mean ViT-B-32"):
         OpenClipEncoder.load("ViT-B-23:openai")

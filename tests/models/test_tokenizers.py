@@ -12,7 +12,7 @@ from open_clip import tokenizer as stock
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import GemmaTokenizer, PreTrainedTokenizerFast
 
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
@@ -66,7 +66,14 @@ def folder_of(where, tokenizer, **text_cfg):
     return where
 
 
+def like_gemma():
+    """Padded on the left, as its class does unless it is told otherwise."""
+    vocab = {piece: n for n, piece in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *LETTERS])}
+    return GemmaTokenizer(vocab=vocab, merges=[])
+
+
 CASES = {
+    "gemma: padding is on the left": (like_gemma, {"tokenizer_kwargs": {"clean": "canonicalize"}}),
     "bert": (like_bert, {}),
     "clipa: the separator is stripped": (like_bert, {"tokenizer_kwargs": {"strip_sep_token": True}}),
     "clips: a class token at the end": (like_bert, {"tokenizer_mode": "clips"}),

@@ -1,15 +1,13 @@
 import io
-import struct
-import zlib
 
 import numpy as np
 import open_clip
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from edgeclip.errors import EdgeclipError
+from edgeclip.decode import read_image
 from edgeclip.runtime.manifest import Preprocess
-from edgeclip.runtime.preprocess import Preprocessor, read_image, scaled_grey
+from edgeclip.runtime.preprocess import Preprocessor
 
 draw = np.random.default_rng(0)
 
@@ -28,8 +26,6 @@ def test_pixels_are_those_of_open_clip(resize_mode, mode, size):
     settings = Preprocess(size=32, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4), resize_mode=resize_mode)
     theirs = open_clip.image_transform(32, False, settings.mean, settings.std, resize_mode=resize_mode)
     image = odd_image(mode, size)
-    if resize_mode == "longest" and min(size) < 6:
-        pytest.skip("open_clip rounds such a strip to no pixels at all")
     found, expected = Preprocessor(settings)([image])[0], theirs(image).numpy()
     assert np.abs(found - expected).max() <= 1 / 255 / min(settings.std)
 
@@ -78,7 +74,8 @@ def test_deep_images_are_scaled_by_their_depth(kind):
     deep = Image.fromarray(DEEP[kind])
     assert deep.mode != "L"
     theirs = open_clip.image_transform(32, False, settings.mean, settings.std)
-    expected = theirs(Image.fromarray(GREY.astype(np.float32))).numpy()
+    # Of 16 bits Pillow clips between its two passes, as of 8; of floats and of 32 bits it does not.
+    expected = theirs(Image.fromarray(GREY if deep.mode == "I;16" else GREY.astype(np.float32))).numpy()
     assert np.abs(Preprocessor(settings)([deep])[0] - expected).max() <= 1 / 255 / 0.5 + 1e-6
 
 
@@ -88,34 +85,77 @@ def test_a_dark_image_of_16_bits_stays_dark(tmp_path):
     assert Preprocessor(settings)([read_image(tmp_path / "dark.png")]).max() <= 1 / 255
 
 
-@pytest.mark.parametrize("values", [[[-1.0, 0.5]], [[0.0, 300.0]], [[np.nan, 1.0]], [[np.inf, 0.0]]])
-def test_what_is_white_must_be_known(values):
-    with pytest.raises(ValueError, match="a grey image of values from"):
-        scaled_grey(Image.fromarray(np.float32(values)))
-    with pytest.raises(ValueError, match="8 or 16 bits"):
-        scaled_grey(Image.fromarray(np.int32([[0, 70_000]])))
+MODES = ("RGB", "L", "P", "RGBA", "CMYK", "LA", "1", "HSV", "YCbCr")
+SIZES = ((1, 1), (1, 7), (7, 1), (2, 300), (1, 3000), (3000, 1), (60, 41), (41, 60), (64, 64), (5, 200), (300, 280))
 
 
-def bomb(path):
-    """A PNG of a hundred thousand pixels a side, in a few bytes: its header says so."""
-    Image.new("1", (1, 1)).save(path)
-    content = bytearray(path.read_bytes())
-    content[16:24] = struct.pack(">II", 100_000, 100_000)
-    content[29:33] = struct.pack(">I", zlib.crc32(bytes(content[12:29])))
-    path.write_bytes(content)
+def odd_images():
+    """Five hundred and more: every mode in every size, smooth and noisy, enlarged and shrunk."""
+    for number in range(520):
+        mode, (width, height) = MODES[number % len(MODES)], SIZES[number % len(SIZES)]
+        grain = 1 if number % 3 else 7
+        small = max(1, width // grain), max(1, height // grain)
+        yield number, odd_image("RGBA", small).convert("RGB").resize((width, height)).convert(mode)
 
 
-BAD = {
-    "not decoded": bomb,
-    "no such image": lambda path: None,
-    "not an image": lambda path: path.touch(),
-    "that can be read": lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n nonsense"),
-}
+def difference(image, size, mode, interpolation):
+    """In steps of 255: ours from open_clip's, pixel by pixel."""
+    plain = Preprocess(size=size, mean=(0.0,) * 3, std=(1.0,) * 3, resize_mode=mode, interpolation=interpolation)
+    theirs = open_clip.image_transform(
+        size, False, plain.mean, plain.std, resize_mode=mode, interpolation=interpolation
+    )
+    return np.abs(Preprocessor(plain)([image])[0] - theirs(image).numpy()) * 255
 
 
-@pytest.mark.parametrize("complaint", BAD)
-def test_what_cannot_be_decoded_is_one_line(complaint, tmp_path):
-    BAD[complaint](tmp_path / "x.png")
-    with pytest.raises(EdgeclipError, match=complaint) as told:
-        read_image(tmp_path / "x.png")
-    assert "\n" not in str(told.value)
+def test_five_hundred_odd_images():
+    """Equal to the bit, but for long strips, which are cropped before they are enlarged: those to one step of 255."""
+    worst = {"same": 0.0, "strips": 0.0}
+    for number, image in odd_images():
+        size, mode = (16, 32)[number % 2], ("shortest", "squash")[number % 5 == 0]
+        found = difference(image, size, mode, ("bicubic", "bilinear")[number % 7 == 0])
+        short, long = min(image.size), max(image.size)
+        strip = mode == "shortest" and short < size and long > 64 * short
+        if image.mode in ("P", "1") and strip:  # no colour between two pixels: it is one of them, or the other
+            assert (found > 0.01).mean() < 0.15
+        elif image.mode in ("HSV", "YCbCr") and strip:  # one step there may be several of red, green and blue
+            assert found.max() <= 8
+        else:
+            worst["strips" if strip else "same"] = max(worst["strips" if strip else "same"], found.max())
+    assert worst["same"] < 0.001
+    assert worst["strips"] <= 1.001
+
+
+def test_a_strip_takes_no_gigabytes():
+    """1 x 60,000 pixels, enlarged as a whole, would be 3 million rows of 224."""
+    grey = np.linspace(0, 255, 60_000).astype(np.uint8)
+    plain = Preprocess(size=224, mean=(0.0,) * 3, std=(1.0,) * 3)
+    for strip in (grey[:, None], grey[None]):
+        square = Preprocessor(plain)([Image.fromarray(strip)])[0] * 255
+        assert np.abs(square - 127.5).max() <= 1, "the middle"
+
+
+@pytest.mark.parametrize("value", range(1, 9))
+def test_exif_orientation_is_applied_where_it_is_asked_for(value, tmp_path):
+    upright = odd_image("RGB", (8, 6)).resize((80, 60))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the transposition that lays a picture so
+    lying = upright if value == 1 else upright.transpose(Image.Transpose(undo[value]))
+    exif = Image.Exif()
+    exif[0x0112] = value
+    lying.save(tmp_path / "x.png", exif=exif)
+    settings = Preprocess(size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+    seen = read_image(tmp_path / "x.png")
+    turned = Preprocessor(settings.model_copy(update={"exif": "apply"}))([seen])
+    assert np.abs(turned - Preprocessor(settings)([upright])).max() <= 3 / 255
+    assert np.abs(turned - Preprocessor(settings)([ImageOps.exif_transpose(seen)])).max() <= 3 / 255
+    ignored = Preprocessor(settings)([seen])
+    assert np.array_equal(ignored, Preprocessor(settings)([lying]))
+    assert value == 1 or np.abs(turned - ignored).max() > 0.1
+
+
+def test_damaged_metadata_says_nothing_of_up_and_down():
+    image = odd_image("RGB", (40, 30))
+    image.info["exif"] = b"Exif\0\0MM nonsense"
+    apply = Preprocess(size=32, mean=(0.0,) * 3, std=(1.0,) * 3, exif="apply")
+    assert np.array_equal(
+        Preprocessor(apply)([image]), Preprocessor(apply.model_copy(update={"exif": "ignore"}))([image])
+    )
