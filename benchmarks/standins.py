@@ -115,9 +115,11 @@ def write_model(config: dict[str, Any], preprocess: dict[str, Any], folder: Path
     torch.manual_seed(0)
     model = open_clip.create_model(f"local-dir:{folder}", pretrained_text=False)
     with torch.no_grad():
-        for weight in model.parameters():
+        for name, weight in model.named_parameters():
             if weight.ndim and not weight.any():  # it would hide what it is multiplied with
                 weight.normal_(std=0.02)
+            if name.endswith("gamma"):  # a block's share of its sum: a ten-thousandth, to begin with
+                weight.fill_(0.5)
             if weight.ndim > 1:
                 weight.mul_(EVA_GAIN if isinstance(getattr(model.visual, "trunk", None), Eva) else GAIN)
         if model.logit_bias is not None:

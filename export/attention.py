@@ -43,14 +43,18 @@ class PlainAttention(nn.Module):
 def written_out(tower: nn.Module) -> nn.Module:
     """Replace the self-attention of every open_clip block in ``tower``, in place.
 
-    transformers' text towers write theirs out themselves when told to; other attention stays as it is.
+    transformers' text towers, and timm's attention with a bias for positions, write theirs out themselves when told to:
+    torch cannot export what it fuses of those. Other attention stays as it is.
     """
     from open_clip.hf_model import HFTextEncoder
     from open_clip.transformer import ResidualAttentionBlock
+    from timm.models.vision_transformer_relpos import RelPosAttention
 
     for module in tower.modules():
         if isinstance(module, HFTextEncoder):
             module.transformer.set_attn_implementation("eager")
+        if isinstance(module, RelPosAttention):
+            setattr(module, "fused_attn", False)  # noqa: B010 (timm says "final", for its scripting)
         if not isinstance(module, ResidualAttentionBlock) or hasattr(module, "ln_1_kv"):
             continue
         own = module.attn

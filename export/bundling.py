@@ -15,11 +15,22 @@ from ..files import sha256, write_text
 from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import MANIFEST
 from ..runtime.engines.registry import DEFAULT
-from ..runtime.manifest import Artefact, Extra, Manifest, Preprocess, Tokenizer, TokenizerRules, Tried, Variant
+from ..runtime.manifest import (
+    Artefact,
+    Extra,
+    Manifest,
+    Phrases,
+    Preprocess,
+    Tokenizer,
+    TokenizerRules,
+    Tried,
+    Variant,
+)
 from ..runtime.target import Precision, Target
-from .graphs import stamp
+from .graphs import stamp, weights_beside
 from .tune import Candidate
 
+PHRASES = "phrases.safetensors"
 PACKAGES = ("onnx", "onnxruntime", "torch", "open_clip_torch")
 
 
@@ -28,6 +39,7 @@ class Contents:
     """What lies in the folder that becomes a bundle, as the steps of an export put it there."""
 
     tokenizer: TokenizerRules | None = None
+    phrases: int | None = None  # how many of the known texts are labels, where these take the text tower's place
     variants: list[Candidate] = field(default_factory=list)
     recommended: Precision | None = None
     fallback: Precision = "fp32"
@@ -79,8 +91,6 @@ def finish(
         labels = next((e[3]["labels"] for e in contents.extras if e[0] == file and "labels" in e[3]), None)
         stamp(file, about | ({"labels": json.dumps(labels, ensure_ascii=False)} if labels else {}))
     write_text(folder / RUNNER, runner_source())
-    assert contents.tokenizer is not None  # written with the text tower
-    tokenizer = Tokenizer(**_artefact(folder / "tokenizer.json"), **contents.tokenizer.model_dump())
     manifest = Manifest(
         name=facts["name"],
         source=facts["source"],
@@ -92,8 +102,7 @@ def finish(
         logit_bias=model.logit_bias,
         opset=opset,
         preprocess=preprocess,
-        tokenizer=tokenizer,
-        text=Artefact(**_artefact(folder / "text.fp32.onnx")),
+        **_words(folder, contents),
         variants=[_variant(candidate, contents, target) for candidate in contents.variants],
         target=target,
         recommended=contents.recommended,
@@ -116,6 +125,15 @@ def finish(
         file.chmod(0o444)
 
 
+def _words(folder: Path, contents: Contents) -> dict[str, Any]:
+    """What turns texts into embeddings: the text tower and its tokenizer, or known texts."""
+    if contents.phrases:
+        return {"phrases": Phrases(**_artefact(folder / PHRASES), labels=contents.phrases)}
+    assert contents.tokenizer is not None  # written with the text tower
+    tokenizer = Tokenizer(**_artefact(folder / "tokenizer.json"), **contents.tokenizer.model_dump())
+    return {"tokenizer": tokenizer, "text": Artefact(**_artefact(folder / "text.fp32.onnx"))}
+
+
 def _variant(candidate: Candidate, contents: Contents, target: Target) -> Variant:
     assert candidate.fidelity is not None  # only what has run is kept
     facts: dict[str, Any] = {"precision": candidate.precision, "recipe": candidate.recipe}
@@ -131,4 +149,6 @@ def _variant(candidate: Candidate, contents: Contents, target: Target) -> Varian
 
 
 def _artefact(file: Path) -> dict[str, Any]:
-    return {"file": file.name, "sha256": sha256(file), "bytes": file.stat().st_size}
+    found: dict[str, Any] = {"file": file.name, "sha256": sha256(file), "bytes": file.stat().st_size}
+    beside = weights_beside(file)
+    return found | ({"weights": _artefact(beside)} if beside.is_file() else {})

@@ -19,6 +19,12 @@ from ..files import mendable
 IMAGE_INPUT, IMAGE_OUTPUT = "pixel_values", "image_embeds"
 TEXT_INPUT, TEXT_OUTPUT = "input_ids", "text_embeds"
 PRODUCTS = ("MatMul", "Gemm", "Conv")
+LARGEST = 1_900_000_000  # bytes of weights in a graph's own file: protobuf ends at 2 GiB
+
+
+def weights_beside(path: Path) -> Path:
+    """Where the weights of the graph at ``path`` lie, if they do not fit its file."""
+    return path.with_name(path.name + ".data")
 
 
 def read_graph(path: Path) -> onnx.ModelProto:
@@ -52,7 +58,7 @@ def save_graph(graph: onnx.ModelProto, path: Path) -> None:
 
 def stamp(path: Path, facts: dict[str, str]) -> None:
     """Put ``facts`` into the file's own metadata, in place of what tools have left there."""
-    graph = onnx.load(str(path))
+    graph = onnx.load(str(path), load_external_data=False)
     del graph.metadata_props[:]
     onnx.helper.set_model_props(graph, facts)
     graph.producer_name, graph.producer_version = "edgeclip", facts.get("edgeclip", "")

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ..console import say
 from ..data.sources import digest, find_images, open_source
 from ..errors import EdgeclipError
 from ..evaluate.datasets import TEMPLATES, open_dataset
 from ..evaluate.zeroshot import class_embeddings
 from ..lines import read_lines
 from ..models.openclip import OpenClipEncoder
+from ..runtime.labels import distinct_labels
 from .extras import Classes
 from .validate import Exam
 
@@ -58,7 +60,7 @@ def exam_of(model: OpenClipEncoder, folder: Path) -> Exam:
 
 def classes_of(model: OpenClipEncoder, file: Path) -> Classes:
     """The classes named in ``file``, one a line, in the prompt that datasets have by default."""
-    labels = list(dict.fromkeys(line.strip() for line in read_lines(file)))
+    labels = distinct_labels([line.strip() for line in read_lines(file)], say)
     if len(labels) < 2:
         raise EdgeclipError(f"{file}: {len(labels)} label(s) in it: a classifier tells at least two apart, one a line")
     return Classes(labels, TEMPLATES, class_embeddings(model, labels, TEMPLATES))

@@ -25,22 +25,23 @@ from ..runtime.engines.registry import find_engine
 from ..runtime.golden import probe_image
 from ..runtime.target import Precision, Target
 from ..towers.spec import StudentSpec
+from . import graphs
 from . import optimumrecipes as optimum
 from .bundling import Contents, finish
 from .calibration import COUNT, FEWEST, calibration_pixels
 from .engine import Build, build_engines
 from .extras import Classes, with_bytes_input, with_classes
 from .fp16 import convert_fp16
-from .graphs import IMAGE_OUTPUT, TEXT_OUTPUT, read_graph, save_graph
+from .graphs import IMAGE_OUTPUT, read_graph, save_graph, weights_beside
 from .int8 import RECIPES, SMOOTHING, Calibrated, Recipe, recipe_for
 from .sensitivity import plot
-from .towers import export_image_tower, export_text_tower
+from .towers import export_image_tower
 from .tune import PRECISIONS, Candidate, Tuner
 from .validate import Exam, Gate, check_tower
+from .words import GOLDEN_TEXTS, write_phrases, write_text_tower
 
 JUDGED_ON = 64  # images that set no range
 GOLDEN_IMAGES = 8
-GOLDEN_TEXTS = ("a photo of a cat", "two dogs", "", "Ünïcode & <markup>", "a red circle on a white ground, drawn")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Wishes:
         gate: what a variant must keep.
         exam: a labelled dataset; with it the gate counts answers.
         classes: makes a classifier graph for these.
+        text_tower: False: the bundle knows the classes alone, by their embeddings, and no other words.
         bytes_input: makes a graph fed uint8 NHWC squares.
         engines: builds TensorRT engines.
     """
@@ -65,6 +67,7 @@ class Wishes:
     gate: Gate = field(default_factory=Gate)
     exam: Exam | None = None
     classes: Classes | None = None
+    text_tower: bool = True
     bytes_input: bool = False
     engines: Build | None = None
 
@@ -87,6 +90,7 @@ class _Job:
     pixels: NDArray[np.float32]  # calibration
     judged: NDArray[np.float32]
     tuner: Tuner
+    wanted: list[Precision]
     bar: Bar
     contents: Contents = field(default_factory=Contents)
 
@@ -130,7 +134,9 @@ def export(
     """
     wishes, target = wishes or Wishes(), target or (spec and spec.target) or target_here()
     cores, elsewhere = threads or usable_cores(), why_elsewhere(target)
-    wanted = wishes.wanted(target)
+    if not (wishes.text_tower or wishes.classes):
+        raise EdgeclipError("without its text tower a bundle knows its classes alone: give them, as --labels FILE")
+    wanted = _possible(model, wishes, wishes.wanted(target))
     every, chosen = calibration_pixels(calibration, model.preprocess, COUNT + JUDGED_ON)
     pixels, judged = _split(every)
     with new_directory(out) as folder, tempfile.TemporaryDirectory() as scratch:
@@ -139,7 +145,7 @@ def export(
             asked = model.encode_pixels(exam.pixels) if exam else None
             engine = find_engine(None if elsewhere else target.runtime.name)
             tuner = Tuner(model.encode_pixels(judged), judged, engine, cores, wishes.gate, exam, asked)
-            job = _Job(model, wishes, target, elsewhere, folder, Path(scratch), pixels, judged, tuner, bar)
+            job = _Job(model, wishes, target, elsewhere, folder, Path(scratch), pixels, judged, tuner, wanted, bar)
             _towers(job)
             _variants(job)
             _extras(job, _choose(job, spec))
@@ -148,6 +154,22 @@ def export(
         counts = {"set_ranges": len(pixels), "judged": len(judged), "judged_unseen": judged is not pixels}
         finish(folder, job.contents, model, wishes.opset, target, facts, chosen | counts)
     return Bundle.open(out)
+
+
+def _possible(model: OpenClipEncoder, wishes: Wishes, wanted: list[Precision]) -> list[Precision]:
+    """The precisions that can be made: of an image tower beyond protobuf's 2 GB only fp32.
+
+    Raises:
+        EdgeclipError: other forms of such a tower are wished for.
+    """
+    if model.image_bytes <= graphs.LARGEST:
+        return wanted
+    size = f"the image tower has {model.image_bytes / 1e9:.1f} GB: of so large a one only fp32 is made"
+    if (wishes.classes and wishes.text_tower) or wishes.bytes_input or wishes.recipes or wishes.engines:
+        raise EdgeclipError(f"{size}: leave out --labels, --uint8, --recipe and --tensorrt, or distil a student first")
+    if len(wanted) > 1:
+        say(f"{size}; not {', '.join(wanted[1:])}")
+    return ["fp32"]
 
 
 def _split(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -160,17 +182,18 @@ def _towers(job: _Job) -> None:
     """Both towers in fp32, checked against torch, the tokenizer, and golden values."""
     model, opset, checks = job.model, job.wishes.opset, job.contents.checks
     job.bar.note("text tower")
-    text, image = job.folder / "text.fp32.onnx", job.scratch / "image.fp32.onnx"
-    export_text_tower(model.model, text, context_length=model.context_length, opset=opset)
-    job.contents.tokenizer = model.write_tokenizer(job.folder / "tokenizer.json")
-    ids = np.asarray(model.tokenizer(list(GOLDEN_TEXTS)))
-    checks["text"] = check_tower(text, ids, lambda rows: _text_reference(model, rows), TEXT_OUTPUT)
+    image = job.scratch / "image.fp32.onnx"
+    golden: dict[str, NDArray[Any]] = {}
+    if job.wishes.text_tower:
+        golden = write_text_tower(model, job.folder, job.contents, opset)
+    elif job.wishes.classes:
+        write_phrases(model, job.folder, job.contents, job.wishes.classes)
     job.tell("image tower fp32")
     export_image_tower(model.model, image, image_size=model.image_size, opset=opset)
     checks["image"] = check_tower(image, job.judged, model.encode_pixels, IMAGE_OUTPUT)
     shown = job.judged[:GOLDEN_IMAGES]
-    golden = {"token_ids": ids, "text_embeds": _text_reference(model, ids), "pixels": shown}
     golden |= {"image_embeds": model.encode_pixels(shown), "probe_pixels": model.preprocess([probe_image()])}
+    golden |= {"pixels": shown}
     tensors = {name: np.ascontiguousarray(value) for name, value in golden.items()}
     write_bytes(job.folder / "golden.safetensors", save(tensors, metadata={"texts": json.dumps(GOLDEN_TEXTS)}))
     candidate = Candidate("fp32", "fp32", image, {"recipe": "fp32"})
@@ -181,7 +204,7 @@ def _towers(job: _Job) -> None:
 
 def _variants(job: _Job) -> None:
     """The other precisions, each recipe tried in a process of its own, then timed in turns."""
-    fp32, wanted = job.scratch / "image.fp32.onnx", job.wishes.wanted(job.target)
+    fp32, wanted = job.scratch / "image.fp32.onnx", job.wanted
     if "fp16" in wanted:
         job.tell("image tower fp16")
         target = job.scratch / "image.fp16.onnx"
@@ -231,7 +254,9 @@ def _choose(job: _Job, spec: StudentSpec | None) -> Candidate:
             say(f"{candidate.name} is left out: {candidate.problem}")
     for candidate in kept:
         target = job.folder / f"image.{candidate.precision}.onnx"
-        shutil.move(candidate.file, target)
+        for file, place in ((candidate.file, target), (weights_beside(candidate.file), weights_beside(target))):
+            if file.is_file():
+                shutil.move(file, place)
         candidate.file = target
         contents.variants.append(candidate)
         contents.faithful[candidate.precision] = tuner.faithful(candidate)
@@ -250,32 +275,25 @@ def _extras(job: _Job, chosen: Candidate) -> None:
     """What else was wished for: bytes in, probabilities out, engines."""
     wishes, model = job.wishes, job.model
     preprocess = job.contents.preprocess_of(model)
-    graph = read_graph(chosen.file) if wishes.classes or wishes.bytes_input else None
+    classify = wishes.classes if job.model.image_bytes <= graphs.LARGEST else None  # else they are the text tower alone
+    graph = read_graph(chosen.file) if classify or wishes.bytes_input else None
     if graph and wishes.bytes_input:
         graph = with_bytes_input(graph, preprocess)
         file = job.folder / f"image.uint8.{chosen.precision}.onnx"
         save_graph(graph, file)
         facts: dict[str, Any] = {"input": "pixels, uint8 [N, S, S, 3], RGB", "size": preprocess.size}
         job.contents.extra(file, "uint8-input", chosen.precision, facts)
-    if graph and wishes.classes:
-        graph = with_classes(graph, wishes.classes, model.logit_scale, model.logit_bias)
+    if graph and classify:
+        graph = with_classes(graph, classify, model.logit_scale, model.logit_bias)
         file = job.folder / f"classifier.{chosen.precision}.onnx"
         save_graph(graph, file)
-        facts = {"labels": list(wishes.classes.labels), "templates": list(wishes.classes.templates)}
+        facts = {"labels": list(classify.labels), "templates": list(classify.templates)}
         facts["input"] = graph.graph.input[0].name
         job.contents.extra(file, "classifier", chosen.precision, facts)
     if wishes.engines:
         job.bar.note("engines")
-        graphs: dict[Precision, Path] = {c.precision: c.file for c in job.contents.variants if c.precision != "int8"}
+        sources: dict[Precision, Path] = {c.precision: c.file for c in job.contents.variants if c.precision != "int8"}
         tensorrt = job.folder / "image.int8-tensorrt.onnx"
-        graphs |= {"int8": tensorrt} if tensorrt.is_file() else {}
-        for engine in build_engines(graphs, job.folder, model.image_size, wishes.engines):
+        sources |= {"int8": tensorrt} if tensorrt.is_file() else {}
+        for engine in build_engines(sources, job.folder, model.image_size, wishes.engines):
             job.contents.extra(engine.file, "engine", engine.precision, engine.facts)
-
-
-def _text_reference(model: OpenClipEncoder, ids: NDArray[Any]) -> NDArray[np.float32]:
-    import torch
-
-    towers: Any = model.model
-    with torch.inference_mode():
-        return np.asarray(towers.encode_text(torch.from_numpy(ids), normalize=True).float())

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EdgeclipError
+from ..files import mendable
+from . import graphs
 from .attention import written_out
 from .graphs import IMAGE_INPUT, IMAGE_OUTPUT, TEXT_INPUT, TEXT_OUTPUT, quiet, save_graph
 
@@ -51,7 +53,9 @@ def _normalised(embeds: Tensor) -> Tensor:
 
 
 def export_image_tower(model: nn.Module, path: Path, *, image_size: int, opset: int = 20) -> None:
-    """Write the image tower of an open_clip model to ``path``. The model itself is left as it is.
+    """Write the image tower of an open_clip model to ``path``, its weights beside it where they do not fit one file.
+
+    The model itself is left as it is.
 
     Raises:
         EdgeclipError: the opset is out of range, a weight is not finite, or torch cannot export the tower.
@@ -104,10 +108,9 @@ def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, o
                 verbose=False,
             )
         except torch.onnx.errors.OnnxExporterError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise EdgeclipError(f"torch cannot export this tower at opset {opset}: {reason}") from error
+            raise EdgeclipError(f"torch cannot export this tower at opset {opset}: {_cause(error)}") from error
     assert program is not None  # it is None only when a file name was given
-    graph = program.model_proto
+    graph = _graph_of(program, tower, path)
     for value in (*graph.graph.input, *graph.graph.output):
         if not value.type.tensor_type.shape.dim[0].dim_param:
             raise EdgeclipError(
@@ -116,6 +119,22 @@ def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, o
     _name_by_module(graph)
     _strip(graph)
     save_graph(graph, path)
+
+
+def _cause(error: BaseException) -> str:
+    """What the exporter tripped over: the first line of the error at the bottom of its pile."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).strip() or 'it says nothing').splitlines()[0]}"
+
+
+def _graph_of(program: torch.onnx.ONNXProgram, tower: nn.Module, path: Path) -> onnx.ModelProto:
+    """The graph; without its weights where these do not fit one file: they lie beside ``path`` then."""
+    if sum(value.nbytes for value in tower.state_dict().values()) <= graphs.LARGEST:
+        return program.model_proto
+    with mendable(path), quiet():
+        program.save(str(path), external_data=True)
+    return onnx.load(str(path), load_external_data=False)
 
 
 def _name_by_module(graph: onnx.ModelProto) -> None:

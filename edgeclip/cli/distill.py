@@ -72,6 +72,7 @@ def distill_command(
     from ..distill.config import DistillConfig
     from ..documents import read_document
     from ..loading import open_teacher
+    from ..rehearsal import rehearse
 
     config = read_document(config_file, DistillConfig) if config_file else None
     opened = [open_teacher(name) for name in teachers]
@@ -89,6 +90,7 @@ def distill_command(
             store=store,
             dataset=str(dataset.absolute()) if dataset else None,
             judge=judge,
+            rehearsal=rehearse,
             resume=resume,
         )
     tell(f"wrote {run.path}; next: edgeclip export {run.path} --out {run.path}-bundle")

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     type=click.Choice(["apply", "ignore"]),
     help="Set pictures upright by what the camera wrote, or not.  [default: as the run; ignore, as open_clip does]",
 )
+@click.option("--no-text-tower", is_flag=True, help="The bundle knows the --labels alone, by their embeddings.")
 @click.option("--uint8", "bytes_input", is_flag=True, help="Also write a graph fed uint8 RGB squares, NHWC.")
 @click.option("--huggingface", type=PATH, help="Also write a ViT in Hugging Face's CLIP layout, to this folder.")
 @click.option("--tensorrt", is_flag=True, help="Also build TensorRT engines. RUN may be a bundle: no torch is needed.")
@@ -86,6 +87,7 @@ def export_command(
     dataset: Path | None,
     accuracy_drop: float,
     labels: Path | None,
+    no_text_tower: bool,
     bytes_input: bool,
     exif: str | None,
     huggingface: Path | None,
@@ -110,6 +112,7 @@ def export_command(
             "recipes": recipes,
             "opset": opset,
             "bytes_input": bytes_input,
+            "text_tower": not no_text_tower,
         }
         asked: dict[str, Any] = {
             "dataset": dataset,

@@ -85,12 +85,20 @@ def report_command(
 @click.command(name="classify")
 @click.argument("bundle", type=PATH)
 @click.argument("images", nargs=-1, required=True, type=PATH)
-@click.option("--labels", required=True, help='Comma-separated, "a cat,a dog"; or a text file with one a line.')
+@click.option(
+    "--labels",
+    help='"a cat,a dog", or a text file with one a line.  [default: the classes of a bundle without text tower]',
+)
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="[default: the recommended one]")
 @THREADS
 @JSON
 def classify_command(
-    bundle: Path, images: tuple[Path, ...], labels: str, precision: str | None, threads: int | None, as_json: bool
+    bundle: Path,
+    images: tuple[Path, ...],
+    labels: str | None,
+    precision: str | None,
+    threads: int | None,
+    as_json: bool,
 ) -> None:
     """Say which labels fit each image best.
 

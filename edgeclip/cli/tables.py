@@ -110,7 +110,7 @@ def bundle_table(manifest: Manifest) -> Table:
     for v in manifest.variants:
         table.add_row(
             v.precision,
-            f"{v.bytes / 1e6:.2f}",
+            f"{v.size / 1e6:.2f}",
             f"{v.fidelity.cosine_mean:.6f}",
             f"{v.fidelity.cosine_worst:.6f}",
             f"{v.relative_speed:.2f}x" if v.relative_speed else "-",
@@ -132,7 +132,7 @@ def tried_table(manifest: Manifest) -> Table:
             f"{one.relative_speed:.2f}x" if one.relative_speed else "-",
             Text(one.outcome),
         )
-    files = [f"{v.file} {v.bytes / 1e6:.2f} MB" for v in (*manifest.variants, *manifest.extras)]
+    files = [f"{v.file} {v.size / 1e6:.2f} MB" for v in (*manifest.variants, *manifest.extras)]
     table.caption = Text(", ".join(files))
     return table
 

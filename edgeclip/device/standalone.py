@@ -19,6 +19,7 @@ from ..decode import read_image
 from ..errors import EdgeclipError
 from ..runtime.engines.registry import find_engine
 from ..runtime.labels import LabelScorer, read_labels
+from ..runtime.phrases import Phrases
 from ..runtime.plain import chosen, read_plain, tower_job
 from ..runtime.worker import Tower, work
 from .bench import Plan, bench
@@ -39,6 +40,12 @@ def classify(options: argparse.Namespace) -> dict[str, Any]:
 
 def _scorer(options: argparse.Namespace, manifest: dict[str, Any]) -> LabelScorer:
     """The labels' embeddings. The text tower is gone before the image tower is opened: never both in memory."""
+    own = Phrases(options.bundle, manifest["phrases"]) if manifest.get("phrases") else None
+    if own:
+        labels = read_labels(options.labels) if options.labels else own.labels
+        return LabelScorer(labels, own, manifest["logit_scale"], manifest.get("logit_bias"))
+    if not options.labels:
+        raise EdgeclipError('say what it might be: --labels "a cat,a dog", or a text file with one a line')
     tokenize = plain_tokenizer(options.bundle, manifest)
     text = find_engine().open(options.bundle / manifest["text"]["file"], threads=options.threads)
     scale, bias = manifest["logit_scale"], manifest.get("logit_bias")
@@ -78,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     own = commands.add_parser("classify", help="say which label fits each image")
     own.add_argument("images", nargs="+")
-    own.add_argument("--labels", required=True, help='"a cat,a dog", or a text file with one a line')
+    own.add_argument("--labels", help='"a cat,a dog", or a text file; default: those of a bundle without text tower')
     own.add_argument("--precision", help="default: the recommended one")
     own.add_argument("--provider", help="of the engine; default: its first")
     own = commands.add_parser("measure", help="time every variant")

@@ -34,6 +34,7 @@ from .teachers import Teacher
 from .trainer import Batch, Trainer
 
 Judge = Callable[[OpenClipEncoder], float]
+Rehearsal = Callable[[StudentSpec, Sequence[Teacher], DistillConfig], None]
 
 
 def distill(
@@ -48,6 +49,7 @@ def distill(
     store: Path | None = None,
     dataset: str | None = None,
     judge: Judge | None = None,
+    rehearsal: Rehearsal | None = None,
     resume: bool = False,
 ) -> Run:
     """Teach the student and write it, with all that a resume needs, to ``out``.
@@ -64,6 +66,7 @@ def distill(
         store: where the teachers' embeddings are kept, to be shared by runs; the run's own folder where None.
         dataset: what ``judge`` judges on, for the run's record.
         judge: gives the zero-shot top-1 of the student so far; the best one becomes the student. None: the last one.
+        rehearsal: tries everything on one batch before a new run begins; see :func:`edgeclip.rehearsal.rehearse`.
         resume: go on with the run that is in ``out``.
 
     Raises:
@@ -85,7 +88,14 @@ def distill(
         config=config,
     )
     with state.main_process_first():
-        run = _open(out, asked, resume) if state.is_main_process else Run.open(out)
+        if state.is_main_process:
+            run = _open(out, asked, resume)
+            if not (out / "run.json").is_file():
+                if rehearsal:
+                    rehearsal(spec, teachers, config)
+                run.save()
+        else:
+            run = Run.open(out)
     if run.document.status == "finished":
         say(f"{out} is finished")
         return run
@@ -102,15 +112,13 @@ def distill(
 
 
 def _open(out: Path, asked: RunDocument, resume: bool) -> Run:
-    """The run to work on: a new one, or the one in ``out`` if it was asked for in the same words."""
+    """The run to work on: a new one, not yet written, or the one in ``out`` if it was asked for in the same words."""
     writable(out / "run.json")
     there = (out / "run.json").is_file()
     if not there and out.is_dir() and any(out.iterdir()):
         raise EdgeclipError(f"{out} exists and is no run: choose another --out")
     if not there:
-        run = Run(out, asked)
-        run.save()
-        return run
+        return Run(out, asked)
     if not resume:
         raise EdgeclipError(f"{out} holds a run: add --resume to go on with it, or choose another --out")
     run = Run.open(out)

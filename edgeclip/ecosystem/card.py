@@ -102,7 +102,7 @@ def _precisions(manifest: Manifest) -> str:
     for v in manifest.variants:
         speed = f"{v.relative_speed:.2f} x" if v.relative_speed else "-"
         mark = "recommended" if v.precision == manifest.recommended else ""
-        lines.append(f"| {v.precision} | {v.bytes / 1e6:.2f} | {v.fidelity.cosine_mean:.6f} | {speed} | {mark} |")
+        lines.append(f"| {v.precision} | {v.size / 1e6:.2f} | {v.fidelity.cosine_mean:.6f} | {speed} | {mark} |")
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ from ..runtime.bundle import Bundle
 if TYPE_CHECKING:
     import onnx
 
-    from ..runtime.manifest import Manifest
+    from ..runtime.manifest import Manifest, Tokenizer
 
 SUFFIXES = {"fp32": "", "fp16": "_fp16", "int8": "_quantized"}  # transformers.js 4, src/utils/dtypes.js
 DTYPES = {"fp32": "fp32", "fp16": "fp16", "int8": "q8"}  # the names it gives those
@@ -38,11 +38,15 @@ def write_layout(bundle: Bundle, folder: Path) -> None:
     """
     onnx = require("onnx", "distill")
     manifest = bundle.manifest
+    if not (manifest.text and manifest.tokenizer):
+        raise EdgeclipError(f"{bundle.path}: it has no text tower, which these tools want: export it with one")
+    if any(one.weights for one in (*manifest.variants, manifest.text)):
+        raise EdgeclipError(f"{bundle.path}: a tower of over 2 GB has no place in this layout")
     write_json(folder / "config.json", _config(manifest))
     write_json(folder / "preprocessor_config.json", _preprocessor(manifest))
     rules = _straight_quotes(json.loads((bundle.path / manifest.tokenizer.file).read_text(encoding="utf-8")))
     write_json(folder / "tokenizer.json", rules)
-    write_json(folder / "tokenizer_config.json", _tokenizer(manifest, rules))
+    write_json(folder / "tokenizer_config.json", _tokenizer(manifest.tokenizer, rules))
     text = onnx.load(str(bundle.path / manifest.text.file))
     _pad_inside(text, manifest.tokenizer.context_length, manifest.tokenizer.pad_id)
     write_bytes(folder / "onnx/text_model.onnx", text.SerializeToString())
@@ -65,7 +69,8 @@ def _straight_quotes(rules: dict[str, Any]) -> dict[str, Any]:
 
 def _config(manifest: Manifest) -> dict[str, Any]:
     """What the tools read of a CLIP model's configuration, and which file to open where nobody says."""
-    size, length, dim = manifest.preprocess.size, manifest.tokenizer.context_length, manifest.embed_dim
+    size, dim = manifest.preprocess.size, manifest.embed_dim
+    length = manifest.tokenizer.context_length if manifest.tokenizer else 0
     dtype = DTYPES[manifest.chosen]
     return {
         "model_type": "clip",
@@ -100,10 +105,10 @@ def _preprocessor(manifest: Manifest) -> dict[str, Any]:
     }
 
 
-def _tokenizer(manifest: Manifest, rules: dict[str, Any]) -> dict[str, Any]:
+def _tokenizer(own: Tokenizer, rules: dict[str, Any]) -> dict[str, Any]:
     """Padding is by the end-of-text token: after the first of those nothing counts, and the graph pads on itself."""
     special = [token["content"] for token in sorted(rules["added_tokens"], key=lambda token: token["id"])]
-    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": manifest.tokenizer.context_length}
+    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": own.context_length}
     return facts | ({"bos_token": special[0], "eos_token": special[-1], "pad_token": special[-1]} if special else {})
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
+import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from ..runtime.manifest import Preprocess, TokenizerRules
 from ..runtime.preprocess import Preprocessor
 from .oddtexts import odd_texts
 from .tokenizers import check_tokenizer, folder_tokenizer, keep_tokenizer, open_clips, write_tokenizer
+
+# OpenMP threads do not survive a fork, and a child that asks for them waits for ever: it computes on one.
+os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 LOCAL = "local-dir:"
 WEIGHTS = "open_clip_model.safetensors"
@@ -51,6 +56,17 @@ class OpenClipEncoder:
         self.image_size = int(self.preprocess_cfg["size"])
         self.runtime = f"torch {torch.__version__.partition('+')[0]}"
         self._pixels = Preprocessor(Preprocess(**self.preprocess_cfg))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The model as bytes: torch hands tensors to other processes by shared memory, which joblib's do not take.
+        kept = io.BytesIO()
+        torch.save(self.model, kept)
+        return {**self.__dict__, "model": kept.getvalue()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # No file of anybody's: these bytes are part of the pickle that is being read.
+        model = torch.load(io.BytesIO(state["model"]), map_location="cpu", weights_only=False)
+        self.__dict__.update(state, model=model)
 
     @classmethod
     def load(cls, name: str) -> OpenClipEncoder:

@@ -6,7 +6,7 @@ import atexit
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..errors import EdgeclipError, FormatError
 from ..files import sha256
 from .archive import is_archive, unpack
 from .labels import odds
-from .manifest import Artefact, Extra, Manifest
+from .manifest import Artefact, Extra, File, Manifest
 from .onnxencoder import OnnxEncoder
 
 MANIFEST = "bundle.json"
@@ -30,6 +30,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+    _labels: dict[tuple[str, ...], np.ndarray] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def open(cls, path: Path, *, verify: bool = True) -> Bundle:
@@ -59,11 +60,12 @@ class Bundle:
         return sha256(self.path / MANIFEST)
 
     @property
-    def artefacts(self) -> list[Artefact]:
-        """Every file that the manifest vouches for."""
+    def artefacts(self) -> list[File]:
+        """Every file that the manifest vouches for, weights beside their graphs too."""
         own = self.manifest
-        runner = [own.runner] if own.runner else []
-        return [*own.variants, own.text, own.tokenizer, own.golden, *runner, *own.extras]
+        all_of_them: list[Artefact | None] = [*own.variants, own.text, own.tokenizer, own.phrases, own.golden]
+        named = [one for one in (*all_of_them, own.runner, *own.extras) if one]
+        return [*named, *(one.weights for one in named if one.weights)]
 
     def engine(self, precision: str | None = None) -> Encoder:
         """The TensorRT engine of that precision, or of the first there is, on this device's GPU.
@@ -101,12 +103,15 @@ class Bundle:
 
         Rows sum to 1, but for SigLIP and its kin, where each label has a probability of its own.
         """
-        encoder = encoder or self.encoder()
-        cosines = encoder.encode_image(images) @ encoder.encode_text(labels).T
+        encoder, asked = encoder or self.encoder(), tuple(labels)
+        if asked not in self._labels:  # the last ones are kept: mostly the same are asked of image after image
+            self._labels.clear()
+            self._labels[asked] = encoder.encode_text(labels)
+        cosines = encoder.encode_image(images) @ self._labels[asked].T
         return odds(cosines, self.manifest.logit_scale, self.manifest.logit_bias)
 
 
-def _check(folder: Path, artefact: Artefact) -> None:
+def _check(folder: Path, artefact: File) -> None:
     file = folder / artefact.file
     if not file.is_file():
         raise FormatError(f"{folder}: {artefact.file} is missing: export or copy the bundle again")

@@ -17,20 +17,29 @@ NONE = "(none of these)"
 Ranked = list[tuple[str, float]]
 
 
-def read_labels(given: str) -> list[str]:
-    """Comma-separated labels, or those of a text file of that name, one a line. Repeated ones count once.
+def read_labels(given: str, tell: Callable[[str], object] = len) -> list[str]:
+    """Comma-separated labels, or those of a text file of that name, one a line. Repeated ones count once, and are told.
 
     Raises:
         EdgeclipError: fewer than two, or the file is not text.
     """
     file = Path(given) if len(given) < 1024 and "\0" not in given else None
     parts = read_lines(file) if file and file.is_file() else given.split(",")
-    labels = list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    labels = distinct_labels([part.strip() for part in parts if part.strip()], tell)
     if not labels:
         raise EdgeclipError('no labels: give them comma-separated, as in --labels "a cat,a dog", or in a text file')
     if len(labels) == 1:
         raise EdgeclipError(f"one label alone fits every image by 100 %: give what else it might be than {labels[0]!r}")
     return labels
+
+
+def distinct_labels(labels: Sequence[str], tell: Callable[[str], object]) -> list[str]:
+    """Each label once, in order; the repeated ones are told."""
+    found = list(dict.fromkeys(labels))
+    if len(found) < len(labels):
+        twice = [label for label in found if labels.count(label) > 1]
+        tell(f"given more than once, counted once: {', '.join(twice[:5])}{', …' if len(twice) > 5 else ''}")
+    return found
 
 
 class LabelScorer:

@@ -12,12 +12,23 @@ from .target import Precision, Target
 Triple = tuple[float, float, float]
 
 
-class Artefact(Part):
+class File(Part):
     """One file of the bundle. ``file`` is a bare name: a path that leaves the folder is refused."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     bytes: Annotated[int, Field(gt=0)]
+
+
+class Artefact(File):
+    """A file of the bundle, and the weights beside it where a graph and its weights do not fit one file (2 GB)."""
+
+    weights: File | None = None
+
+    @property
+    def size(self) -> int:
+        """Of both, bytes."""
+        return self.bytes + (self.weights.bytes if self.weights else 0)
 
 
 class Fidelity(Part):
@@ -88,6 +99,12 @@ class Tokenizer(Artefact, TokenizerRules):
     """A ``tokenizer.json`` and its rules."""
 
 
+class Phrases(Artefact):
+    """Embeddings of known texts, in place of a text tower: safetensors, ``texts`` (JSON, bytes), ``embeds`` [N, D]."""
+
+    labels: Annotated[int, Field(ge=2)]  # how many of the texts, the first ones, are class names
+
+
 class Manifest(Document):
     """``bundle.json``."""
 
@@ -104,8 +121,9 @@ class Manifest(Document):
     logit_bias: float | None = None  # SigLIP's, added after that: probabilities are then sigmoids, each label's own
     opset: int
     preprocess: Preprocess
-    tokenizer: Tokenizer
-    text: Artefact  # the text tower
+    tokenizer: Tokenizer | None = None
+    text: Artefact | None = None  # the text tower; with its tokenizer, or else `phrases`
+    phrases: Phrases | None = None
     variants: Annotated[list[Variant], Field(min_length=1)]
     target: Target  # what it was made for
     recommended: Precision | None = None  # the fastest faithful one, where that was measured on the target
@@ -116,7 +134,9 @@ class Manifest(Document):
     checks: dict[str, dict[str, float]] = {}  # fp32 tower -> batch size -> largest difference from torch
     sensitivity: dict[str, Any] = {}  # block -> error when it alone is int8, where that was needed
     calibration: dict[str, Any] = {}  # count, keys' hash, method
-    golden: Artefact  # safetensors: pixels [N,3,S,S], image_embeds [N,D], token_ids [M,L], text_embeds [M,D]
+    golden: (
+        Artefact  # safetensors: pixels [N,3,S,S], image_embeds [N,D]; with `text` token_ids [M,L], text_embeds [M,D]
+    )
     runner: Artefact | None = None  # run.py: runs the bundle where edgeclip is not installed
     student: dict[str, Any] = {}  # the StudentSpec, as data
 
@@ -124,6 +144,8 @@ class Manifest(Document):
     def _honest(self) -> Manifest:
         if (self.recommended is None) != (self.recommendation == "to be measured on the device"):
             raise ValueError("recommended: is what was measured on the target, or absent")
+        if not (self.phrases or (self.text and self.tokenizer)):
+            raise ValueError("text, tokenizer: absent, and no phrases in their place")
         if missing := {self.recommended, self.fallback, None} - {None, *(v.precision for v in self.variants)}:
             raise ValueError(f"recommended, fallback: no variant is {missing.pop()}")
         return self

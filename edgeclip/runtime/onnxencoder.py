@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ from PIL import Image
 from ..console import say
 from .engines.registry import DEFAULT, find_engine
 from .manifest import Manifest, Variant
+from .perprocess import PerProcess, without_opened
+from .phrases import Phrases
 from .plain import tower_job
 from .preprocess import Preprocessor
 from .tokenizer import Tokenizer
@@ -25,7 +26,7 @@ BATCH = 32
 
 
 class OnnxEncoder:
-    """A :class:`~edgeclip.encoder.PixelEncoder`. Sessions are opened when first used."""
+    """A :class:`~edgeclip.encoder.PixelEncoder`. Sessions are opened when first used, by each process for itself."""
 
     def __init__(
         self,
@@ -42,10 +43,13 @@ class OnnxEncoder:
         self.precision = variant.precision
         self.embed_dim = manifest.embed_dim
         self.image_size = manifest.preprocess.size
-        self.image_bytes = variant.bytes
+        self.image_bytes = variant.size
         self.logit_scale = manifest.logit_scale
         self.runtime = f"{self._engine.name} {self._engine.version()}"
         self._preprocess = Preprocessor(manifest.preprocess)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_opened(self)
 
     @property
     def job(self) -> dict[str, Any]:
@@ -58,7 +62,7 @@ class OnnxEncoder:
             provider=self._provider,
         )
 
-    @cached_property
+    @PerProcess
     def image_session(self) -> Session:
         """The image tower."""
         path = self.folder / self._variant.file
@@ -72,18 +76,26 @@ class OnnxEncoder:
         """Several threads may encode images at once: the session that they share is open by then."""
         return self.image_session.concurrent
 
-    @cached_property
+    @PerProcess
     def text_session(self) -> Session:
-        """The text tower."""
+        """The text tower, where there is one."""
+        assert self._manifest.text is not None  # `encode_text` asks no session where there are phrases
         provider = self._provider if self._engine.name == DEFAULT else None
         return find_engine().open(self.folder / self._manifest.text.file, threads=self.threads, provider=provider)
 
-    @cached_property
+    @PerProcess
     def tokenizer(self) -> Tokenizer:
         """Texts to ids."""
         own = self._manifest.tokenizer
+        assert own is not None
         path = self.folder / own.file
         return Tokenizer(path, own)
+
+    @PerProcess
+    def phrases(self) -> Phrases | None:
+        """The texts that can be embedded, where there is no text tower."""
+        own = self._manifest.phrases
+        return Phrases(self.folder, own.model_dump()) if own else None
 
     def preprocess(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """float32 ``[N, 3, S, S]``."""
@@ -98,7 +110,13 @@ class OnnxEncoder:
         return self.encode_pixels(self.preprocess(images))
 
     def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts: float32 ``[N, embed_dim]``, L2-normalised."""
+        """Embed texts: float32 ``[N, embed_dim]``, L2-normalised.
+
+        Raises:
+            EdgeclipError: the bundle has no text tower, and a text is none of those it was exported with.
+        """
+        if self.phrases:
+            return self.phrases(texts)
         return _run(self.text_session, self.tokenizer(texts), self.embed_dim)
 
 

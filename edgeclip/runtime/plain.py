@@ -36,11 +36,14 @@ def read_plain(folder: Path) -> dict[str, Any]:
     if not isinstance(manifest.get("version"), int) or manifest["version"] > NEWEST:
         raise FormatError(f"{folder}: format version {manifest.get('version')}: this runner reads up to {NEWEST}")
     try:
-        files = [*manifest["variants"], manifest["text"], manifest["tokenizer"], manifest["golden"]]
+        words = ("phrases",) if manifest.get("phrases") else ("text", "tokenizer")
+        files = [*manifest["variants"], manifest["golden"], *(manifest[name] for name in words)]
         for name in NEEDED:
             manifest[name]
         for entry in [*files, *([manifest["runner"]] if manifest.get("runner") else [])]:
-            _check(folder, entry["file"], entry["sha256"])
+            for file in (entry, entry.get("weights")):
+                if file is not None:
+                    _check(folder, file["file"], file["sha256"])
     except (KeyError, TypeError) as error:
         raise FormatError(f"{folder}/{MANIFEST_FILE}: {error} is missing: copy the bundle again") from error
     return manifest
@@ -89,7 +92,7 @@ def tower_job(
     """The job of a worker that is to hold this variant's image tower."""
     variant = variant_of(manifest, precision)
     return {
-        "graph": str(folder / variant["file"]),
+        **_graph(folder, variant),
         "engine": variant.get("engine"),
         "precision": variant["precision"],
         "threads": threads,
@@ -100,4 +103,10 @@ def tower_job(
 
 def text_job(folder: Path, manifest: Mapping[str, Any], *, threads: int | None = None) -> dict[str, Any]:
     """The job of a worker that is to hold the text tower: it can compare, and nothing else."""
-    return {"graph": str(folder / manifest["text"]["file"]), "threads": threads, "image_size": 1}
+    return {**_graph(folder, manifest["text"]), "threads": threads, "image_size": 1}
+
+
+def _graph(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A graph, and the weights beside it where there are."""
+    beside = entry.get("weights")
+    return {"graph": str(folder / entry["file"]), **({"weights": str(folder / beside["file"])} if beside else {})}

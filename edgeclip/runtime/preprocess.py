@@ -64,7 +64,8 @@ class Preprocessor:
         square = self._fitted(image)
         if image.mode in DEEP:
             square = Image.fromarray(np.asarray(square, np.float32) * np.float32(255 / grey_white(image)))
-        if self.settings.exif == "apply" and (turn := UPRIGHT.get(_orientation(image))) is not None:
+        exif = getattr(self.settings, "exif", "ignore")  # the plain manifests of older bundles do not tell
+        if exif == "apply" and (turn := UPRIGHT.get(_orientation(image))) is not None:
             square = square.transpose(turn)  # the square and not the image: as good, and no second copy of a large one
         return square.convert("RGB")
 

@@ -46,7 +46,7 @@ class Tower:
         self._settings = {"precision": job.get("precision", "fp32"), "threads": job.get("threads")}
         self._settings["provider"] = self.provider
         settings = job.get("preprocess")
-        self._preprocess = Preprocessor(SimpleNamespace(**{"exif": "ignore", **settings})) if settings else None  # type: ignore[arg-type]
+        self._preprocess = Preprocessor(SimpleNamespace(**settings)) if settings else None  # type: ignore[arg-type]
         size = settings["size"] if settings else job["image_size"]
         self._one = np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)
 

@@ -1,0 +1,123 @@
+"""The whole chain on one made-up batch, before the work of hours begins: what cannot work is found in seconds."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .console import say
+from .errors import EdgeclipError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .distill.config import DistillConfig
+    from .distill.student import Towers
+    from .distill.teachers import Teacher
+    from .towers.spec import StudentSpec
+
+TEXTS = ("a photo of a cat", "two dogs in the rain", "Ünïcode & <markup>, 12 of it", "x")
+
+
+def rehearse(spec: StudentSpec, teachers: Sequence[Teacher], config: DistillConfig) -> None:
+    """One batch from teachers to student to loss and back, and both of the student's towers to ONNX.
+
+    Raises:
+        EdgeclipError: a step failed; the text names the step and the cause.
+    """
+    from .distill.student import build_student
+
+    start = time.monotonic()
+    for teacher in teachers:
+        teacher.check()
+    taught = [_embeddings(teacher) for teacher in teachers]
+    with _step(f"student {spec.name} cannot be built"):
+        model, model_cfg, towers, tokenizer = build_student(spec, teachers, config)
+    with _step(f"student {spec.name} cannot be trained"):
+        _learn(spec, towers, tokenizer, taught, teachers, config)
+    with _step(f"student {spec.name} cannot be exported"):
+        _export(spec, model, int(model_cfg["text_cfg"].get("context_length", 77)))
+    say(f"rehearsed in {time.monotonic() - start:.0f} s: teacher, student, loss and export go together")
+
+
+def _embeddings(teacher: Teacher) -> tuple[Tensor, Tensor]:
+    """The teacher's, of noise and of a few texts; random ones where it is not at hand."""
+    import torch
+    import torch.nn.functional as F
+
+    from .distill.teachers import StoredTeacher
+
+    noise = torch.Generator().manual_seed(0)
+    if isinstance(teacher, StoredTeacher):
+        made = F.normalize(torch.randn(2, len(TEXTS), teacher.embed_dim, generator=noise), dim=-1)
+        return made[0], made[1]
+    pixels = torch.randint(0, 256, (len(TEXTS), 3, teacher.image_size, teacher.image_size), generator=noise).float()
+    with _step(f"teacher {teacher.name} does not work"):
+        return torch.from_numpy(teacher.look(pixels)), torch.from_numpy(teacher.read(TEXTS))
+
+
+def _learn(
+    spec: StudentSpec,
+    towers: Towers,
+    tokenizer: Any,
+    taught: Sequence[tuple[Tensor, Tensor]],
+    teachers: Sequence[Teacher],
+    config: DistillConfig,
+) -> None:
+    import torch
+
+    from .distill.objectives import Embeddings, objective
+
+    towers.train()
+    pixels = torch.randn(len(TEXTS), 3, spec.image_size, spec.image_size)
+    tokens = torch.as_tensor(tokenizer(list(TEXTS))) if towers.text else None
+    images, texts = towers(pixels, tokens)
+    others = [Embeddings(*pair) for pair in taught]
+    own = Embeddings(images, others[0].texts if texts is None else texts)
+    terms = objective(own, others, config.weights.model_dump(), logit_scale=teachers[0].logit_scale)
+    loss: torch.Tensor = torch.stack(list(terms.values())).sum()
+    if not torch.isfinite(loss):
+        raise EdgeclipError(f"its loss on a batch of noise is {loss.item()}")
+    loss.backward()
+    towers.zero_grad()
+
+
+def _export(spec: StudentSpec, model: Any, context_length: int) -> None:
+    import torch
+
+    from .export.graphs import IMAGE_OUTPUT, TEXT_OUTPUT
+    from .export.towers import export_image_tower, export_text_tower
+    from .export.validate import BATCHES, check_tower
+
+    model.eval()
+    with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
+        image, text = Path(scratch) / "image.onnx", Path(scratch) / "text.onnx"
+        export_image_tower(model, image, image_size=spec.image_size)
+        pixels = torch.randn(max(BATCHES), 3, spec.image_size, spec.image_size).numpy()
+        check_tower(image, pixels, lambda rows: _embed(model.encode_image, rows), IMAGE_OUTPUT)
+        export_text_tower(model, text, context_length=context_length)
+        ids = torch.ones(max(BATCHES), context_length, dtype=torch.int64).numpy()
+        check_tower(text, ids, lambda rows: _embed(model.encode_text, rows), TEXT_OUTPUT)
+
+
+def _embed(encode: Any, rows: Any) -> Any:
+    import torch
+
+    return encode(torch.from_numpy(rows), normalize=True).float().numpy()
+
+
+@contextmanager
+def _step(what: str) -> Iterator[None]:
+    """Whatever a library trips over here is told as the step's failure: nothing of the user's is at work yet."""
+    try:
+        yield
+    except EdgeclipError as error:
+        raise EdgeclipError(f"{what}: {error}") from error
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise EdgeclipError(f"{what}: {type(error).__name__}: {reason}") from error
