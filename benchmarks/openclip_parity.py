@@ -101,6 +101,8 @@ def _teacher_and_export(row: Row, folder: Path, out: Path, images: list[Image.Im
     _cosine(row, "image", teacher.encode_image(images), theirs.images)
     _cosine(row, "text", teacher.encode_text(TEXTS), theirs.texts)
     _student(row, teacher, out.with_suffix(".student"), theirs)
+    if row.outcome != "equal":
+        return
     files = []
     for number in range(12):
         files.append(out.parent / f"{number}.png")

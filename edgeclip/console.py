@@ -14,7 +14,8 @@ console = Console(stderr=True, highlight=False)
 
 def say(text: str) -> None:
     """Print one line for people. Markup in ``text`` is shown, not interpreted: names of files are hostile."""
-    console.print(text, markup=False, soft_wrap=True)
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")  # they need not be text, either
+    console.print(shown, markup=False, soft_wrap=True)
 
 
 class Bar:

@@ -38,8 +38,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 ``text`` to ``path`` atomically; see :func:`write_bytes`."""
-    write_bytes(path, text.encode("utf-8"))
+    r"""Write UTF-8 ``text`` to ``path`` atomically; see :func:`write_bytes`.
+
+    Bytes of a file's name that are no UTF-8 are written as ``\udcff``: as JSON they are read back as they were.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, data: object) -> None:
@@ -75,8 +78,12 @@ def writable(path: Path) -> None:
     """Refuse now what would fail after minutes of work: find out whether ``path`` could be written.
 
     Raises:
-        EdgeclipError: no folder on the way to ``path`` can be written to, or a file is in the way.
+        EdgeclipError: no folder on the way to ``path`` can be written to, a file is in the way, or a name is no UTF-8.
     """
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError:  # input may be called anything; safetensors opens no file below such a name
+        raise EdgeclipError(f"{path}: a part of that name is not UTF-8: choose another --out") from None
     parent = path.absolute().parent
     while not parent.exists():
         parent = parent.parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def calibration_pixels(
     Raises:
         EdgeclipError: fewer than 8 of them can be decoded.
     """
-    ordered = sorted(files, key=lambda file: (hashlib.sha256(file.name.encode()).digest(), str(file)))
+    ordered = sorted(files, key=lambda file: (hashlib.sha256(os.fsencode(file.name)).digest(), str(file)))
     images: list[NDArray[np.float32]] = []
     names, content = [], hashlib.sha256()
     broken: list[str] = []

@@ -17,7 +17,6 @@ from .ranges import float_values, magnitudes
 
 HALF_MAX = 65504.0
 MARGIN = 4.0  # images that were not looked at may give larger values
-IMAGES = 16
 TAIL = {"ReduceL2", "Clip", "Div"}  # the closing normalisation: squares overflow, and its guard 1e-12 becomes 0
 
 
@@ -80,7 +79,7 @@ def _join_fp32(graph: onnx.ModelProto) -> None:
 def nodes_out_of_range(graph: onnx.ModelProto, pixels: NDArray[np.float32]) -> dict[str, float]:
     """Nodes that read or compute values near or beyond half precision's range on ``pixels`` -> the largest of them."""
     values = float_values(graph)
-    sizes = magnitudes(graph, values, pixels[:IMAGES])
+    sizes = magnitudes(graph, values, pixels)
     large = {value: float(size[0]) for value, size in sizes.items() if size[0] * MARGIN > HALF_MAX}
     found = {}
     for node in graph.graph.node:

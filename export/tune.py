@@ -20,6 +20,7 @@ from ..runtime.manifest import Fidelity, Tried
 from ..runtime.target import Precision
 from ..runtime.timing import interleaved
 from ..runtime.trial import try_graph
+from .halfcheck import run_in_half
 from .int8 import Calibrated, Recipe, first_choices, recipe_for, second_choices
 from .sensitivity import Sensitivity, rank_blocks, restored
 from .validate import Exam, Gate, compare, examined
@@ -77,8 +78,22 @@ class Tuner:
             if self.exam is not None and self.exam_reference is not None:
                 asked = self._embed(candidate, self.exam.pixels)
                 candidate.fidelity = examined(candidate.fidelity, self.exam, self.exam_reference, asked)
+            if candidate.precision == "fp16":
+                self._judge_in_half(candidate)
         self.candidates.append(candidate)
         return self.faithful(candidate)
+
+    def _judge_in_half(self, candidate: Candidate) -> None:
+        """The engine's answer may be fp32's in disguise: what counts is the worse of it and of true half precision."""
+        found = compare(self.reference[:1], run_in_half(candidate.file, self.pixels[:1]))
+        own = candidate.fidelity
+        assert own is not None
+        candidate.recipe["cosine_in_half"] = found.cosine_mean
+        if found.cosine_mean < 0:
+            candidate.problem, candidate.fidelity = "in half precision it gives NaN or infinity", None
+            return
+        worse = {name: min(getattr(own, name), found.cosine_mean) for name in ("cosine_mean", "cosine_worst")}
+        candidate.fidelity = own.model_copy(update=worse)
 
     def faithful(self, candidate: Candidate) -> bool:
         """Whether it ran, and passes the gate."""

@@ -36,8 +36,7 @@ def test_what_works_is_said(config, spec, teacher, capsys):
 
 
 def test_several_teachers_and_one_of_ones_own(spec, teacher):
-    rehearse(spec, [as_teacher("tiny", teacher), as_teacher("colours", Colours())], DistillConfig())
-    rehearse(spec, [as_teacher("colours", Colours())], OWN)
+    rehearse(spec, [as_teacher("colours", Colours()), as_teacher("tiny", teacher)], OWN)
 
 
 def test_a_store_is_rehearsed_without_its_teacher(spec, teacher, images_dir, texts_file, tmp_path):

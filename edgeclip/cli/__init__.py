@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import click
 
 from .. import __version__
@@ -17,6 +20,9 @@ def main() -> None:
 
     See the whole chain at work:  edgeclip demo
     """
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be text that a terminal can show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 for command in (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 import os
@@ -56,17 +55,6 @@ class OpenClipEncoder:
         self.image_size = int(self.preprocess_cfg["size"])
         self.runtime = f"torch {torch.__version__.partition('+')[0]}"
         self._pixels = Preprocessor(Preprocess(**self.preprocess_cfg))
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The model as bytes: torch hands tensors to other processes by shared memory, which joblib's do not take.
-        kept = io.BytesIO()
-        torch.save(self.model, kept)
-        return {**self.__dict__, "model": kept.getvalue()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # No file of anybody's: these bytes are part of the pickle that is being read.
-        model = torch.load(io.BytesIO(state["model"]), map_location="cpu", weights_only=False)
-        self.__dict__.update(state, model=model)
 
     @classmethod
     def load(cls, name: str) -> OpenClipEncoder:

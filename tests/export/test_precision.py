@@ -11,6 +11,7 @@ from edgeclip.device.facts import target_here
 from edgeclip.errors import EdgeclipError, FormatError
 from edgeclip.export.fp16 import convert_fp16
 from edgeclip.export.graphs import constants, read_graph, weighted
+from edgeclip.export.halfcheck import run_in_half
 from edgeclip.export.int8 import (
     ARM,
     METHODS,
@@ -180,6 +181,36 @@ def test_what_is_kept_is_handed_on_in_fp32(vit, tmp_path):
 
     assert projection(vit.pixels) == {"ReduceL2", "Div"}
     assert projection(None) == {"Cast"}, "without pixels nobody knows"
+
+
+def half_cosine(file, source, pixels):
+    return cosine(run_in_half(file, pixels), run(source, pixels))
+
+
+@pytest.mark.parametrize("kind", ["vit", "conv"])
+def test_true_half_precision_is_near_where_nothing_overflows(kind, request, tmp_path):
+    tower = request.getfixturevalue(kind)
+    convert_fp16(tower.file, tmp_path / "half.onnx", tower.pixels)
+    found = half_cosine(tmp_path / "half.onnx", tower.file, tower.pixels[:2])
+    assert 0.9999 < found < 1, "near, and not fp32 in disguise"
+    assert half_cosine(tower.file, tower.file, tower.pixels[:2]) > 0.9999999
+
+
+def test_an_overflow_that_a_cpu_hides_is_seen(vit, tmp_path):
+    """Without pixels nobody knows of it, and the engine says all is well."""
+    onnx.save(loud_tower(read_graph(vit.file), 1e5), tmp_path / "loud.onnx")
+    convert_fp16(tmp_path / "loud.onnx", tmp_path / "half.onnx")
+    assert cosine(run(tmp_path / "half.onnx", vit.pixels, "fp16"), run(vit.file, vit.pixels)) > 0.9999
+    assert not np.isfinite(run_in_half(tmp_path / "half.onnx", vit.pixels[:2])).all()
+    convert_fp16(tmp_path / "loud.onnx", tmp_path / "half.onnx", vit.pixels)
+    assert half_cosine(tmp_path / "half.onnx", vit.file, vit.pixels[:2]) > 0.9999
+
+
+def test_ranges_are_those_of_every_calibration_image(vit, tmp_path):
+    loud = vit.pixels[:40].copy()
+    loud[-1] *= 1e7
+    assert not convert_fp16(vit.file, tmp_path / "half.onnx", loud[:-1])["kept_fp32"]
+    assert convert_fp16(vit.file, tmp_path / "half.onnx", loud)["kept_fp32"]
 
 
 def test_weights_beyond_half_precision_stay_float(vit, tmp_path):

@@ -1,9 +1,12 @@
 """Judging and choosing: the gate, the blocks that go back to float, the fastest faithful candidate."""
 
 import numpy as np
+import onnx
 import pytest
 
 from edgeclip.export import tune
+from edgeclip.export.fp16 import convert_fp16
+from edgeclip.export.graphs import read_graph
 from edgeclip.export.int8 import X86_VNNI, Calibrated
 from edgeclip.export.sensitivity import Sensitivity, plot, rank_blocks, restored
 from edgeclip.export.tune import Candidate, Tuner, fastest
@@ -11,6 +14,8 @@ from edgeclip.export.validate import Exam, Gate, compare, examined
 from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.manifest import Fidelity
 from edgeclip.runtime.trial import Trial
+
+from .test_precision import loud_tower
 
 
 def candidate(name, precision="int8", cosine=1.0, speed=1.0, drop=None):
@@ -107,3 +112,16 @@ def test_a_crash_of_the_runtime_is_a_finding(vit, tuner, monkeypatch):
     monkeypatch.setattr(tune, "try_graph", lambda *_, **__: Trial(np.empty((0, 0)), "the runtime crashed"))
     assert not tuner.enter(Candidate("fp16", "fp16", vit.file, {}))
     assert tuner.table([], tuner.candidates[0])[0].outcome == "left out: the runtime crashed"
+
+
+def test_fp16_that_overflows_where_half_is_half_is_left_out(vit, tuner, tmp_path):
+    """The CPU's own answer, cast to fp32 and back, is faultless."""
+    loud = loud_tower(read_graph(vit.file), 1e5)
+    onnx.save(loud, tmp_path / "loud.onnx")
+    convert_fp16(tmp_path / "loud.onnx", tmp_path / "half.onnx")
+    assert not tuner.enter(Candidate("fp16", "fp16", tmp_path / "half.onnx", {}))
+    assert tuner.table([], None)[0].outcome == "left out: in half precision it gives NaN or infinity"
+    convert_fp16(tmp_path / "loud.onnx", tmp_path / "kept.onnx", vit.pixels)
+    kept = Candidate("fp16", "fp16", tmp_path / "kept.onnx", {})
+    assert tuner.enter(kept)
+    assert kept.fidelity.cosine_mean <= kept.recipe["cosine_in_half"] <= 1

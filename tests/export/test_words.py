@@ -11,7 +11,7 @@ from edgeclip.decode import read_image
 from edgeclip.errors import EdgeclipError, FormatError
 from edgeclip.export import export, graphs
 from edgeclip.export.inputs import classes_of
-from edgeclip.export.pipeline import Wishes
+from edgeclip.export.pipeline import Wishes, _possible
 from edgeclip.measure import verify
 from edgeclip.models.openclip import OpenClipEncoder
 from edgeclip.runtime.bundle import Bundle
@@ -35,10 +35,22 @@ def calibration(images_dir):
     return sorted(images_dir.iterdir())
 
 
-def test_a_bundle_without_text_tower_knows_its_classes(teacher, labels, calibration, images_dir, tmp_path, capsys):
-    wishes = Wishes(precisions=(), classes=classes_of(teacher, labels), text_tower=False)
+@pytest.fixture(scope="module")
+def few(teacher, images_dir, tmp_path_factory):
+    """A bundle of three classes."""
+    folder = tmp_path_factory.mktemp("few")
+    (folder / "labels.txt").write_text("a cat\nthe dog\nÜnïcode\n")
+    wishes = Wishes(precisions=(), classes=classes_of(teacher, folder / "labels.txt"), text_tower=False)
+    return export(teacher, folder / "b", **FACTS, calibration=sorted(images_dir.iterdir()), wishes=wishes)
+
+
+def test_labels_given_twice_are_said(teacher, labels, capsys):
+    assert list(classes_of(teacher, labels).labels) == ["a cat", "the dog", "Ünïcode"]
     assert "given more than once, counted once: a cat" in capsys.readouterr().err
-    bundle = export(teacher, tmp_path / "b", **FACTS, calibration=calibration, wishes=wishes)
+
+
+def test_a_bundle_without_text_tower_knows_its_classes(few, teacher, calibration):
+    bundle = few
     assert not {"text.fp32.onnx", "tokenizer.json"} & {file.name for file in bundle.path.iterdir()}
     encoder, known = bundle.encoder(), ["a cat", "the dog", "Ünïcode"]
     assert np.allclose(encoder.encode_text(known), teacher.encode_text(known), atol=1e-6)
@@ -54,9 +66,8 @@ def test_a_bundle_without_text_tower_knows_its_classes(teacher, labels, calibrat
     assert "it has no text tower for other words" in said
 
 
-def test_the_single_file_runner_knows_them_too(teacher, labels, calibration, tmp_path):
-    wishes = Wishes(precisions=(), classes=classes_of(teacher, labels), text_tower=False)
-    bundle = export(teacher, tmp_path / "b", **FACTS, calibration=calibration, wishes=wishes)
+def test_the_single_file_runner_knows_them_too(few, calibration):
+    bundle = few
     (answer,) = json.loads(alone(bundle.path, "classify", calibration[0]).stdout)["images"]
     expected = bundle.classify([read_image(calibration[0])], [label for label, _ in answer["labels"]])[0]
     assert [chance for _, chance in answer["labels"]] == pytest.approx(expected, abs=1e-5)
@@ -73,13 +84,14 @@ def test_classify_needs_labels_where_there_is_a_text_tower(bundle, calibration):
     assert "--labels" in run("classify", bundle.path, calibration[0], expect=2).stderr
 
 
-@pytest.fixture
-def large(teacher, calibration, tmp_path, monkeypatch, capsys):
+@pytest.fixture(scope="module")
+def large(teacher, images_dir, tmp_path_factory):
     """A bundle as of towers beyond protobuf's limit: here it is 100 kB."""
-    monkeypatch.setattr(graphs, "LARGEST", 100_000)
-    bundle = export(teacher, tmp_path / "b", **FACTS, calibration=calibration)
-    assert "of so large a one only fp32 is made; not " in capsys.readouterr().err
-    return bundle
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(graphs, "LARGEST", 100_000)
+        return export(
+            teacher, tmp_path_factory.mktemp("large") / "b", **FACTS, calibration=sorted(images_dir.iterdir())
+        )
 
 
 def test_weights_lie_beside_graphs_that_they_do_not_fit(large, bundle, teacher):
@@ -109,6 +121,12 @@ def test_they_are_verified_measured_and_archived_with_them(large, tmp_path):
         with pytest.raises(FormatError, match=f"{name} is not what was exported"):
             Bundle.open(large.path)
         file.write_bytes(whole)
+
+
+def test_what_is_dropped_is_said(teacher, capsys, monkeypatch):
+    monkeypatch.setattr(graphs, "LARGEST", 100_000)
+    assert _possible(teacher, Wishes(), ["fp32", "fp16", "int8"]) == ["fp32"]
+    assert "of so large a one only fp32 is made; not fp16, int8" in capsys.readouterr().err
 
 
 def test_other_forms_of_such_a_tower_are_refused_at_once(teacher, calibration, tmp_path, monkeypatch):

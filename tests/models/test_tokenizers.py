@@ -158,6 +158,26 @@ def test_open_clips_own_tokenizer_in_each_of_its_ways(clean, tmp_path):
     assert np.array_equal(plain(texts), simple(texts).numpy())
 
 
+MANY = odd_texts(24_000, seed=3)
+
+
+def test_twenty_thousand_odd_texts_of_open_clips_own(tmp_path):
+    assert len(set(MANY)) > 20_000
+    simple = open_clip.SimpleTokenizer()
+    rules = write_tokenizer(simple, tmp_path / "tokenizer.json")
+    theirs = simple(MANY).numpy()
+    assert np.array_equal(FileTokenizer(tmp_path / "tokenizer.json", rules)(MANY).numpy(), theirs)
+    assert np.array_equal(BytePairTokenizer(tmp_path / "tokenizer.json", context_length=77)(MANY), theirs)
+
+
+@pytest.mark.parametrize("case", ["siglip: padding is 1", "clipa: the separator is stripped"])
+def test_twenty_thousand_odd_texts_of_others(case, tmp_path):
+    make, text_cfg = CASES[case]
+    folder = folder_of(tmp_path / "m", make(), **text_cfg)
+    ours, theirs = OpenClipEncoder.load(f"local-dir:{folder}").tokenizer, open_clip.get_tokenizer(f"local-dir:{folder}")
+    assert np.array_equal(ours(MANY).numpy(), theirs(MANY).numpy())
+
+
 def test_a_tokenizer_that_leaves_words_out_is_refused(tmp_path):
     with pytest.raises(EdgeclipError, match="leaves words out"):
         write_tokenizer(open_clip.SimpleTokenizer(reduction_mask="simple"), tmp_path / "tokenizer.json")

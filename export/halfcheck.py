@@ -1,0 +1,100 @@
+"""What a graph gives where half precision is half precision: a CPU casts to fp32 and back, and hides every overflow.
+
+Every value that the graph holds in half is rounded to half, beyond 65,504 to infinity; sums within an operator are
+taken in fp32, as tensor cores take them. The evaluator is onnx's own reference, which is slow: an image or two will do.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+from onnx.reference.ops import load_op
+
+HALF, SINGLE = np.float16, np.float32
+
+
+def run_in_half(graph: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first output of ``graph``, for float32 ``[N, 3, S, S]``: float32 ``[N, D]``."""
+    model = onnx.load(str(graph))
+    opset = next(one.version for one in model.opset_import if one.domain == "")
+    kinds = {node.op_type for node in model.graph.node} - {"Cast", "Constant"}
+    with np.errstate(all="ignore"):  # what overflows is the answer, not a warning
+        evaluator = ReferenceEvaluator(model, new_ops=[_rounded(kind, opset) for kind in sorted(kinds)])
+        found: Any = evaluator.run(None, {model.graph.input[0].name: pixels})
+    return np.asarray(found[0], SINGLE)
+
+
+@cache
+def _rounded(kind: str, opset: int) -> type[OpRun]:
+    """The operator, computed in fp32, its result rounded to half where its inputs were halves."""
+    base = FAST[kind] if kind in FAST else load_op("", kind, opset)
+
+    def run(self: Any, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
+        half = any(isinstance(value, np.ndarray) and value.dtype == HALF for value in inputs)
+        wide = [value.astype(SINGLE) if half and _is_half(value) else value for value in inputs]
+        found = base._run(self, *wide, **attributes)
+        return tuple(value.astype(HALF) if half and _is_single(value) else value for value in found)
+
+    return type(kind, (base,), {"_run": run, "op_domain": ""})
+
+
+def _is_half(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == HALF
+
+
+def _is_single(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype == SINGLE
+
+
+class Conv(OpRun):
+    """torch's: the reference loops in Python."""
+
+    def _run(self, x: Any, w: Any, b: Any = None, **attributes: Any) -> tuple[Any, ...]:
+        import torch.nn.functional as F
+
+        sides = w.ndim - 2
+        pads = attributes.get("pads") or [0] * 2 * sides
+        around = [side for axis in reversed(range(sides)) for side in (pads[axis], pads[axis + sides])]
+        padded = F.pad(_tensor(x), around)
+        settings: dict[str, Any] = {
+            "stride": attributes.get("strides") or [1] * sides,
+            "dilation": attributes.get("dilations") or [1] * sides,
+            "groups": attributes.get("group") or 1,
+        }
+        convolve = {1: F.conv1d, 2: F.conv2d}[sides]
+        bias = None if b is None else _tensor(b)
+        return (convolve(padded, _tensor(w), bias, **settings).numpy(),)
+
+
+class Erf(OpRun):
+    """torch's: the reference calls Python's for every number."""
+
+    def _run(self, x: Any) -> tuple[Any, ...]:
+        import torch
+
+        return (torch.erf(_tensor(x)).numpy(),)
+
+
+class Gelu(OpRun):
+    """torch's, for the same reason."""
+
+    def _run(self, x: Any, approximate: str = "none") -> tuple[Any, ...]:
+        import torch.nn.functional as F
+
+        return (F.gelu(_tensor(x), approximate=approximate or "none").numpy(),)
+
+
+def _tensor(values: NDArray[Any]) -> Any:
+    import torch
+
+    return torch.from_numpy(np.array(values))  # a copy: torch wants one that it may write to
+
+
+FAST: dict[str, type[OpRun]] = {"Conv": Conv, "Erf": Erf, "Gelu": Gelu}
