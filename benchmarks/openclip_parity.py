@@ -1,12 +1,13 @@
 """What does edgeclip make of each of open_clip's model configs, held against open_clip itself?
 
-    python benchmarks/openclip_parity.py [--only WORD ...] [--json FILE]
+    python benchmarks/openclip_parity.py [--only WORD ...] [--jobs N]
 
 Every config is shrunk (two blocks, narrow, random weights; tokenizers of the hub's classes with vocabularies of their
 own: see standins.py) and written in open_clip's hub layout. open_clip loads it; so does edgeclip, which exports it in
 fp32, and makes a student of it that keeps its text tower. Each must give what open_clip gives: pixels, token ids,
 embeddings and probabilities. A row is "equal", or "refused" in one line; any other ends this with exit code 1.
-Configs that are the same once shrunk are examined once.
+Configs that are the same once shrunk are examined once. All of them together are written to
+results/openclip_parity.json.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import multiprocessing
 import sys
 import tempfile
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import open_clip
+import results
 import torch
 from PIL import Image
 from rich.console import Console
@@ -30,6 +34,7 @@ from rich.table import Table
 from standins import shrunk, write_model
 from torch import Tensor
 
+from edgeclip.console import progress_bar
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.student import build_student
 from edgeclip.distill.teachers import as_teacher
@@ -77,6 +82,7 @@ class Answers:
 
 def examine(name: str, scratch: Path) -> Row:
     """Hold what edgeclip makes of a config against open_clip."""
+    scratch.mkdir(parents=True, exist_ok=True)
     config = shrunk(name, scratch / "hub")
     row = Row(name, family(config))
     folder = write_model(config, _preprocess(name), scratch / name)
@@ -183,24 +189,32 @@ def _cosine(row: Row, what: str, ours: np.ndarray, theirs: np.ndarray) -> None:
     row.hold(what, worst, worst >= COSINE)
 
 
+def _quietly(name: str, folder: str) -> Row:
+    """A row by a process of its own; what open_clip and torch say of it is left unsaid."""
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    return examine(name, Path(folder) / name)
+
+
 def main() -> int:
     """Examine, print, and tell whether any row is silently different."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[""], help="configs whose name holds one of these words")
-    parser.add_argument("--json", type=Path, help="write the rows there")
+    parser.add_argument("--jobs", type=int, default=1, help="so many at a time")
     wishes = parser.parse_args()
-    logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
     names = [name for name in open_clip.list_models() if any(word in name for word in wishes.only)]
-    rows: dict[str, Row] = {}
-    found = []
-    with tempfile.TemporaryDirectory() as scratch:
-        for name in names:
-            key = json.dumps([shrunk(name, Path(scratch) / "hub"), _preprocess(name)], sort_keys=True)
-            if key not in rows:
-                rows[key] = examine(name, Path(scratch))
-                print(name, "|", rows[key].outcome, file=sys.stderr, flush=True)
-            found.append((name, rows[key]))
+    with tempfile.TemporaryDirectory() as scratch, progress_bar("configs", len(names)) as bar:
+        keys = {name: json.dumps([shrunk(name, Path(scratch)), _preprocess(name)], sort_keys=True) for name in names}
+        first = {key: name for name, key in reversed(keys.items())}
+        bar.advance(len(names) - len(first))  # the same as another, once shrunk
+        rows: dict[str, Row] = {}
+        with ProcessPoolExecutor(wishes.jobs, multiprocessing.get_context("spawn")) as pool:
+            for row in pool.map(_quietly, first.values(), [scratch] * len(first)):
+                rows[row.name] = row
+                bar.advance()
+                bar.note(f"{row.name}: {row.outcome}")
+    found = [(name, rows[first[key]]) for name, key in keys.items()]
     table = Table("config", "examined as", "family", "image", "text", "bundle image", "bundle text", "outcome")
     for name, row in found:
         cells = [f"{row.figures[key]:.7f}" if key in row.figures else "" for key in COLUMNS]
@@ -208,8 +222,8 @@ def main() -> int:
     Console(width=None if sys.stdout.isatty() else 240).print(table)
     counts = {word: sum(row.outcome.startswith(word) for _, row in found) for word in ("equal", "refused", "DIFFERENT")}
     print(f"{len(found)} configs, {len(rows)} once shrunk: {counts}")
-    if wishes.json:
-        wishes.json.write_text(json.dumps([{"config": name, **asdict(row)} for name, row in found], indent=1) + "\n")
+    if wishes.only == [""]:
+        results.save("openclip_parity", {"rows": [{"config": name, **asdict(row)} for name, row in found]})
     return int(counts["equal"] + counts["refused"] != len(found))
 
 

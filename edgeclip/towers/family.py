@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..device.costmodel import Towers
 from ..device.schema import KERNELS, MEASURES, Work, Workload
 
 
@@ -29,15 +30,12 @@ class Columns:
     @classmethod
     def of(cls, loads: Sequence[Workload], image_sizes: Sequence[int], merit: float) -> Columns:
         """A few candidates of equal merit, from what each costs."""
-        work = np.zeros((len(loads), len(KERNELS), len(MEASURES)))
-        for row, load in enumerate(loads):
-            for kernel, done in load.kernels.items():
-                work[row, KERNELS.index(kernel)] = [getattr(done, measure) for measure in MEASURES]
+        known = Towers.of(loads)
         return cls(
-            family=np.array([load.family for load in loads]),
+            family=known.family,
             image_size=np.array(image_sizes, np.int64),
-            work=work,
-            params_m=np.array([load.params_m for load in loads]),
+            work=known.work,
+            params_m=known.params_m,
             peak_melems=np.array([load.peak_melems for load in loads]),
             merit=np.full(len(loads), merit),
         )

@@ -42,7 +42,7 @@ export class Bundle {
   /** L2-normalised embedding of a Blob, Float32Array [D]. */
   async encodeImage(blob) {
     const { size } = this.manifest.preprocess;
-    const pixels = preprocess(await decode(blob), this.manifest.preprocess);
+    const pixels = preprocess(await decode(blob, this.manifest.preprocess), this.manifest.preprocess);
     return this.#run(this.image, new ort.Tensor("float32", pixels, [1, 3, size, size]));
   }
 

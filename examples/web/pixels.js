@@ -71,9 +71,27 @@ function target({ width, height }, { size, resize_mode: mode }) {
   return width <= height ? [size, other] : [other, size];
 }
 
+/** "Exif" and two zeros: how a JPEG file announces what the camera wrote. */
+const EXIF = [0x45, 0x78, 0x69, 0x66, 0, 0];
+
+/**
+ * A JPEG without its EXIF block's name. A browser sets pictures upright by what lies in there, and cannot be told not to;
+ * the tower has seen them as they lie in the file, unless its bundle says otherwise.
+ */
+async function withoutExif(blob) {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  let at = 2; // after the marker that a JPEG begins with
+  while (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[at] === 0xff && bytes[at + 1] !== 0xda && at + 4 < bytes.length) {
+    if (bytes[at + 1] === 0xe1 && EXIF.every((byte, i) => bytes[at + 4 + i] === byte)) bytes[at + 4] = 0;
+    at += 2 + bytes[at + 2] * 256 + bytes[at + 3];
+  }
+  return new Blob([bytes], { type: blob.type });
+}
+
 /** Decode a Blob to RGB bytes. Transparency is dropped, as Pillow's convert("RGB") drops it. */
-export async function decode(blob) {
-  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+export async function decode(blob, { exif = "ignore" } = {}) {
+  const picture = exif === "apply" ? blob : await withoutExif(blob);
+  const bitmap = await createImageBitmap(picture, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   const { width, height } = bitmap;
   const canvas = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   canvas.drawImage(bitmap, 0, 0);

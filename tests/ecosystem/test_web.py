@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgeclip.runtime.preprocess import Preprocessor
+
 sync_api = pytest.importorskip("playwright.sync_api")
 WEB = Path(__file__).parents[2] / "examples/web"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -72,6 +74,10 @@ def pictures(tmp_path_factory):
         width, height = [(32, 32), (45, 64), (200, 120), (33, 31), (20, 24)][number % 5]
         rough = draw.integers(0, 256, (4, 4, 3)).astype(np.uint8)
         Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC).save(folder / f"{number:02d}.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    rough = draw.integers(0, 256, (3, 3, 3)).astype(np.uint8)
+    Image.fromarray(rough).resize((90, 60), Image.Resampling.BICUBIC).save(folder / "lying.jpg", exif=exif, quality=98)
     return folder
 
 
@@ -91,7 +97,7 @@ def page(served):
 
 def test_fifty_images_get_the_answers_of_python(page, bundle, pictures):
     encoder = bundle.encoder("int8")
-    files = sorted(pictures.iterdir())
+    files = sorted(pictures.glob("*.png"))
     there = np.float32([page.evaluate(IMAGE, file.name) for file in files])
     texts = np.float32([page.evaluate(TEXT, label) for label in LABELS])
     here = encoder.encode_image([Image.open(io.BytesIO(file.read_bytes())) for file in files])
@@ -100,6 +106,23 @@ def test_fifty_images_get_the_answers_of_python(page, bundle, pictures):
     answers = (there @ texts.T).argmax(axis=1)
     assert (answers == (here @ encoder.encode_text(LABELS).T).argmax(axis=1)).sum() == 50
     assert len(set(answers)) > 1
+
+
+DECODED = """async ([name, exif]) => {
+    const { decode, preprocess } = await import("/pixels.js");
+    const picture = await (await fetch(`/bundle/pictures/${name}`)).blob();
+    return [...preprocess(await decode(picture, { exif }), { ...bundle.manifest.preprocess, exif })];
+}"""
+
+
+@pytest.mark.parametrize("exif", ["apply", "ignore"])
+def test_a_photo_is_turned_where_the_bundle_says_so_alone(exif, page, bundle, pictures):
+    file = pictures / "lying.jpg"
+    settings = bundle.manifest.preprocess.model_copy(update={"exif": exif})
+    expected = Preprocessor(settings)([Image.open(io.BytesIO(file.read_bytes()))])[0]
+    found = np.float32(page.evaluate(DECODED, [file.name, exif])).reshape(expected.shape)
+    assert np.abs(found - expected).mean() < 0.05
+    assert np.abs(found - expected[:, ::-1, ::-1]).mean() > 0.5, "upside down is another picture"
 
 
 def test_tokens_are_pythons(page, bundle):
