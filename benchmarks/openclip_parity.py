@@ -34,7 +34,7 @@ from rich.table import Table
 from standins import shrunk, write_model
 from torch import Tensor
 
-from edgeclip.console import progress_bar
+from edgeclip.console import console, progress_bar
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.student import build_student
 from edgeclip.distill.teachers import as_teacher
@@ -194,6 +194,7 @@ def _quietly(name: str, folder: str) -> Row:
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    console.quiet = True
     return examine(name, Path(folder) / name)
 
 

@@ -17,7 +17,6 @@ def parity(monkeypatch):
 
 QUICK = {
     "coca_ViT-B-32": "a caption decoder, left out",
-    "mt5-base-ViT-B-32": "a text tower of transformers'",
     "ViT-B-16-SigLIP2": "a bias, sigmoids, sentence pieces",
 }
 ALL = (

@@ -39,7 +39,7 @@ def test_a_bundles_pickle_holds_where_it_lies_and_no_towers(bundle):
     assert len(pickle.dumps(encoder)) < 10_000
 
 
-@pytest.mark.parametrize("way", ["fork", "spawn"])
+@pytest.mark.parametrize("way", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_processes_of_a_pool(encoder, way):
     """After the parent has used it: what a forked child inherits of a session must not be touched."""
     before = answers(encoder)
@@ -62,7 +62,7 @@ def test_a_child_that_inherits_it(encoder):
 
 
 @pytest.mark.filterwarnings("ignore:A worker stopped while some jobs:UserWarning")  # it takes torch for a memory leak
-@pytest.mark.parametrize("backend", ["loky", "threading"])
+@pytest.mark.parametrize("backend", [pytest.param("loky", marks=pytest.mark.slow), "threading"])
 def test_joblib(encoder, backend):
     before = answers(encoder)
     found = joblib.Parallel(2, backend=backend)(joblib.delayed(answers)(encoder) for _ in range(2))
