@@ -20,6 +20,11 @@ OF_FORMAT = {"WEBP": 16, "AVIF": 16, "JPEG": 7}
 SMALL, MOST, RATIO = 1_000_000, 190_000_000, 1000
 BAND = 1 << 20  # pixels that are looked at together
 
+# What Pillow warns of is refused here, or is odd metadata, which nobody looks at. Once for all: to catch warnings image
+# by image is not safe where threads open them.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 
 class UnreadableImage(EdgeclipError):
     """An image file that is missing, damaged, too large, or of a kind that nobody can tell the colours of."""
@@ -54,18 +59,17 @@ def read_image(file: Path | IO[bytes], name: str | None = None) -> Image.Image:
 def _decoded(file: IO[bytes]) -> Image.Image:
     size = file.seek(0, 2)
     file.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of odd metadata, which nobody looks at
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(file) as image:
-            memory = _memory(image)
-            if memory > MOST and (size < SMALL or memory > RATIO * size):
-                millions = image.width * image.height / 1e6
-                raise EdgeclipError(f"{millions:.0f} million pixels out of {size} bytes: not decoded, make it smaller")
-            image.load()
-            if image.mode in DEEP:
-                grey_white(image)
-            return image
+    with Image.open(file) as image:
+        pixels, memory = image.width * image.height, _memory(image)
+        if pixels > (Image.MAX_IMAGE_PIXELS or pixels):
+            raise Image.DecompressionBombError
+        if memory > MOST and (size < SMALL or memory > RATIO * size):
+            told = f"{pixels / 1e6:.0f} million pixels out of {size} bytes"
+            raise EdgeclipError(f"{told}: not decoded, make it smaller")
+        image.load()
+        if image.mode in DEEP:
+            grey_white(image)
+        return image
 
 
 def _memory(image: Image.Image) -> int:
