@@ -27,7 +27,8 @@ from .oddtexts import odd_texts
 from .tokenizers import check_tokenizer, folder_tokenizer, keep_tokenizer, open_clips, write_tokenizer
 
 # OpenMP threads do not survive a fork, and a child that asks for them waits for ever: it computes on one.
-os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+if hasattr(os, "register_at_fork"):  # not on Windows, which forks nothing
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 LOCAL = "local-dir:"
 WEIGHTS = "open_clip_model.safetensors"
