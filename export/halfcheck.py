@@ -20,13 +20,26 @@ from onnx.reference.ops import load_op
 HALF, SINGLE = np.float16, np.float32
 
 
+class Unknown(Exception):
+    """onnx's reference lacks an operator of the graph: nothing can be said."""
+
+
 def run_in_half(graph: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The first output of ``graph``, for float32 ``[N, 3, S, S]``: float32 ``[N, D]``."""
+    """The first output of ``graph``, for float32 ``[N, 3, S, S]``: float32 ``[N, D]``.
+
+    Raises:
+        Unknown: the reference lacks one of its operators.
+    """
     model = onnx.load(str(graph))
     opset = next(one.version for one in model.opset_import if one.domain == "")
+    if foreign := sorted({node.op_type for node in model.graph.node if node.domain}):
+        raise Unknown(f"onnx's reference lacks {', '.join(foreign)}")
     kinds = {node.op_type for node in model.graph.node} - {"Cast", "Constant"}
     with np.errstate(all="ignore"):  # what overflows is the answer, not a warning
-        evaluator = ReferenceEvaluator(model, new_ops=[_rounded(kind, opset) for kind in sorted(kinds)])
+        try:
+            evaluator = ReferenceEvaluator(model, new_ops=[_rounded(kind, opset) for kind in sorted(kinds)])
+        except NotImplementedError as error:
+            raise Unknown(str(error).partition("\n")[0]) from error
         found: Any = evaluator.run(None, {model.graph.input[0].name: pixels})
     return np.asarray(found[0], SINGLE)
 

@@ -20,7 +20,7 @@ from ..runtime.manifest import Fidelity, Tried
 from ..runtime.target import Precision
 from ..runtime.timing import interleaved
 from ..runtime.trial import try_graph
-from .halfcheck import run_in_half
+from .halfcheck import Unknown, run_in_half
 from .int8 import Calibrated, Recipe, first_choices, recipe_for, second_choices
 from .sensitivity import Sensitivity, rank_blocks, restored
 from .validate import Exam, Gate, compare, examined
@@ -85,9 +85,15 @@ class Tuner:
 
     def _judge_in_half(self, candidate: Candidate) -> None:
         """The engine's answer may be fp32's in disguise: what counts is the worse of it and of true half precision."""
-        found = compare(self.reference[:1], run_in_half(candidate.file, self.pixels[:1]))
         own = candidate.fidelity
         assert own is not None
+        try:
+            embeds = run_in_half(candidate.file, self.pixels[:1])
+        except Unknown as error:
+            say(f"whether fp16 overflows where half precision is half is unknown here: {error}")
+            candidate.recipe["cosine_in_half"] = None
+            return
+        found = compare(self.reference[:1], embeds)
         candidate.recipe["cosine_in_half"] = found.cosine_mean
         if found.cosine_mean < 0:
             candidate.problem, candidate.fidelity = "in half precision it gives NaN or infinity", None
@@ -96,8 +102,11 @@ class Tuner:
         candidate.fidelity = own.model_copy(update=worse)
 
     def faithful(self, candidate: Candidate) -> bool:
-        """Whether it ran, and passes the gate."""
-        return candidate.fidelity is not None and self.gate.passes(candidate.fidelity)
+        """Whether it ran, and passes the gate; in true half precision, where no exam is sat, by its cosine."""
+        half = candidate.recipe.get("cosine_in_half")
+        if candidate.fidelity is None or (half is not None and half < self.gate.cosine):
+            return False
+        return self.gate.passes(candidate.fidelity)
 
     def enter_int8(self, calibrated: Calibrated, base: Recipe, folder: Path) -> None:
         """Enter the recipes that make sense for a target, the costlier ones only where the cheap ones fail."""

@@ -42,14 +42,14 @@ def _scorer(options: argparse.Namespace, manifest: dict[str, Any]) -> LabelScore
     """The labels' embeddings. The text tower is gone before the image tower is opened: never both in memory."""
     own = Phrases(options.bundle, manifest["phrases"]) if manifest.get("phrases") else None
     if own:
-        labels = read_labels(options.labels) if options.labels else own.labels
+        labels = read_labels(options.labels, _say) if options.labels else own.labels
         return LabelScorer(labels, own, manifest["logit_scale"], manifest.get("logit_bias"))
     if not options.labels:
         raise EdgeclipError('say what it might be: --labels "a cat,a dog", or a text file with one a line')
     tokenize = plain_tokenizer(options.bundle, manifest)
     text = find_engine().open(options.bundle / manifest["text"]["file"], threads=options.threads)
     scale, bias = manifest["logit_scale"], manifest.get("logit_bias")
-    return LabelScorer(read_labels(options.labels), lambda part: text.run(tokenize(part)), scale, bias)
+    return LabelScorer(read_labels(options.labels, _say), lambda part: text.run(tokenize(part)), scale, bias)
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -70,6 +70,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def verify(options: argparse.Namespace) -> dict[str, Any]:
     """Is every file whole, and does this device give what was recorded?"""
     return verify_bundle(options.bundle, RUNNER, threads=options.threads)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"run.py: {text}\n")
 
 
 def _tell(text: str, done: int, steps: int) -> None:
@@ -111,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         found = {"classify": classify, "measure": measure, "verify": verify}[options.command](options)
     except EdgeclipError as error:
-        sys.stderr.write(f"run.py: {error}\n")
+        _say(str(error))
         return error.exit_code
     sys.stdout.write(json.dumps(found, indent=2) + "\n")
     return 0 if found.get("verified", True) else 3

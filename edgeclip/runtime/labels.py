@@ -17,19 +17,17 @@ NONE = "(none of these)"
 Ranked = list[tuple[str, float]]
 
 
-def read_labels(given: str, tell: Callable[[str], object] = len) -> list[str]:
+def read_labels(given: str, tell: Callable[[str], object]) -> list[str]:
     """Comma-separated labels, or those of a text file of that name, one a line. Repeated ones count once, and are told.
 
     Raises:
-        EdgeclipError: fewer than two, or the file is not text.
+        EdgeclipError: there are none, or the file is not text.
     """
     file = Path(given) if len(given) < 1024 and "\0" not in given else None
     parts = read_lines(file) if file and file.is_file() else given.split(",")
     labels = distinct_labels([part.strip() for part in parts if part.strip()], tell)
     if not labels:
         raise EdgeclipError('no labels: give them comma-separated, as in --labels "a cat,a dog", or in a text file')
-    if len(labels) == 1:
-        raise EdgeclipError(f"one label alone fits every image by 100 %: give what else it might be than {labels[0]!r}")
     return labels
 
 
@@ -52,7 +50,15 @@ class LabelScorer:
         logit_scale: float,
         logit_bias: float | None = None,
     ) -> None:
-        """Encode ``labels`` with ``encode``: texts to float32 ``[N, D]``, L2-normalised."""
+        """Encode ``labels`` with ``encode``: texts to float32 ``[N, D]``, L2-normalised.
+
+        Raises:
+            EdgeclipError: it is one label, and no bias says how likely it is by itself.
+        """
+        if len(labels) == 1 and logit_bias is None:
+            raise EdgeclipError(
+                f"one label alone fits every image: give what else it may be than {labels[0]!r}"
+            )
         self.labels, self._logit_scale, self._logit_bias = labels, logit_scale, logit_bias
         self._embeds = np.concatenate(
             [encode(labels[i : i + LABELS_AT_ONCE]) for i in range(0, len(labels), LABELS_AT_ONCE)]

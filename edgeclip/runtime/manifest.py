@@ -109,7 +109,7 @@ class Manifest(Document):
     """``bundle.json``."""
 
     FORMAT: ClassVar[str] = "edgeclip-bundle"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     name: str
     source: str  # the run or model it was exported from

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import EdgeclipError, FormatError
 
-MANIFEST_FILE, FORMAT, NEWEST = "bundle.json", "edgeclip-bundle", 2
+MANIFEST_FILE, FORMAT, NEWEST = "bundle.json", "edgeclip-bundle", 3
 NEEDED = ("preprocess", "fallback", "logit_scale", "embed_dim")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 

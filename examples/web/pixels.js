@@ -71,29 +71,81 @@ function target({ width, height }, { size, resize_mode: mode }) {
   return width <= height ? [size, other] : [other, size];
 }
 
-/** "Exif" and two zeros: how a JPEG file announces what the camera wrote. */
-const EXIF = [0x45, 0x78, 0x69, 0x66, 0, 0];
+const text = (bytes, at, length) => String.fromCharCode(...bytes.subarray(at, at + length));
 
 /**
- * A JPEG without its EXIF block's name. A browser sets pictures upright by what lies in there, and cannot be told not to;
- * the tower has seen them as they lie in the file, unless its bundle says otherwise.
+ * Where the EXIF block of a JPEG, PNG or WebP file begins and ends, and where its TIFF header lies; null where there is
+ * none. Every step goes forward, whatever a file says of its lengths.
  */
-async function withoutExif(blob) {
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  let at = 2; // after the marker that a JPEG begins with
-  while (bytes[0] === 0xff && bytes[1] === 0xd8 && bytes[at] === 0xff && bytes[at + 1] !== 0xda && at + 4 < bytes.length) {
-    if (bytes[at + 1] === 0xe1 && EXIF.every((byte, i) => bytes[at + 4 + i] === byte)) bytes[at + 4] = 0;
-    at += 2 + bytes[at + 2] * 256 + bytes[at + 3];
+function exifBlock(bytes) {
+  const view = new DataView(bytes.buffer);
+  if (view.byteLength > 12 && view.getUint16(0) === 0xffd8) {
+    for (let at = 2; at + 10 < bytes.length && bytes[at] === 0xff && bytes[at + 1] !== 0xda; ) {
+      const end = at + 2 + view.getUint16(at + 2);
+      if (bytes[at + 1] === 0xe1 && text(bytes, at + 4, 6) === "Exif\0\0") return { start: at, end, tiff: at + 10 };
+      at = Math.max(end, at + 4);
+    }
+  } else if (text(bytes, 1, 3) === "PNG") {
+    for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
+      if (text(bytes, at + 4, 4) === "eXIf") return { start: at, end: at + 12 + view.getUint32(at), tiff: at + 8 };
+    }
+  } else if (text(bytes, 0, 4) === "RIFF" && text(bytes, 8, 4) === "WEBP") {
+    for (let at = 12; at + 8 <= bytes.length; at += 8 + view.getUint32(at + 4, true) + (bytes[at + 4] & 1)) {
+      // its name alone is cut, by another of the same length: the file's header counts its bytes
+      if (text(bytes, at, 4) === "EXIF") return { start: at, end: at + 4, instead: "exif", tiff: at + 8 };
+    }
   }
-  return new Blob([bytes], { type: blob.type });
+  return null;
 }
 
-/** Decode a Blob to RGB bytes. Transparency is dropped, as Pillow's convert("RGB") drops it. */
+/** The EXIF orientation, 1 to 8, of a TIFF header: EXIF 2.32, 4.6.4. */
+function orientation(bytes, tiff) {
+  const view = new DataView(bytes.buffer, tiff), little = text(bytes, tiff, 2) === "II";
+  const first = view.getUint32(4, little);
+  for (let i = 0; i < view.getUint16(first, little); i++) {
+    const entry = first + 2 + 12 * i;
+    if (view.getUint16(entry, little) === 0x0112) return view.getUint16(entry + 8, little);
+  }
+  return 1;
+}
+
+/** The picture without its EXIF block, and the orientation that stood in it: 1 where none can be read. */
+async function withoutExif(blob) {
+  const bytes = new Uint8Array(await blob.arrayBuffer()), block = exifBlock(bytes);
+  if (!block) return [blob, 1];
+  let turned = 1;
+  try {
+    turned = orientation(bytes, block.tiff);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error; // it points beyond its end: the pixels may be sound all the same
+  }
+  const parts = [bytes.subarray(0, block.start), block.instead ?? "", bytes.subarray(block.end)];
+  return [new Blob(parts, { type: blob.type }), turned];
+}
+
+/** Orientation -> the canvas transform that sets a picture of w x h upright. */
+const UPRIGHT = {
+  2: (w, h) => [-1, 0, 0, 1, w, 0],
+  3: (w, h) => [-1, 0, 0, -1, w, h],
+  4: (w, h) => [1, 0, 0, -1, 0, h],
+  5: (w, h) => [0, 1, 1, 0, 0, 0],
+  6: (w, h) => [0, 1, -1, 0, h, 0],
+  7: (w, h) => [0, -1, -1, 0, h, w],
+  8: (w, h) => [0, -1, 1, 0, 0, w],
+};
+
+/**
+ * Decode a Blob to RGB bytes. Transparency is dropped, as Pillow's convert("RGB") drops it. Browsers turn some files by
+ * their EXIF orientation and cannot be told not to, so it is taken out first, and applied here where the bundle says so.
+ */
 export async function decode(blob, { exif = "ignore" } = {}) {
-  const picture = exif === "apply" ? blob : await withoutExif(blob);
+  const [picture, turned] = await withoutExif(blob);
   const bitmap = await createImageBitmap(picture, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
-  const { width, height } = bitmap;
+  const upright = exif === "apply" ? UPRIGHT[turned] : undefined;
+  const [width, height] = upright && turned > 4 ? [bitmap.height, bitmap.width] : [bitmap.width, bitmap.height];
   const canvas = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+  canvas.imageSmoothingEnabled = false;
+  if (upright) canvas.setTransform(...upright(bitmap.width, bitmap.height));
   canvas.drawImage(bitmap, 0, 0);
   const rgba = canvas.getImageData(0, 0, width, height).data;
   const data = new Uint8ClampedArray(width * height * 3);

@@ -125,3 +125,24 @@ def test_fp16_that_overflows_where_half_is_half_is_left_out(vit, tuner, tmp_path
     kept = Candidate("fp16", "fp16", tmp_path / "kept.onnx", {})
     assert tuner.enter(kept)
     assert kept.fidelity.cosine_mean <= kept.recipe["cosine_in_half"] <= 1
+
+
+def test_an_exam_that_was_sat_in_fp32_does_not_excuse_half_precision(tuner):
+    half = candidate("fp16", "fp16", cosine=0.99999, drop=0.0)
+    assert tuner.faithful(half)
+    half.recipe["cosine_in_half"] = 0.9
+    assert not tuner.faithful(half)
+
+
+def test_an_operator_that_the_reference_lacks_leaves_half_precision_unknown(vit, tuner, tmp_path, capsys):
+    convert_fp16(vit.file, tmp_path / "half.onnx")
+    model = onnx.load(tmp_path / "half.onnx")
+    gelu = next(node for node in model.graph.node if node.op_type == "Gelu")
+    gelu.domain = "com.microsoft"
+    del gelu.attribute[:]  # theirs knows none
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+    onnx.save(model, tmp_path / "half.onnx")
+    half = Candidate("fp16", "fp16", tmp_path / "half.onnx", {})
+    tuner.enter(half)
+    assert "unknown here: onnx's reference lacks Gelu" in capsys.readouterr().err
+    assert half.recipe["cosine_in_half"] is None

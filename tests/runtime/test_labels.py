@@ -8,21 +8,33 @@ from edgeclip.runtime.labels import NONE, SHOWN, LabelScorer, odds, read_labels
 
 
 def test_labels_come_from_the_command_line_or_a_file(tmp_path):
-    assert read_labels("a cat, a dog ,a cat") == ["a cat", "a dog"]
+    told = []
+    assert read_labels("a cat, a dog ,a cat", told.append) == ["a cat", "a dog"]
+    assert told == ["given more than once, counted once: a cat"]
     (tmp_path / "names.txt").write_text("a cat, sitting\n\n<b>a dog</b>\n")
-    assert read_labels(str(tmp_path / "names.txt")) == ["a cat, sitting", "<b>a dog</b>"]
+    assert read_labels(str(tmp_path / "names.txt"), told.append) == ["a cat, sitting", "<b>a dog</b>"]
+    assert len(told) == 1
 
 
-@pytest.mark.parametrize(("given", "complaint"), [("", "no labels"), (" , ", "no labels"), ("a cat", "one label")])
-def test_too_few_labels(given, complaint):
-    with pytest.raises(EdgeclipError, match=complaint):
-        read_labels(given)
+@pytest.mark.parametrize("given", ["", " , "])
+def test_no_labels(given):
+    with pytest.raises(EdgeclipError, match="no labels"):
+        read_labels(given, print)
+
+
+def test_one_label_says_something_where_it_has_a_probability_of_its_own():
+    encode = lambda part: np.float32([[1, 0]] * len(part))  # noqa: E731
+    with pytest.raises(EdgeclipError, match="one label"):
+        LabelScorer(["a cat"], encode, 10.0)
+    (ranked,) = LabelScorer(["a cat"], encode, 10.0, logit_bias=-5.0).best(np.float32([[0.9, 0.1]]))
+    assert [label for label, _ in ranked] == ["a cat", NONE]
+    assert sum(p for _, p in ranked) == pytest.approx(1)
 
 
 def test_a_file_that_is_no_text(tmp_path):
     (tmp_path / "names.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(EdgeclipError, match="UTF-8"):
-        read_labels(str(tmp_path / "names.txt"))
+        read_labels(str(tmp_path / "names.txt"), print)
 
 
 def test_the_likeliest_come_first_with_their_share_among_all():
