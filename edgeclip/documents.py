@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import EdgeclipError, FormatError
+from .errors import FormatError, did_you_mean
 from .files import write_json, write_text
+from .lines import read_text
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MOST = 1e15  # no number in our files comes near: the bytes of the largest bundle, the samples of the longest run
+DEEPEST = 50  # tables in tables
+LARGEST = 1 << 28  # bytes of a file
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Cosine = Annotated[float, Field(ge=-1.00001, le=1.00001)]  # of what rounding leaves
+Points = Annotated[float, Field(ge=-100, le=100)]  # differences of fractions, per cent
+Count = Annotated[int, Field(ge=0)]
+Size = Annotated[int, Field(ge=1)]
+Side = Annotated[int, Field(ge=1, le=1 << 14)]  # of an image, pixels
+Width = Annotated[int, Field(ge=1, le=1 << 20)]  # of an embedding
 
 
 class Part(BaseModel):
     """A table within one of our documents; unknown keys are faults."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Document(Part):
@@ -33,6 +46,7 @@ class Document(Part):
 
     FORMAT: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    BY_HAND: ClassVar[bool] = False  # people write it themselves: format and version may be left out
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON or TOML: the format mark first, unset values left out."""
@@ -57,25 +71,71 @@ def read_document(path: Path, kind: type[D]) -> D:
         EdgeclipError: the file is missing or unreadable.
         FormatError: it is not of this kind, of a newer version, truncated, or has faults (all named at once).
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise EdgeclipError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise EdgeclipError(f"{path}: cannot be read ({error})") from error
+    kind_of_text, text = path.suffix[1:].upper(), read_text(path, LARGEST)
     try:
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except ValueError as error:
-        raise FormatError(f"{path}: truncated or not valid {path.suffix[1:].upper()} ({error})") from error
-    if not isinstance(data, dict) or data.pop("format", None) != kind.FORMAT:
-        raise FormatError(f"{path}: not an {kind.FORMAT} file (its 'format' must say so)")
-    version = data.pop("version", None)
-    if not isinstance(version, int) or version > kind.VERSION:
-        raise FormatError(
-            f"{path}: format version {version}, but this edgeclip reads up to {kind.VERSION}: upgrade edgeclip"
-        )
+        fault = _absurd(data)
+    except (ValueError, RecursionError) as error:
+        reason = "its tables lie too deep" if isinstance(error, RecursionError) else error
+        raise FormatError(f"{path}: truncated or not valid {kind_of_text} ({reason})") from error
+    if fault:
+        raise FormatError(f"{path}: {fault}")
+    _refuse_another(path, data, kind)
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
+        faults = "; ".join(_told(fault, kind) for fault in error.errors())
         raise FormatError(f"{path}: {error.error_count()} fault(s): {faults}") from error
+
+
+def _refuse_another(path: Path, data: Any, kind: type[Document]) -> None:
+    """Take format and version out of ``data``; refuse it where they are another's."""
+    marks = f'"format": "{kind.FORMAT}" and "version": {kind.VERSION}'
+    if path.suffix == ".toml":
+        marks = f'format = "{kind.FORMAT}" and version = {kind.VERSION}'
+    if not isinstance(data, dict):
+        raise FormatError(f"{path}: not an {kind.FORMAT} file: it holds no table")
+    optional = {"format": kind.FORMAT, "version": kind.VERSION} if kind.BY_HAND else {}
+    name, version = (data.pop(key, optional.get(key)) for key in ("format", "version"))
+    if name != kind.FORMAT:
+        mend = f"it calls itself {name!r:.60}" if name is not None else f"if it is one, write {marks}"
+        raise FormatError(f"{path}: not an {kind.FORMAT} file: {mend}")
+    if version is None:
+        raise FormatError(f"{path}: its version is missing: write {marks}")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= kind.VERSION:
+        raise FormatError(
+            f"{path}: format version {version!r:.60}, but this edgeclip reads up to {kind.VERSION}: upgrade edgeclip"
+        )
+
+
+def _absurd(data: Any, where: str = "", depth: int = 0) -> str:
+    """What is wrong with a number anywhere in ``data``, named or not in the document's kind; nothing: an empty text."""
+    if depth > DEEPEST:
+        raise RecursionError
+    if isinstance(data, float) and not math.isfinite(data):
+        return f"{where or 'file'}: {data} is no number that it can be"
+    if isinstance(data, int | float) and abs(data) > MOST:
+        return f"{where or 'file'}: {'-' if data < 0 else ''}{abs(data):.0e} is beyond all reason"
+    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    told = (_absurd(value, f"{where}.{key}" if where else str(key), depth + 1) for key, value in items)
+    return next(filter(None, told), "")
+
+
+def _told(fault: Any, kind: type[Document]) -> str:
+    """One fault in words: where, and what; an unknown name with those that are known there."""
+    where = ".".join(map(str, fault["loc"])) or "file"
+    if fault["type"] != "extra_forbidden":
+        return f"{where}: {fault['msg']}"
+    there: set[type[Part]] = {kind}
+    for step in fault["loc"][:-1]:
+        fields = [part.model_fields[step] for part in there if isinstance(step, str) and step in part.model_fields]
+        there = {part for field in fields for part in _parts(field.annotation)} or there
+    known = {name for part in there for name in part.model_fields}
+    return f"{where}: unknown; {did_you_mean(str(fault['loc'][-1]), known)}"
+
+
+def _parts(annotation: Any) -> Iterator[type[Part]]:
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _parts(argument)

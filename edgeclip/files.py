@@ -6,13 +6,18 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import EdgeclipError
+
+MADE = "<!-- made by edgeclip -->"
+FORMAT = re.compile(rb'"?format"?\s*[:=]\s*"edgeclip-')  # of our documents, JSON and TOML
+NEAR = 4096  # bytes, from either end of a file
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -50,32 +55,21 @@ def write_json(path: Path, data: object) -> None:
     write_text(path, _json(data))
 
 
-@contextmanager
-def new_directory(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield a hidden folder beside ``path`` that becomes ``path`` when the block ends, and vanishes when it fails.
+def write_marked(path: Path, text: str) -> None:
+    """As :func:`write_text`, for SVG and Markdown: with a comment by which :func:`is_ours` knows the file again."""
+    write_text(path, f"{text.rstrip()}\n{MADE}\n")
 
-    ``replace`` allows an existing folder to be replaced; without it an existing, non-empty ``path`` is refused.
-    """
-    if path.exists() and not path.is_dir():
-        raise EdgeclipError(f"{path} exists and is not a folder: choose another --out")
-    if path.is_dir() and not replace and any(path.iterdir()):
-        raise EdgeclipError(f"{path} exists and is not empty: choose another --out or remove it")
-    with mendable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            yield staging
-            staging.chmod(0o777 & ~_umask())
-            if path.exists():
-                shutil.rmtree(path)
-            staging.rename(path)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
+
+def is_ours(path: Path) -> bool:
+    """Whether a file was written by edgeclip: it names its format, or carries the comment."""
+    with mendable(path), path.open("rb") as file:
+        head = file.read(NEAR)
+        file.seek(max(0, path.stat().st_size - NEAR))
+        return bool(FORMAT.search(head)) or MADE.encode() in file.read(NEAR)
 
 
 def writable(path: Path) -> None:
-    """Refuse now what would fail after minutes of work: find out whether ``path`` could be written.
+    """Refuse now what would fail after minutes of work: find out whether ``path``, a folder, could be written to.
 
     Raises:
         EdgeclipError: no folder on the way to ``path`` can be written to, a file is in the way, or a name is no UTF-8.
@@ -84,20 +78,51 @@ def writable(path: Path) -> None:
         str(path.absolute()).encode("utf-8")
     except UnicodeEncodeError:  # input may be called anything; safetensors opens no file below such a name
         raise EdgeclipError(f"{path}: a part of that name is not UTF-8: choose another --out") from None
-    parent = path.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir():
-        raise EdgeclipError(f"{parent} is a file: choose another --out")
-    with mendable(path), tempfile.TemporaryFile(dir=parent):
-        pass
+    with mendable(path):
+        there = _nearest(path)
+        if not there.is_dir():
+            raise EdgeclipError(f"{there} is a file: choose another --out")
+        with tempfile.TemporaryFile(dir=there):
+            pass
 
 
-def writable_file(path: Path) -> None:
-    """As :func:`writable`, for a path that is to be a file: a folder of that name is refused."""
+def writable_file(path: Path, *, force: bool = False, ours: Callable[[Path], bool] = is_ours) -> None:
+    """As :func:`writable`, for a path that is to be a file.
+
+    Raises:
+        EdgeclipError: also where something of that name is there, unless ``force`` says to replace it and it is
+            edgeclip's own.
+    """
     if path.is_dir():
         raise EdgeclipError(f"{path} is a folder: --out must name a file")
-    writable(path)
+    if os.path.lexists(path):
+        if not path.is_file() or not ours(path):
+            raise EdgeclipError(f"{path} is there, and edgeclip did not write it: choose another name")
+        if not force:
+            raise EdgeclipError(f"{path} is there: add --force to replace it, or choose another name")
+    writable(path.parent)
+
+
+def refuse_too_large(path: Path, size: int) -> None:
+    """Refuse work whose ``size`` bytes will not fit on the disk of ``path``, which need not be there yet.
+
+    Raises:
+        EdgeclipError: with how much is needed and free.
+    """
+    if size > (free := free_bytes(path)):
+        raise EdgeclipError(f"{path}: about {size / 1e9:.2f} GB are needed, {free / 1e9:.2f} are free: free some first")
+
+
+def free_bytes(path: Path) -> int:
+    """Room on the disk of ``path``, which need not be there yet."""
+    return shutil.disk_usage(_nearest(path)).free
+
+
+def _nearest(path: Path) -> Path:
+    there = path.absolute()
+    while not there.exists():
+        there = there.parent
+    return there
 
 
 @contextmanager
@@ -107,7 +132,10 @@ def mendable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise EdgeclipError(f"{path}: no space left on the disk: free some and run again") from error
+            scratch = Path(tempfile.gettempdir())
+            full = min((path, scratch), key=free_bytes)
+            mend = "free some and run again" if full == path else "free some, or set TMPDIR to another disk"
+            raise EdgeclipError(f"{full}: no space left on the disk: {mend}") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise EdgeclipError(f"{path}: no permission to write there: choose another --out") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):

@@ -15,7 +15,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import EdgeclipError
-from ..files import new_directory, write_bytes, write_json
+from ..files import write_bytes, write_json
+from ..folders import new_folder
 from ..models.openclip import OpenClipEncoder
 
 BLOCK = {
@@ -39,17 +40,18 @@ SINGLE = {
     "ln_final.weight": "text_model.final_layer_norm.weight",
     "ln_final.bias": "text_model.final_layer_norm.bias",
 }
+KIND = "model in Hugging Face's layout"
 FLIPPED = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
 
 
-def write_huggingface(model: OpenClipEncoder, folder: Path) -> None:
+def write_huggingface(model: OpenClipEncoder, folder: Path, *, force: bool = False) -> None:
     """Write ``model`` to ``folder`` in the layout that ``transformers.CLIPModel.from_pretrained`` reads.
 
     Raises:
         EdgeclipError: a tower is of a kind that CLIPModel cannot express, or ``folder`` is in the way.
     """
     weights = _renamed({name: value for name, value in model.model.state_dict().items() if not _buffer(name)})
-    with new_directory(folder) as staging:
+    with new_folder(folder, KIND, "config.json", force=force) as staging:
         write_bytes(staging / "model.safetensors", save(weights, metadata={"format": "pt"}))
         write_json(staging / "config.json", _config(model, weights))
         write_json(staging / "preprocessor_config.json", _preprocessor(model))

@@ -17,9 +17,10 @@ from safetensors.numpy import save
 from ..console import Bar, progress_bar, say
 from ..device.facts import target_here, why_elsewhere
 from ..errors import EdgeclipError
-from ..files import new_directory, write_bytes, write_text
+from ..files import refuse_too_large, write_bytes, write_text
+from ..folders import new_folder
 from ..models.openclip import OpenClipEncoder
-from ..runtime.bundle import Bundle
+from ..runtime.bundle import KIND, MANIFEST, Bundle
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
 from ..runtime.golden import probe_image
@@ -111,6 +112,7 @@ def export(
     spec: StudentSpec | None = None,
     target: Target | None = None,
     threads: int | None = None,
+    force: bool = False,
 ) -> Bundle:
     """Export ``model`` for its target into a new bundle at ``out``. What crashes the runtime is left out, and said.
 
@@ -119,7 +121,7 @@ def export(
 
     Args:
         model: student or teacher.
-        out: the bundle's folder; must not exist, or be empty.
+        out: the bundle's folder: new, empty, or a bundle that ``force`` allows to replace.
         name: what the bundle calls itself.
         source: where the model came from, for the manifest.
         calibration: image files for int8 ranges and for fidelity.
@@ -137,9 +139,11 @@ def export(
     if not (wishes.text_tower or wishes.classes):
         raise EdgeclipError("without its text tower a bundle knows its classes alone: give them, as --labels FILE")
     wanted = _possible(model, wishes, wishes.wanted(target))
+    refuse_too_large(out, (len(wanted) + 1) * model.image_bytes // 2 + model.text_bytes)
+    refuse_too_large(Path(tempfile.gettempdir()), 3 * model.image_bytes)  # candidates: fp32, fp16, int8 in a few ways
     every, chosen = calibration_pixels(calibration, model.preprocess, COUNT + JUDGED_ON)
     pixels, judged = _split(every)
-    with new_directory(out) as folder, tempfile.TemporaryDirectory() as scratch:
+    with new_folder(out, KIND, MANIFEST, force=force) as folder, tempfile.TemporaryDirectory() as scratch:
         with progress_bar("export", len(wanted) + 2) as bar:
             exam = wishes.exam
             asked = model.encode_pixels(exam.pixels) if exam else None

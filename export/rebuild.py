@@ -6,14 +6,15 @@ import shutil
 from pathlib import Path
 
 from ..errors import EdgeclipError
-from ..files import new_directory, sha256
-from ..runtime.bundle import MANIFEST, Bundle
+from ..files import sha256
+from ..folders import new_folder
+from ..runtime.bundle import KIND, MANIFEST, Bundle
 from ..runtime.manifest import Extra
 from .engine import Build, build_engines
 from .tune import Precision
 
 
-def add_engines(source: Path, out: Path, build: Build) -> Bundle:
+def add_engines(source: Path, out: Path, build: Build, *, force: bool = False) -> Bundle:
     """Copy the bundle at ``source`` to ``out`` and build an engine from each graph that TensorRT can read.
 
     Raises:
@@ -25,7 +26,7 @@ def add_engines(source: Path, out: Path, build: Build) -> Bundle:
     own = [e for e in manifest.extras if e.kind == "int8-target" and e.facts.get("recipe") == "tensorrt"]
     own += [v for v in manifest.variants if v.precision == "int8" and v.recipe.get("recipe") == "tensorrt"]  # type: ignore[misc]
     graphs |= {"int8": own[0].file} if own else {}
-    with new_directory(out) as folder:
+    with new_folder(out, KIND, MANIFEST, force=force) as folder:
         for artefact in bundle.artefacts:
             shutil.copyfile(bundle.path / artefact.file, folder / artefact.file)
         paths = {precision: folder / file for precision, file in graphs.items()}

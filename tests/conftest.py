@@ -2,7 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+settings.register_profile("unhurried", deadline=None)  # how long an example takes says more of the machine than of it
+settings.load_profile("unhurried")
 
 WORDS = ("red", "green", "blue", "round", "square", "small", "large", "striped", "plain", "bright")
 

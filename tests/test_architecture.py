@@ -16,6 +16,7 @@ BASE = {
     "console",
     "decode",
     "lines",
+    "folders",
     "pictures",
     "tars",
     "web",

@@ -60,6 +60,43 @@ def test_a_mistake_is_one_line_and_exit_2(arguments, complaint, tmp_path, monkey
     assert list(tmp_path.iterdir()) == []
 
 
+def _snapshot(folder):
+    return {one.relative_to(folder): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
+WRITERS = {
+    "profile": ["profile", "mine", "--out"],
+    "select": ["select", "--profile", "raspberry-pi-5", "--out"],
+    "plot": ["select", "--profile", "raspberry-pi-5", "--plot"],
+    "eval": ["eval", "demo", "--out"],
+    "export": ["export", "demo", "--calibration", ".", "--out"],
+    "report": ["report", "b", "--profile", "raspberry-pi-5", "--dataset", ".", "--out"],
+    "measure": ["measure", "b", "--out"],
+    "compare": ["compare", "a", "b", "--out"],
+    "retention": ["retention", "a", "b", "--dataset", ".", "--out"],
+    "demo": ["demo", "--out"],
+    "distill": ["distill", "--profile", "raspberry-pi-5", "--teacher", "demo", "--images", "mine", "--texts"],
+}
+WRITERS["distill"] += ["mine/a.txt", "--out"]
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]], ids=["", "force"])
+@pytest.mark.parametrize("words", WRITERS.values(), ids=WRITERS)
+def test_no_command_writes_over_what_edgeclip_did_not_make(words, force, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for name in ("a.txt", "report.json", "bundle.json", "data"):
+        (tmp_path / "mine" / name).write_text('{"format": "of my own"}')
+    before = _snapshot(tmp_path)
+    force = force if words[0] not in ("demo", "distill") else []
+    for out in ("mine", "mine/report.json"):
+        result = run(*words, out, *force, expect=2)
+        assert f"{out} " in result.stderr
+        assert result.stderr.count("\n") == 1
+        assert "choose another" in result.stderr or "must name a file" in result.stderr
+    assert _snapshot(tmp_path) == before
+
+
 def test_a_missing_extra_names_the_command(tmp_path):
     hidden = "import sys; sys.modules['torch'] = None; from edgeclip.cli import main; main()"
     command = [sys.executable, "-c", hidden, "export", "demo", "--out", str(tmp_path / "x")]

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +12,15 @@ from hypothesis import strategies as st
 
 from edgeclip.documents import Document, read_document
 from edgeclip.errors import EdgeclipError, FormatError, MissingExtra, did_you_mean, require
-from edgeclip.files import mendable, new_directory, sha256, writable, write_json, write_text
+from edgeclip.files import (
+    mendable,
+    refuse_too_large,
+    sha256,
+    writable,
+    writable_file,
+    write_json,
+    write_marked,
+)
 
 
 class Note(Document):
@@ -22,7 +31,7 @@ class Note(Document):
 
 
 @pytest.mark.parametrize("suffix", [".json", ".toml"])
-@given(title=st.text(st.characters(codec="utf-8")), count=st.integers(-(2**53), 2**53))
+@given(title=st.text(st.characters(codec="utf-8")), count=st.integers(-(10**15), 10**15))
 def test_what_is_saved_is_read_back(tmp_path_factory, suffix, title, count):
     path = tmp_path_factory.mktemp("notes") / f"note{suffix}"
     Note(title=title, count=count).save(path)
@@ -72,26 +81,27 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError), new_directory(tmp_path / "bundle") as staging:
-        write_text(staging / "a", "a")
-        raise RuntimeError
-    assert list(tmp_path.iterdir()) == []
-    with new_directory(tmp_path / "bundle") as staging:
-        write_text(staging / "a", "a")
-        assert not (tmp_path / "bundle").exists()
-    assert (tmp_path / "bundle/a").read_text() == "a"
+def test_what_edgeclip_did_not_write_is_not_replaced(tmp_path):
+    thesis, note, plot = tmp_path / "thesis.md", tmp_path / "note.toml", tmp_path / "plot.svg"
+    thesis.write_text("edgeclip in my thesis")
+    Note(title="a", count=1).save(note)
+    write_marked(plot, "<svg/>")
+    for force in (False, True):
+        with pytest.raises(EdgeclipError, match="edgeclip did not write it"):
+            writable_file(thesis, force=force)
+    for own in (note, plot):
+        with pytest.raises(EdgeclipError, match="--force"):
+            writable_file(own)
+        writable_file(own, force=True)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(EdgeclipError, match="did not write it"):
+        writable_file(tmp_path / "pipe", force=True)
 
 
-def test_a_folder_in_use_is_refused(tmp_path):
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis/chapter").touch()
-    with pytest.raises(EdgeclipError, match="not empty"), new_directory(tmp_path / "thesis"):
-        pass
-    (tmp_path / "file").touch()
-    with pytest.raises(EdgeclipError, match="not a folder"), new_directory(tmp_path / "file"):
-        pass
-    assert (tmp_path / "thesis/chapter").exists()
+def test_too_little_room_is_known_before_the_work(tmp_path):
+    refuse_too_large(tmp_path / "not/yet/there", 1)
+    with pytest.raises(EdgeclipError, match=r"about 1000000\.00 GB are needed"):
+        refuse_too_large(tmp_path / "not/yet/there", 10**15)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import DEVICE, JSON, PATH, THREADS, tell
+from .options import DEVICE, FORCE, JSON, PATH, THREADS, Number, tell
 
 
 @click.command()
@@ -15,10 +15,11 @@ from .options import DEVICE, JSON, PATH, THREADS, tell
 @click.option("--out", type=PATH, required=True, help="The profile to write (.toml).")
 @click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Which.")
 @click.option("--family", "families", multiple=True, help="Only towers of these: vit, repvit, …  [default: all]")
-@click.option("--seconds", type=click.FloatRange(5, 3600), default=60, show_default=True, help="Time to spend.")
+@click.option("--seconds", type=Number(5, 3600), default=60, show_default=True, help="Time to spend.")
 @click.option("--engine", help="What executes the graphs.  [default: onnxruntime]")
 @DEVICE
 @THREADS
+@FORCE
 @JSON
 def profile(
     name: str,
@@ -29,6 +30,7 @@ def profile(
     engine: str | None,
     device: str | None,
     threads: int | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Measure a device, this one or one that has edgeclip too: what does an image tower cost there?
@@ -40,14 +42,14 @@ def profile(
     from ..files import writable_file
     from .tables import profile_table, show
 
-    writable_file(out)
+    writable_file(out, force=force)
     asked: dict[str, Any] = {"engine": engine, "precisions": precisions or ("fp32", "int8"), "families": families}
     if device:
-        measured = profile_there(name, out, device, seconds=seconds, threads=threads, **asked)
+        measured = profile_there(name, device, seconds=seconds, threads=threads, **asked)
     else:
         measured = measure_device(name, threads=threads, seconds=seconds, **asked)
-        measured.save(out)
     show(as_json, measured.as_data(), lambda: profile_table(measured))
+    measured.save(out)
     tell(f"wrote {out}")
 
 

@@ -68,16 +68,24 @@ def distill_command(
         raise click.UsageError("give either --texts or --classes")
     profile = open_profile(profile_name, budget)
     require("torch", "distill")
+    from ..data.sentences import read_sentences
+    from ..data.sources import refuse_missing
     from ..distill import distill
     from ..distill.config import DistillConfig
+    from ..distill.run import refuse_in_the_way
     from ..documents import read_document
     from ..loading import open_teacher
     from ..rehearsal import rehearse
+    from ..towers.spec import read_spec
 
     config = read_document(config_file, DistillConfig) if config_file else None
-    opened = [open_teacher(name) for name in teachers]
-    spec = _student(spec_file, out if resume else None, profile, opened[0].image_size, measured=not no_measure)
+    given = read_spec(spec_file) if spec_file else None
     judge = _judge(dataset) if dataset else None
+    refuse_missing(images)
+    next(read_sentences(sentences))
+    refuse_in_the_way(out, resume=resume)
+    opened = [open_teacher(name) for name in teachers]
+    spec = _student(given, out if resume else None, profile, opened[0].image_size, measured=not no_measure)
     with if_interrupted(f"add --resume to the same command to go on with {out}"):
         run = distill(
             spec,
@@ -98,18 +106,16 @@ def distill_command(
 
 
 def _student(
-    spec_file: Path | None, resumed: Path | None, profile: Profile, max_image_size: int, *, measured: bool
+    given: StudentSpec | None, resumed: Path | None, profile: Profile, max_image_size: int, *, measured: bool
 ) -> StudentSpec:
     """The student that was asked for, that of the run that goes on, or the best that fits the profile's budget."""
     from ..distill.run import Run
-    from ..documents import read_document
     from ..select import select
     from ..select.select import for_profile
-    from ..towers.spec import StudentSpec
     from .inputs import graph_writer
 
-    if spec_file:
-        spec = for_profile(read_document(spec_file, StudentSpec), profile)
+    if given:
+        spec = for_profile(given, profile)
     elif resumed:
         spec = Run.open(resumed).document.spec
     else:

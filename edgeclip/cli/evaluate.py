@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import JSON, PATH, shipped, tell
+from .options import FORCE, JSON, PATH, shipped, tell
 
 DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or torchvision:NAME:FOLDER."
 
@@ -37,9 +37,10 @@ DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or 
     help="Of --dataset; a suite has its own.",
 )
 @click.option("--train", metavar="D", help="Where a probe's training split lies.  [default: the data set's own]")
-@click.option("--shots", type=click.IntRange(1), default=5, show_default=True, help="Examples a class, few-shot.")
+@click.option("--shots", type=click.IntRange(1, 10_000), default=5, show_default=True, help="Examples a class.")
 @click.option("--keep-duplicates", is_flag=True, help="Classes of one name stay several, as open_clip counts.")
 @click.option("--out", type=PATH, help="Write the figures, class by class, here (.json).")
+@FORCE
 @JSON
 def eval_command(
     model: str,
@@ -53,6 +54,7 @@ def eval_command(
     shots: int,
     keep_duplicates: bool,
     out: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Accuracy of anything that encodes (a teacher, a run, a bundle) on a data set, or on all of a suite.
@@ -72,7 +74,7 @@ def eval_command(
     if dataset and suite:
         raise click.UsageError("give either --dataset or --suite")
     if out:
-        writable_file(out)
+        writable_file(out, force=force)
     asked = Asked(task, metric, shots, train, keep_duplicates or suite is not None)
     if dataset:
         encoder = load(model)
@@ -81,19 +83,20 @@ def eval_command(
     else:
         wanted = load_suite(suite or DEFAULT_SUITE)
         found = evaluate_suite(load(model), model, wanted, data, asked, hub=hub, built_in=built_in)
+    told = found.scores[0].model_dump(exclude_none=True) if dataset else {**found.as_data(), "mean": found.mean}
+    show(as_json, told, lambda: scores_table(found))
     if out:
         found.save(out)
         tell(f"wrote {out}")
-    told = found.scores[0].model_dump(exclude_none=True) if dataset else {**found.as_data(), "mean": found.mean}
-    show(as_json, told, lambda: scores_table(found))
 
 
 @click.command(name="retention")
 @click.argument("models", nargs=-1, required=True)
 @click.option("--dataset", metavar="D", required=True, help=DATASET_HELP)
 @click.option("--out", type=PATH, help="Folder for retention.json and a confusion plot of each model (.svg).")
+@FORCE
 @JSON
-def retention_command(models: tuple[str, ...], dataset: str, out: Path | None, as_json: bool) -> None:
+def retention_command(models: tuple[str, ...], dataset: str, out: Path | None, force: bool, as_json: bool) -> None:
     """What distillation or quantisation kept, and what it broke: the reference first, then what was made of it.
 
     Example:  edgeclip retention ViT-B-16:openai runs/pi bundles/pi --dataset testset/ --out kept/
@@ -104,19 +107,22 @@ def retention_command(models: tuple[str, ...], dataset: str, out: Path | None, a
     from ..evaluate.datasets import open_dataset
     from ..evaluate.retention import confusion_svg, retention
     from ..files import writable, write_text
+    from ..folders import new_folder, refuse_foreign
     from .evaluation_tables import retention_table
     from .tables import show
 
     if out:
-        writable(out / "retention.json")
+        writable(out)
+        refuse_foreign(out, "retention", force=force)
     if len(set(models)) < 2:
         raise EdgeclipError("retention needs two models: the reference first, then what was made of it")
     data = open_dataset(dataset)
     results = {name: evaluate(load(name), data, title=f"zero-shot, {name}") for name in models}
     found = retention(results, data.classnames, dataset=data.name)
-    if out:
-        found.save(out / "retention.json")
-        for number, row in enumerate(found.rows[1:], 1):
-            write_text(out / f"broken-{number}.svg", confusion_svg(row, found.rows[0].model))
-        tell(f"wrote {out}/retention.json and {len(found.rows) - 1} plot(s)")
     show(as_json, found.as_data(), lambda: retention_table(found))
+    if out:
+        with new_folder(out, "retention", "retention.json", force=force) as folder:
+            found.save(folder / "retention.json")
+            for number, row in enumerate(found.rows[1:], 1):
+                write_text(folder / f"broken-{number}.svg", confusion_svg(row, found.rows[0].model))
+        tell(f"wrote {out}/retention.json and {len(found.rows) - 1} plot(s)")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EdgeclipError
-from .options import JSON, PATH, THREADS, shipped, tell
+from .options import FORCE, JSON, PATH, THREADS, Number, shipped, tell
 
 if TYPE_CHECKING:
     from ..export.engine import Build
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--dataset", type=PATH, help="Judge precisions by their answers on this folder with one folder a class.")
 @click.option(
     "--accuracy-drop",
-    type=click.FloatRange(min=0),
+    type=Number(0, 100),
     default=1.0,
     show_default=True,
     help="Points of top-1 that a precision may lose on --dataset.",
@@ -62,11 +62,12 @@ if TYPE_CHECKING:
 @click.option("--tensorrt", is_flag=True, help="Also build TensorRT engines. RUN may be a bundle: no torch is needed.")
 @click.option("--target-gpu", metavar="SM", help="sm86, sm89, …: build for a GPU that is not here (TensorRT-RTX).")
 @click.option("--max-batch", type=click.IntRange(1, 4096), default=32, show_default=True, help="Largest for engines.")
-@click.option("--workspace-mb", type=click.IntRange(1), default=1024, show_default=True, help="GPU memory for engines.")
+@click.option("--workspace-mb", type=click.IntRange(1, 1 << 20), default=1024, show_default=True, help="Of GPU memory.")
 @click.option("--version-compatible", is_flag=True, help="Engines for later TensorRT of this major version too.")
 @click.option("--hardware-compatible", is_flag=True, help="Engines for other GPUs from Ampere on too.")
-@click.option("--opset", type=int, default=20, show_default=True, help="ONNX opset.")
+@click.option("--opset", type=click.IntRange(1, 100), default=20, show_default=True, help="ONNX opset.")
 @THREADS
+@FORCE
 @JSON
 def export_command(
     run: str,
@@ -75,6 +76,7 @@ def export_command(
     calibration: Path | None,
     opset: int,
     threads: int | None,
+    force: bool,
     as_json: bool,
     tensorrt: bool,
     target_gpu: str | None,
@@ -97,15 +99,19 @@ def export_command(
     Example:  edgeclip export runs/pi --out bundles/pi
     """
     from ..files import writable
+    from ..folders import refuse_foreign
+    from ..runtime.bundle import KIND
     from .tables import bundle_table, show, tried_table
 
-    writable(out)
+    for folder in filter(None, (out, huggingface)):
+        writable(folder)
+    refuse_foreign(out, KIND, force=force)
     compatible = {"version_compatible": version_compatible, "hardware_compatible": hardware_compatible}
     engines = _engines(tensorrt, target_gpu, max_batch, workspace_mb, **compatible)
     if engines and (Path(run) / "bundle.json").is_file():
         from ..export.rebuild import add_engines
 
-        bundle = add_engines(Path(run), out, engines)
+        bundle = add_engines(Path(run), out, engines, force=force)
     else:
         wishes: dict[str, Any] = {
             "precisions": precisions,
@@ -121,6 +127,7 @@ def export_command(
             "huggingface": huggingface,
             "profile_name": profile_name,
             "exif": exif,
+            "force": force,
         }
         bundle = _export(run, out, calibration, threads, {**wishes, "engines": engines}, **asked)
     manifest = bundle.manifest
@@ -141,6 +148,7 @@ def _export(
     huggingface: Path | None,
     profile_name: str | None,
     exif: str | None,
+    force: bool,
 ) -> Bundle:
     """Open the model and what it is judged by, and export it."""
     from ..device.store import load_profile
@@ -163,10 +171,10 @@ def _export(
     judged: dict[str, Any] = {"exam": exam_of(model, dataset) if dataset else None, "gate": Gate(drop=accuracy_drop)}
     asked = Wishes(**wishes, **judged, classes=classes_of(model, labels) if labels else None)
     with calibration_files(str(calibrating)) as files:
-        facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec, "target": target}
-        bundle = export(model, out, **facts, calibration=files, wishes=asked, threads=threads)
+        facts: dict[str, Any] = {"name": out.resolve().name, "source": source, "spec": spec, "target": target}
+        bundle = export(model, out, **facts, calibration=files, wishes=asked, threads=threads, force=force)
     if huggingface:
-        write_huggingface(model, huggingface)
+        write_huggingface(model, huggingface, force=force)
     return bundle
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +25,51 @@ def shipped(package: str, folder: str = ".") -> Any:
     return complete
 
 
+class Number(click.FloatRange):
+    """A number within bounds: what is none, or beyond all reason, is refused too."""
+
+    def __init__(self, low: float, high: float = 1e9, *, above: bool = False) -> None:
+        """``above``: ``low`` itself is out of bounds."""
+        super().__init__(low, high, min_open=above)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As click's, which lets NaN pass: it is neither below nor above anything."""
+        found = super().convert(value, param, ctx)
+        if found != found:
+            self.fail(f"{value} is no number.", param, ctx)
+        return found
+
+
+class Threads(click.IntRange):
+    """So many threads as can be of use here: four a core."""
+
+    A_CORE = 4
+
+    def __init__(self) -> None:
+        super().__init__(1, 1024)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what would only be in its own way; of another device's cores nothing is known yet."""
+        from ..runtime.cores import usable_cores
+
+        found, cores = super().convert(value, param, ctx), usable_cores()
+        most, elsewhere = self.A_CORE * cores, ctx is not None and isinstance(ctx.params.get("device"), str)
+        if found > most and not elsewhere:
+            self.fail(f"{found} on {cores} cores are in each other's way: {most} at most.", param, ctx)
+        return found
+
+
+# What the system says of paths, and what it speaks of where it names none.
+REFUSED = {
+    errno.ENOENT: "the working folder is gone, change to another",
+    errno.ENAMETOOLONG: "a name",
+    errno.EACCES: "a file",
+    errno.EPERM: "a file",
+    errno.EROFS: "a file",
+    errno.ELOOP: "a link",
+    errno.ENOSPC: "standard output",
+    errno.EIO: "a disk",
+}
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended: 128 + SIGINT
 PATH = click.Path(path_type=Path)
 PROFILE = click.option(
@@ -35,7 +83,8 @@ PROFILE = click.option(
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; chatter goes to stderr."
 )
-THREADS = click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads.  [default: all cores]")
+THREADS = click.option("--threads", type=Threads(), help="CPU threads.  [default: all cores]")
+FORCE = click.option("--force", is_flag=True, help="Replace what edgeclip itself wrote there before, nothing else.")
 NO_MEASURE = click.option(
     "--no-measure",
     is_flag=True,
@@ -43,7 +92,10 @@ NO_MEASURE = click.option(
 )
 
 DEVICE = click.option(
-    "--device", metavar="URL", help="ssh://[user@]host[:port][/python] or adb://SERIAL[/python].  [default: this one]"
+    "--device",
+    is_eager=True,  # whose cores --threads are of
+    metavar="URL",
+    help="ssh://[user@]host[:port][/python] or adb://SERIAL[/python].  [default: this one]",
 )
 
 
@@ -55,14 +107,32 @@ class Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an EdgeclipError becomes its one line, anything else is a bug with its traceback."""
+        """Run the command; an EdgeclipError becomes its one line, anything else is a bug with its traceback.
+
+        What the system refuses of a file that was named is no bug: the line is the system's.
+        """
         from ..errors import EdgeclipError
 
         try:
-            return super().invoke(ctx)
+            Path.cwd()
+            found = super().invoke(ctx)
+            sys.stdout.flush()
+            return found
+        except click.UsageError as error:
+            help_of = error.ctx.command_path if error.ctx else ctx.command_path
+            message = " ".join(error.format_message().split())
+            click.echo(f"edgeclip: {message} More: {help_of} --help", err=True)
+            ctx.exit(error.exit_code)
         except EdgeclipError as error:
             click.echo(f"edgeclip: {error}", err=True)
             ctx.exit(error.exit_code)
+        except OSError as error:
+            if error.errno not in REFUSED:
+                raise
+            if error.errno == errno.ENOSPC and error.filename is None:  # a file's name would be known
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to be flushed at the end
+            click.echo(f"edgeclip: {error.filename or REFUSED[error.errno]}: {error.strerror}", err=True)
+            ctx.exit(2)
         except KeyboardInterrupt:
             click.echo("edgeclip: interrupted", err=True)
             ctx.exit(INTERRUPTED)
@@ -76,7 +146,7 @@ def budget_options(command: Any) -> Any:
         ("--memory-mb", "Peak memory of the process that encodes."),
         ("--latency-ms", "p90 of one image."),
     ):
-        command = click.option(flag, type=click.FloatRange(min=0, min_open=True), help=help_text)(command)
+        command = click.option(flag, type=Number(0, above=True), help=help_text)(command)
     return command
 
 

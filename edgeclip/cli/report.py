@@ -8,12 +8,10 @@ from typing import Any
 
 import click
 
-from .options import DEVICE, JSON, PATH, PROFILE, THREADS, budget_options, tell
+from .options import DEVICE, FORCE, JSON, PATH, PROFILE, THREADS, Number, budget_options, tell
 
-SECONDS = click.option("--seconds", type=click.FloatRange(1, 3600), default=20, show_default=True, help="For latency.")
-SUSTAINED = click.option(
-    "--sustained", type=click.FloatRange(0, 36000), default=0, help="Seconds without a break, too."
-)
+SECONDS = click.option("--seconds", type=Number(1, 3600), default=20, show_default=True, help="For latency.")
+SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="Seconds without a break, too.")
 
 
 @click.command(name="report")
@@ -31,6 +29,7 @@ SUSTAINED = click.option(
 @SUSTAINED
 @DEVICE
 @THREADS
+@FORCE
 @JSON
 def report_command(
     bundle: Path,
@@ -44,6 +43,7 @@ def report_command(
     other_device: bool,
     threads: int | None,
     figures_file: Path | None,
+    force: bool,
     as_json: bool,
     **budget: float | None,
 ) -> None:
@@ -54,7 +54,10 @@ def report_command(
     Example:  edgeclip report bundles/pi --profile raspberry-pi-5 --dataset testset/ --out reports/pi
     """
     from ..documents import read_document
+    from ..files import writable
+    from ..folders import new_folder, refuse_foreign
     from ..measure.proof import prove
+    from ..report import write_report
     from ..report.render import table
     from ..report.schema import Figures
     from .inputs import open_profile
@@ -62,6 +65,8 @@ def report_command(
 
     if figures_file and device:
         raise click.UsageError("--figures are of a device that was measured already: leave out --device")
+    writable(out)
+    refuse_foreign(out, "report", force=force)
     profile = open_profile(profile_name, {})
     result = prove(
         bundle,
@@ -78,6 +83,8 @@ def report_command(
         other_device=other_device,
     )
     show(as_json, result.as_data(), lambda: table(result))
+    with new_folder(out, "report", "report.json", force=force) as folder:
+        write_report(result, folder)
     tell(f"wrote {out}/report.html, report.md and report.json")
     sys.exit(result.exit_code)
 
@@ -141,8 +148,11 @@ def verify_command(bundle: Path, device: str | None, threads: int | None, as_jso
 @SUSTAINED
 @DEVICE
 @THREADS
+@FORCE
 @JSON
-def measure_command(bundle: Path, dataset: str | None, out: Path | None, as_json: bool, **settings: Any) -> None:
+def measure_command(
+    bundle: Path, dataset: str | None, out: Path | None, force: bool, as_json: bool, **settings: Any
+) -> None:
     """Measure a bundle's variants: are they what was exported, and what do accuracy, latency and memory come to?
 
     Exit 0: they are what was exported; 3: one is not, or did not run to its end.
@@ -154,7 +164,7 @@ def measure_command(bundle: Path, dataset: str | None, out: Path | None, as_json
     from .tables import figures_table, show
 
     if out:
-        writable_file(out)
+        writable_file(out, force=force)
     found = measure(bundle, dataset, **settings)
     show(as_json, found.as_data(), lambda: figures_table(found))
     if out:
@@ -165,11 +175,14 @@ def measure_command(bundle: Path, dataset: str | None, out: Path | None, as_json
 
 @click.command(name="compare")
 @click.argument("reports", nargs=-1, required=True, type=PATH)
-@click.option("--worse", type=click.FloatRange(0), default=10, show_default=True, help="Per cent that count as worse.")
-@click.option("--lost", type=click.FloatRange(0), default=0.5, show_default=True, help="Points of top-1 that do.")
+@click.option("--worse", type=Number(0), default=10, show_default=True, help="Per cent that count as worse.")
+@click.option("--lost", type=Number(0, 100), default=0.5, show_default=True, help="Points of top-1 that do.")
 @click.option("--out", type=PATH, help="Write it as Markdown too.")
+@FORCE
 @JSON
-def compare_command(reports: tuple[Path, ...], worse: float, lost: float, out: Path | None, as_json: bool) -> None:
+def compare_command(
+    reports: tuple[Path, ...], worse: float, lost: float, out: Path | None, force: bool, as_json: bool
+) -> None:
     """Put reports side by side, the first as the baseline. Exit 0: nothing got worse; 3: something did.
 
     Latency, memory and energy are judged between reports of one machine alone, accuracy and size between any.
@@ -178,17 +191,17 @@ def compare_command(reports: tuple[Path, ...], worse: float, lost: float, out: P
     """
     from dataclasses import asdict
 
-    from ..files import writable_file, write_text
+    from ..files import writable_file, write_marked
     from ..report.compare import compare
     from ..report.render import comparison_markdown, comparison_table
     from .inputs import read_reports
     from .tables import show
 
     if out:
-        writable_file(out)
+        writable_file(out, force=force)
     opened = read_reports(reports)
     found = compare(opened, worse_percent=worse, lost_points=lost)
-    if out:
-        write_text(out, comparison_markdown(opened, found))
     show(as_json, [asdict(line) for line in found], lambda: comparison_table(opened, found))
+    if out:
+        write_marked(out, comparison_markdown(opened, found))
     sys.exit(3 if any(line.regressed for line in found) else 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import JSON, NO_MEASURE, PATH, PROFILE, budget_options, tell
+from .options import FORCE, JSON, NO_MEASURE, PATH, PROFILE, Number, budget_options, tell
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
@@ -20,7 +20,7 @@ TRIAL_EPOCHS = 8
 @click.command(name="select")
 @PROFILE
 @budget_options
-@click.option("--image-size", type=click.IntRange(16), default=224, show_default=True, help="Largest input side, px.")
+@click.option("--image-size", type=click.IntRange(16, 4096), default=224, show_default=True, help="Largest side, px.")
 @click.option(
     "--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Only these."
 )
@@ -32,9 +32,10 @@ TRIAL_EPOCHS = 8
 @click.option("--texts", type=PATH, help="For --trials: sentences.")
 @click.option("--dataset", type=PATH, help="For --trials: labelled images to judge on.")
 @click.option("--work", type=PATH, help="For --trials: a folder for the short runs.")
-@click.option("--text-mb", type=click.FloatRange(min=0), help="Room for a text tower of its own: say which fits.")
+@click.option("--text-mb", type=Number(0), help="Room for a text tower of its own: say which fits.")
 @click.option("--plot", type=PATH, help="Draw latency against score: the front, the budget, the chosen one (.svg).")
 @click.option("--out", type=PATH, help="Write the first one's spec here (.json).")
+@FORCE
 @JSON
 def select_command(
     profile_name: str,
@@ -46,6 +47,7 @@ def select_command(
     text_mb: float | None,
     plot: Path | None,
     out: Path | None,
+    force: bool,
     as_json: bool,
     teacher: str | None,
     images: Path | None,
@@ -58,7 +60,7 @@ def select_command(
 
     Example:  edgeclip select --profile raspberry-pi-5 --latency-ms 20
     """
-    from ..files import writable_file, write_text
+    from ..files import writable_file, write_marked
     from ..select import select
     from ..select.front import front, front_svg
     from ..select.select import survey
@@ -67,7 +69,7 @@ def select_command(
     from .tables import show, specs_table
 
     for file in filter(None, (plot, out)):
-        writable_file(file)
+        writable_file(file, force=force)
     if trials and not (teacher and images and texts and dataset and work):
         raise click.UsageError("--trials needs --teacher, --images, --texts, --dataset and --work")
     profile = open_profile(profile_name, budget)
@@ -81,14 +83,14 @@ def select_command(
         specs = _tried(specs, teacher, images, texts, dataset, work)
     if text_mb is not None:
         tell(text_advice(text_mb))
+    show(as_json, [s.as_data() for s in specs], lambda: specs_table(specs, profile))
     if plot:
         offers = survey(profile, **limits, to_measure=writer is not None)
-        write_text(plot, front_svg(front(offers, profile.budget), specs, offers, profile, profile.budget))
+        write_marked(plot, front_svg(front(offers, profile.budget), specs, offers, profile, profile.budget))
         tell(f"wrote {plot}")
     if out:
         specs[0].save(out)
         tell(f"wrote {out}")
-    show(as_json, [s.as_data() for s in specs], lambda: specs_table(specs, profile))
 
 
 def _tried(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import JSON, PATH, Commands, tell
+from .options import FORCE, JSON, PATH, Commands, tell
 
 
 @click.group(cls=Commands)
@@ -23,8 +23,9 @@ def texts() -> None:
 @click.option("--teacher", required=True, metavar="T", help="As in distill: sentences and images meet in its space.")
 @click.option("--out", type=PATH, required=True, help="The sentences that are kept, with the reasons (.jsonl).")
 @click.option("--neighbours", type=click.IntRange(1, 1000), default=8, show_default=True, help="Votes an image has.")
-@click.option("--cap", type=click.IntRange(1), default=8, show_default=True, help="Votes a sentence may take.")
+@click.option("--cap", type=click.IntRange(1, 10_000), default=8, show_default=True, help="Votes a sentence takes.")
 @click.option("--store", type=PATH, help="The teacher's embeddings, to go on from.  [default: beside --out]")
+@FORCE
 @JSON
 def select(
     images: str,
@@ -34,6 +35,7 @@ def select(
     neighbours: int,
     cap: int,
     store: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Keep the sentences of a large corpus that are grounded in the images.
@@ -48,8 +50,9 @@ def select(
     from .tables import show
 
     require("torch", "distill")
-    from ..distill.grounding import select_sentences
+    from ..distill.grounding import check_out, select_sentences
 
+    check_out(out, force=force)
     found = select_sentences(images, corpus, open_teacher(teacher), out, neighbours=neighbours, cap=cap, store=store)
     tell(f"wrote {out} and {out.with_suffix('.summary.json')}; next: edgeclip distill … --texts {out}")
     line = f"kept {found.kept} of {found.candidates} sentences ({found.said_twice} said twice)"

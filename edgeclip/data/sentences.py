@@ -18,6 +18,8 @@ from ..errors import EdgeclipError, require
 from .strings import StringsOnDisk
 
 OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+PARQUET = ".parquet"
+KINDS = (".txt", ".jsonl", PARQUET)
 # The seven prompts that CLIP's authors found to do nearly as well as their eighty (notebooks/Prompt_Engineering_for_
 # ImageNet.ipynb in openai/CLIP).
 PROMPTS = (
@@ -38,12 +40,17 @@ def read_sentences(path: Path) -> Iterator[str]:
     ``.bz2`` or ``.xz``; ``.parquet`` a column "text".
 
     Raises:
-        EdgeclipError: the file is missing, empty or damaged, or a line of it is not as it should be.
+        EdgeclipError: the file is missing, empty, damaged or of another kind, or a line of it is not as it should be.
         MissingExtra: a Parquet file, and no pyarrow to read it.
     """
+    packed = path.suffix in OPENERS
+    kind = Path(path.stem).suffix if packed else path.suffix
+    if kind not in KINDS or (packed and kind == PARQUET):
+        known = f"{', '.join(KINDS)}, and packed {', '.join(OPENERS)}"
+        raise EdgeclipError(f"{path}: a file of sentences ends in {known}")
     empty = True
     try:
-        for line in _lines(path):
+        for line in _column(path) if kind == PARQUET else _lines(path, kind):
             if sentence := line.strip():
                 empty = False
                 yield sentence
@@ -82,12 +89,7 @@ def distinct(sentences: Iterable[str], file: Path) -> StringsOnDisk:
     return every.only(np.sort(first))
 
 
-def _lines(path: Path) -> Iterator[str]:
-    if path.suffix == ".parquet":
-        yield from _column(path)
-        return
-    packed = path.suffix in OPENERS
-    kind = Path(path.stem).suffix if packed else path.suffix
+def _lines(path: Path, kind: str) -> Iterator[str]:
     with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig", newline="\n") as file:
         for number, line in enumerate(file, 1):
             yield _text_of(line, f"{path}:{number}") if kind == ".jsonl" and line.strip() else line
@@ -98,8 +100,11 @@ def _column(path: Path) -> Iterator[str]:
     arrow = require("pyarrow", "parquet")
     try:
         with parquet.ParquetFile(path) as file:
+            row = 0
             for batch in file.iter_batches(columns=["text"]):
-                yield from (text for text in batch.column(0).to_pylist() if text)
+                for text in batch.column(0).to_pylist():
+                    row += 1
+                    yield _string(text, f"{path}: row {row}")
     except (arrow.ArrowException, KeyError, IndexError) as error:
         raise EdgeclipError(f'{path}: not a Parquet file with a column "text" ({error})') from error
 
@@ -110,6 +115,10 @@ def _text_of(line: str, where: str) -> str:
         str(text).encode("utf-8")  # half a surrogate pair is no character
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EdgeclipError(f'{where}: not a JSON object with "text"') from error
+    return _string(text, where)
+
+
+def _string(text: object, where: str) -> str:
     if not isinstance(text, str):
-        raise EdgeclipError(f'{where}: its "text" is no string but {json.dumps(text)[:40]}')
+        raise EdgeclipError(f'{where}: its "text" is no string but {json.dumps(text, default=str)[:40]}')
     return text

@@ -61,6 +61,18 @@ def open_source(name: str, cache: Path) -> Source:
     return Folder(Path(name))
 
 
+def refuse_missing(name: str) -> None:
+    """Find out early what :func:`open_source` would refuse, as far as that takes no download and no long look.
+
+    Raises:
+        EdgeclipError: there is no such folder, or no such shard.
+    """
+    if name.endswith(".tar") and not name.startswith(REMOTE):
+        _local_shards(name)
+    elif not name.startswith((HUGGING_FACE, *REMOTE)) and not Path(name).is_dir():
+        raise EdgeclipError(f"{name}: no such folder of images")
+
+
 def located(name: str | Path) -> str:
     """The same source whatever the working directory: local paths made absolute."""
     text = str(name)
@@ -194,19 +206,24 @@ def digest(values: Iterable[str]) -> str:
 
 def _shards(pattern: str, cache: Path) -> list[Path]:
     """The tars that a pattern names; those at URLs are fetched first."""
-    braceexpand = require("braceexpand", "distill").braceexpand
-    names = list(braceexpand(pattern))
+    if not pattern.startswith(REMOTE):
+        return _local_shards(pattern)
+    return [_fetched(url, cache / "shards") for url in _expanded(pattern)]
+
+
+def _local_shards(pattern: str) -> list[Path]:
     files: list[Path] = []
-    for name in names:
-        if name.startswith(REMOTE):
-            files.append(_fetched(name, cache / "shards"))
-        else:
-            found = sorted(glob.glob(name)) if glob.has_magic(name) else [name]  # noqa: PTH207 (absolute ones too)
-            files += map(Path, found)
+    for name in _expanded(pattern):
+        found = sorted(glob.glob(name)) if glob.has_magic(name) else [name]  # noqa: PTH207 (absolute ones too)
+        files += map(Path, found)
     missing = [file for file in files if not file.is_file()]
     if missing or not files:
         raise EdgeclipError(f"{missing[0] if missing else pattern}: no such shard of images")
     return files
+
+
+def _expanded(pattern: str) -> list[str]:
+    return list(require("braceexpand", "distill").braceexpand(pattern))
 
 
 def _fetched(url: str, folder: Path) -> Path:

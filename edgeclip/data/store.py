@@ -12,20 +12,19 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
 from ..console import progress_bar
-from ..documents import Document, read_document
+from ..documents import Document, Size, Width, read_document
 from ..errors import FormatError
-from ..files import write_bytes
+from ..files import refuse_too_large, write_bytes
 from ..pictures import refuse_too_many_broken
 from .processes import processes
 
@@ -43,9 +42,9 @@ class StoreDocument(Document):
     VERSION: ClassVar[int] = 3
 
     fingerprint: dict[str, str]  # name -> value of everything that the embeddings depend on
-    rows: Annotated[int, Field(ge=1)]
-    views: Annotated[int, Field(ge=1)] = 1
-    dim: Annotated[int, Field(ge=1)]
+    rows: Size
+    views: Size = 1
+    dim: Width
     dtype: Literal["float32", "float16"] = "float32"
 
 
@@ -156,6 +155,8 @@ def feature_store(
         _agree(folder / "store.json", document)
     store = FeatureStore(folder, document)
     own = store.shards[state.process_index :: state.num_processes]
+    missing = sum(len(store.span(shard)) for shard in own if not store.file(shard).is_file())
+    refuse_too_large(folder, missing * document.views * document.dim * np.dtype(document.dtype).itemsize)
     with progress_bar(title, sum(len(store.span(shard)) for shard in own)) as bar:
         for shard in own:
             if store.file(shard).is_file():

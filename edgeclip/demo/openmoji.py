@@ -21,7 +21,8 @@ from PIL import Image, ImageDraw, ImageFont, features
 
 from ..console import progress_bar
 from ..errors import EdgeclipError, require
-from ..files import new_directory, write_json, write_text
+from ..files import write_json, write_text
+from ..folders import new_folder
 
 CREDIT = "Emoji drawings: OpenMoji (https://openmoji.org), CC BY-SA 4.0"
 SIZE = 64  # pixels a side
@@ -114,7 +115,7 @@ def write_dataset(folder: Path) -> None:
     that lines and images do not correspond), ``heldout/`` (one folder a class, ``classnames.txt``, ``templates.txt``).
     """
     emoji = load_openmoji()
-    with new_directory(folder, replace=True) as staging:
+    with new_folder(folder, "data set", "dataset.json", force=True) as staging:
         training = [e for e in emoji if not e.held_out]
         tested = [e for e in emoji if e.held_out]
         for e in training:

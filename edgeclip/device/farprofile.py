@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from .place import device_steps
 from .remote import open_remote
@@ -13,7 +14,6 @@ from .store import load_profile
 
 def profile_there(
     name: str,
-    out: Path,
     device: str,
     *,
     seconds: float,
@@ -22,7 +22,7 @@ def profile_there(
     precisions: Sequence[str],
     families: Sequence[str],
 ) -> Profile:
-    """Measure a device from here: ``edgeclip profile`` runs there, its profile is brought to ``out``.
+    """Measure a device from here: ``edgeclip profile`` runs there, and its profile is brought here.
 
     Raises:
         EdgeclipError: the device cannot be reached, has no edgeclip, or the command failed there.
@@ -32,6 +32,6 @@ def profile_there(
     words += ["--engine", engine] if engine else []
     words += [word for precision in precisions for word in ("--precision", precision)]
     words += [word for family in families for word in ("--family", family)]
-    with open_remote(device) as place, device_steps(f"profile {place.name}") as tell:
-        place.edgeclip(words, "profile.toml", out, on_step=tell)
-    return load_profile(out)
+    with open_remote(device) as place, device_steps(f"profile {place.name}") as tell, TemporaryDirectory() as scratch:
+        place.edgeclip(words, "profile.toml", Path(scratch) / "profile.toml", on_step=tell)
+        return load_profile(Path(scratch) / "profile.toml")

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from ..documents import Document, NonNegative, Part, Positive
+from ..documents import Count, Document, NonNegative, Part, Positive, Size
 from ..runtime.target import Device, Precision, Runtime, Target
 
 Kernel = Literal[
@@ -33,7 +33,7 @@ Flag = Literal["noisy", "throttled", "busy", "incomplete"]
 class Work(Part):
     """What all kernels of one kind do for one image, added up."""
 
-    calls: Annotated[int, Field(ge=0)]
+    calls: Count
     gflops: NonNegative = 0.0  # 2 x multiply-adds
     melems: NonNegative = 0.0  # millions of activations read and written
     params_m: NonNegative = 0.0  # millions of weights read
@@ -59,7 +59,7 @@ class Budget(Part):
     latency_ms: Positive | None = None  # p90 of one image
     memory_mb: Positive | None = None  # peak resident memory of the process that encodes
     size_mb: Positive | None = None  # image tower on disk
-    accuracy_drop: NonNegative | None = None  # points of top-1 below the teacher
+    accuracy_drop: Annotated[float, Field(ge=0, le=100)] | None = None  # points of top-1 below the teacher
 
 
 class Latency(Part):
@@ -73,8 +73,8 @@ class Latency(Part):
     p50_ms: Positive
     p90_ms: Positive
     spread: NonNegative  # (p90 - p10) / p50 of single calls
-    runs: Annotated[int, Field(ge=1)]
-    warmup: Annotated[int, Field(ge=0)]
+    runs: Size
+    warmup: Count
     relative: Positive
     composed: Positive  # relative, too: what the cost model's pieces alone add up to
 
@@ -103,7 +103,7 @@ class Conditions(Part):
 
     governor: str | None = None
     clock_mhz: Positive | None = None
-    temperature_c: float | None = None
+    temperature_c: Annotated[float, Field(ge=-100, le=300)] | None = None
     load: NonNegative | None = None
     throttling: list[str] | None = None  # what held the clocks down; empty: nothing
 

@@ -27,9 +27,9 @@ from ..data.sources import digest, open_source
 from ..data.store import FeatureStore, StoreDocument, feature_store
 from ..data.strings import StringsOnDisk
 from ..data.views import Augment, Views
-from ..documents import Document
+from ..documents import Cosine, Count, Document
 from ..errors import EdgeclipError
-from ..files import mendable, writable_file, write_text
+from ..files import is_ours, mendable, writable_file, write_text
 from .targets import reader, viewer
 from .teachers import Teacher, folder_name
 
@@ -47,16 +47,16 @@ class Selection(Document):
     FORMAT: ClassVar[str] = "edgeclip-sentences"
 
     teacher: str
-    images: int
-    candidates: int  # distinct sentences of the corpus
-    neighbours: int
-    cap: int
-    alike: float
-    voted_for: int  # sentences with a vote
-    full: int  # of these, with as many as they may take
-    said_twice: int  # of these, dropped for one that says nearly the same
-    kept: int
-    score_percentiles: dict[str, float]  # of the kept ones' cosine to their nearest image
+    images: Count
+    candidates: Count  # distinct sentences of the corpus
+    neighbours: Count
+    cap: Count
+    alike: Cosine
+    voted_for: Count  # sentences with a vote
+    full: Count  # of these, with as many as they may take
+    said_twice: Count  # of these, dropped for one that says nearly the same
+    kept: Count
+    score_percentiles: dict[str, Cosine]  # of the kept ones' cosine to their nearest image
 
 
 @dataclass
@@ -89,11 +89,8 @@ def select_sentences(
     """Write the sentences of ``corpus`` that speak of ``images`` to ``out`` (.jsonl), and beside it what was done.
 
     Raises:
-        EdgeclipError: an input is missing or unfit, or ``out`` is something else.
+        EdgeclipError: an input is missing or unfit.
     """
-    if out.suffix != ".jsonl":
-        raise EdgeclipError(f"{out}: --out must end in .jsonl: each sentence is written with the reasons")
-    writable_file(out)
     folder = store or out.with_suffix(".store")
     with mendable(out):
         sentences = distinct(read_sentences(corpus), folder / "corpus.bin")
@@ -101,8 +98,25 @@ def select_sentences(
         found, summary = ground(teacher, pictures, sentences, folder, neighbours=neighbours, cap=cap)
         lines = (json.dumps(record, ensure_ascii=False) for record in found.records(sentences, pictures))
         write_text(out, "".join(f"{line}\n" for line in lines))
-    summary.save(out.with_suffix(".summary.json"))
+    summary.save(_summary(out))
     return summary
+
+
+def check_out(out: Path, *, force: bool = False) -> None:
+    """Find out whether :func:`select_sentences` may write to ``out``; ``force``: over what it wrote there before.
+
+    Raises:
+        EdgeclipError: it may not.
+    """
+    if out.suffix != ".jsonl":
+        raise EdgeclipError(f"{out}: --out must end in .jsonl: each sentence is written with the reasons")
+    writable_file(out, force=force, ours=lambda file: _summary(file).is_file() and is_ours(_summary(file)))
+    if _summary(out).exists():
+        writable_file(_summary(out), force=force)
+
+
+def _summary(out: Path) -> Path:
+    return out.with_suffix(".summary.json")
 
 
 def ground(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +22,20 @@ from ..data.sources import digest, located, open_source
 from ..data.strings import StringsOnDisk
 from ..data.views import Normalise, Views
 from ..errors import EdgeclipError
-from ..files import mendable, writable
+from ..files import mendable
+from ..folders import locked
 from ..models.openclip import OpenClipEncoder, save_hub_layout
 from ..runtime.manifest import Preprocess
 from ..towers.spec import StudentSpec
 from .config import DistillConfig
 from .malloc import keep_freed_memory
-from .run import Run, RunDocument
+from .run import Run, RunDocument, refuse_in_the_way
 from .student import Towers, build_student
 from .targets import Targets, find_targets
 from .teachers import Teacher
 from .trainer import Batch, Trainer
 
+FEWEST = 16  # images, and sentences
 Judge = Callable[[OpenClipEncoder], float]
 Rehearsal = Callable[[StudentSpec, Sequence[Teacher], DistillConfig], None]
 
@@ -70,7 +73,7 @@ def distill(
         resume: go on with the run that is in ``out``.
 
     Raises:
-        EdgeclipError: an input is missing or unfit, ``out`` is in the way, or a resume's settings differ.
+        EdgeclipError: an input is missing or unfit, ``out`` is in the way or in use, or a resume's settings differ.
     """
     config = config or DistillConfig()
     keep_freed_memory()
@@ -87,40 +90,38 @@ def distill(
         spec=spec,
         config=config,
     )
-    with state.main_process_first():
-        if state.is_main_process:
-            run = _open(out, asked, resume)
-            if not (out / "run.json").is_file():
-                if rehearsal:
-                    rehearsal(spec, teachers, config)
-                run.save()
-        else:
-            run = Run.open(out)
-    if run.document.status == "finished":
-        say(f"{out} is finished")
-        return run
-    for teacher in teachers:
-        teacher.check()
-    store = store or out / "store"
-    with mendable(out):
+    with mendable(out), locked(out) if state.is_main_process else nullcontext():
+        with state.main_process_first():
+            if state.is_main_process:
+                run = _open(out, asked, resume)
+                if not (out / "run.json").is_file():
+                    if rehearsal:
+                        rehearsal(spec, teachers, config)
+                    run.save()
+            else:
+                run = Run.open(out)
+        if run.document.status == "finished":
+            say(f"{out} is finished")
+            return run
+        for teacher in teachers:
+            teacher.check()
+        store = store or out / "store"
         sentences = distinct(class_sentences(texts) if classes else read_sentences(texts), store / "sentences.bin")
         size = max(teacher.image_size for teacher in teachers)
         square = teachers[0].preprocess.model_copy(update={"size": size, "exif": config.exif})
         pictures = Images(open_source(run.document.images, store), square)
+        for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
+            if count < FEWEST:
+                raise EdgeclipError(f"{count} {name} are too few to learn from: give {FEWEST} at least")
         _train(run, teachers, pictures, sentences, store=store, judge=judge, resume=resume)
     return run
 
 
 def _open(out: Path, asked: RunDocument, resume: bool) -> Run:
     """The run to work on: a new one, not yet written, or the one in ``out`` if it was asked for in the same words."""
-    writable(out / "run.json")
-    there = (out / "run.json").is_file()
-    if not there and out.is_dir() and any(out.iterdir()):
-        raise EdgeclipError(f"{out} exists and is no run: choose another --out")
-    if not there:
+    refuse_in_the_way(out, resume=resume)
+    if not (out / "run.json").is_file():
         return Run(out, asked)
-    if not resume:
-        raise EdgeclipError(f"{out} holds a run: add --resume to go on with it, or choose another --out")
     run = Run.open(out)
     before, now = _flat(run.document.as_data()), _flat(asked.as_data())
     changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))

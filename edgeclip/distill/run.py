@@ -8,9 +8,25 @@ from typing import Any, ClassVar, Literal
 
 from ..documents import Document, read_document
 from ..errors import EdgeclipError
+from ..files import writable
+from ..folders import NOT_CONTENT
 from ..models.openclip import OpenClipEncoder
 from ..towers.spec import StudentSpec
 from .config import DistillConfig
+
+
+def refuse_in_the_way(out: Path, *, resume: bool) -> None:
+    """Find out before any work whether a run may be made in ``out``, or gone on with.
+
+    Raises:
+        EdgeclipError: ``out`` cannot be written to, holds something else, or holds a run and nothing says to resume it.
+    """
+    writable(out)
+    there = (out / "run.json").is_file()
+    if not there and out.is_dir() and {one.name for one in out.iterdir()} - NOT_CONTENT:
+        raise EdgeclipError(f"{out} exists and is no run: choose another --out")
+    if there and not resume:
+        raise EdgeclipError(f"{out} holds a run: add --resume to go on with it, or choose another --out")
 
 
 class RunDocument(Document):

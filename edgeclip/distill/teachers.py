@@ -19,7 +19,7 @@ from torch import Tensor
 from ..data.processes import processes
 from ..data.sources import digest
 from ..data.views import Normalise
-from ..documents import Document, read_document
+from ..documents import Document, Positive, Side, Width, read_document
 from ..encoder import Encoder
 from ..errors import EdgeclipError, FormatError
 from ..files import write_bytes
@@ -157,9 +157,9 @@ class TeacherDocument(Document):
 
     name: str
     fingerprint: str
-    embed_dim: int
-    logit_scale: float
-    image_size: int
+    embed_dim: Width
+    logit_scale: Positive
+    image_size: Side
     preprocess: Preprocess
     text_config: dict[str, Any] | None = None
     tokenizer: TokenizerRules | None = None  # of its tokenizer.json; without one, of open_clip's own tokenizer

@@ -65,7 +65,7 @@ def gather(
         raise EdgeclipError(f"{bundle} was exported from another student than {run.path}'s: export it again")
     shutil.copytree(run.student_dir, folder)
     if opened:
-        shutil.copytree(opened.path, folder / "bundle")
+        shutil.copytree(opened.path, folder / "bundle", ignore=shutil.ignore_patterns(".*"))
         write_layout(opened, folder)
     if found:
         write_report(found, folder / "report")

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
-
-from ..documents import Document, Part
+from ..documents import Count, Document, Fraction, Part
 
 Task = Literal["zero-shot", "linear-probe", "few-shot", "retrieval"]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class ClassScore(Part):
     """How one class fared."""
 
     name: str
-    images: int
+    images: Count
     recall: Fraction
 
 
@@ -27,12 +24,12 @@ class Score(Part):
     dataset: str
     task: Task
     metric: str
-    value: float
-    low: float | None = None  # 95 % interval; bootstrap over images, for few-shot none
-    high: float | None = None
-    images: int
-    classes: int
-    templates: int
+    value: Fraction
+    low: Fraction | None = None  # 95 % interval; bootstrap over images, for few-shot none
+    high: Fraction | None = None
+    images: Count
+    classes: Count
+    templates: Count
     top1: Fraction | None = None
     top5: Fraction | None = None
     mean_per_class: Fraction | None = None

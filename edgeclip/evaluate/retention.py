@@ -10,12 +10,12 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..documents import Document, Part
+from ..documents import Count, Document, Fraction, NonNegative, Part
 from ..errors import EdgeclipError
 from .metrics import interval
-from .results import Fraction
 from .zeroshot import ZeroShot
 
+Change = Annotated[float, Field(ge=-1, le=1)]
 LOSERS = 10
 LARGEST_PLOT = 14  # classes a side
 CELL, MARGIN, HEAD = 34, 190, 150  # px
@@ -25,7 +25,7 @@ class Loser(Part):
     """A class that lost images which the reference got right."""
 
     name: str
-    images: int
+    images: Count
     before: Fraction
     after: Fraction
 
@@ -38,14 +38,14 @@ class Kept(Part):
     low: Fraction  # 95 % bootstrap interval of top1
     high: Fraction
     mean_per_class: Fraction
-    retention: float | None = None  # top1 over the reference's
+    retention: NonNegative | None = None  # top1 over the reference's
     agreement: Fraction | None = None  # the same answer as the reference's, right or wrong
-    lost: int = 0  # right in the reference, wrong here
-    gained: int = 0  # wrong in the reference, right here
-    change_low: float | None = None  # 95 % bootstrap interval of the change of top1, image by image
-    change_high: float | None = None
+    lost: Count = 0  # right in the reference, wrong here
+    gained: Count = 0  # wrong in the reference, right here
+    change_low: Change | None = None  # 95 % bootstrap interval of the change of top1, image by image
+    change_high: Change | None = None
     losers: list[Loser] = []
-    broken: list[tuple[str, str, int]] = []  # (what it shows, what it is now taken for, images), most first
+    broken: list[tuple[str, str, Count]] = []  # (what it shows, what it is now taken for, images), most first
 
 
 class Retention(Document):
@@ -54,7 +54,7 @@ class Retention(Document):
     FORMAT: ClassVar[str] = "edgeclip-retention"
 
     dataset: str
-    images: int
+    images: Count
     rows: Annotated[list[Kept], Field(min_length=2)]  # the reference first
 
 

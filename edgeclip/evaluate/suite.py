@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ..console import say
-from ..documents import Document, Part, read_document
+from ..documents import Document, Part, Size, read_document
 from ..encoder import Encoder
 from ..errors import EdgeclipError, did_you_mean
 from .datasets import Dataset, Some, open_dataset
@@ -19,7 +19,6 @@ from .remote import HUB
 from .results import Evaluation, Missing, Score
 from .tasks import Asked, score
 
-Count = Annotated[int, Field(gt=0)]
 BuiltIn = Callable[[str], "tuple[str, Dataset] | None"]
 
 
@@ -29,9 +28,9 @@ class Entry(Part):
     name: str  # the folder it is looked for in
     title: str
     metric: Metric
-    classes: Count | None = None
-    templates: Count | None = None
-    images: Count | None = None  # of the test split
+    classes: Size | None = None
+    templates: Size | None = None
+    images: Size | None = None  # of the test split
     hub: str | None = None  # USER/REPO of a hub that has it as WebDataset shards
     get: str  # where it comes from
     mask: list[int] | list[str] = []  # the classes in play, by number or name, of a source that has more

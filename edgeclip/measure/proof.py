@@ -12,7 +12,6 @@ from ..console import say
 from ..device.facts import describe_device
 from ..encoder import PixelEncoder
 from ..errors import EdgeclipError
-from ..files import writable
 from ..runtime.cores import usable_cores
 from ..runtime.target import Device
 from .figures import EXPORTED
@@ -47,13 +46,13 @@ def prove(
     other_device: bool = False,
     promises: Promises | None = None,
 ) -> Report:
-    """Join what a device measured of a bundle with what is missing, which is measured here; judge it; write the report.
+    """Join what a device measured of a bundle with what is missing, which is measured here, and judge it.
 
     Args:
         bundle: its folder or archive.
         profile: of the device that the verdict is about.
         dataset: labelled images.
-        out: folder for the report.
+        out: the folder that the report is for; it is named in the command that repeats it, and nothing is written.
         budget: limits by name, over those that the student was chosen for, and those of the profile.
         figures: what the device measured; None measures here, or at ``device``.
         teacher: the run's own where None, where it is at hand.
@@ -64,9 +63,8 @@ def prove(
     Raises:
         EdgeclipError: the profile is of another device than the one measured, or estimated, and ``other_device`` does
             not say that it is meant so; no bundle, no dataset, a dataset that cannot be read, figures of another bundle
-            or dataset, ``out`` cannot be written to, or the device cannot be reached.
+            or dataset, or the device cannot be reached.
     """
-    from ..report import write_report
     from ..report.join import join
     from ..runtime.bundle import Bundle
     from .figures import measure
@@ -77,7 +75,6 @@ def prove(
     if not other_device:
         measured_on = Device.model_validate(figures.device) if figures else None if device else describe_device()
         _same_device(profile, measured_on)
-    writable(out / "report.json")
     sources = _sources(opened, teacher, threads, apart=figures is not None or device is not None)
     if figures:
         host = _here(opened, sources, dataset, threads)
@@ -94,9 +91,7 @@ def prove(
     judged: dict[str, Any] = {"promises": promises, "other_device": other_device, "budget": limits}
     told = [shlex.join(["edgeclip", *words]) for words in commands]
     result = _judge(rows, figures, host, opened, profile, **judged, commands=told)
-    result = result.model_copy(update={"next": suggest(result, profile, bundle, profile.name)})
-    write_report(result, out)
-    return result
+    return result.model_copy(update={"next": suggest(result, profile, bundle, profile.name)})
 
 
 def _same_device(profile: Profile, measured_on: Device | None) -> None:

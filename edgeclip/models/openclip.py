@@ -112,6 +112,11 @@ class OpenClipEncoder:
         return 4 * sum(p.numel() for p in self.model.visual.parameters())
 
     @property
+    def text_bytes(self) -> int:
+        """Those of all else, bytes."""
+        return 4 * sum(p.numel() for p in self.model.parameters()) - self.image_bytes
+
+    @property
     def logit_scale(self) -> float:
         """What cosine similarities are multiplied by."""
         return float(self.model.logit_scale.detach().exp())

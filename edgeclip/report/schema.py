@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..documents import Document, Part
+from ..documents import Cosine, Count, Document, Fraction, NonNegative, Part, Size
 
 Interval = tuple[float, float]
 
@@ -14,43 +14,43 @@ Interval = tuple[float, float]
 class Timing(Part):
     """One image at a time, in milliseconds, measured in turns with the other rows."""
 
-    p50_ms: float
-    p90_ms: float
-    p95_ms: float
-    p99_ms: float
-    max_ms: float
-    spread: float  # (p90 - p10) / p50
-    samples: Annotated[int, Field(gt=0)]
-    raw_ms: list[float] = []  # every sample, in order
-    turns: list[tuple[float, float]] = []  # seconds since the start, p50 of that turn
+    p50_ms: NonNegative
+    p90_ms: NonNegative
+    p95_ms: NonNegative
+    p99_ms: NonNegative
+    max_ms: NonNegative
+    spread: NonNegative  # (p90 - p10) / p50
+    samples: Size
+    raw_ms: list[NonNegative] = []  # every sample, in order
+    turns: list[tuple[NonNegative, NonNegative]] = []  # seconds since the start, p50 of that turn
 
 
 class EndToEnd(Part):
     """From an image file's bytes to its embedding: medians, ms."""
 
     image: str
-    total_ms: float
-    total_p90_ms: float
-    decode_ms: float
-    preprocess_ms: float
-    inference_ms: float
+    total_ms: NonNegative
+    total_p90_ms: NonNegative
+    decode_ms: NonNegative
+    preprocess_ms: NonNegative
+    inference_ms: NonNegative
 
 
 class HotSpot(Part):
     """A kind of operator: its share of the graph's time, 0..1, and how many nodes are of it."""
 
     operator: str
-    share: float
-    nodes: int
+    share: Fraction
+    nodes: Count
 
 
 class Sustained(Part):
     """Running without a break: does the machine keep its pace?"""
 
-    seconds: float
-    window_seconds: float  # of the beginning and the end that are compared
-    last_over_first: float  # p50 of the last window over that of the first
-    each_second: list[tuple[float, float]] = []  # seconds since the start, p50
+    seconds: NonNegative
+    window_seconds: NonNegative  # of the beginning and the end that are compared
+    last_over_first: NonNegative  # p50 of the last window over that of the first
+    each_second: list[tuple[NonNegative, NonNegative]] = []  # seconds since the start, p50
 
 
 class Row(Part):
@@ -59,30 +59,30 @@ class Row(Part):
     stage: str  # "teacher", "student fp32", "exported fp32", "exported fp16", "exported int8"
     where: Literal["device", "host"] = "device"  # where it ran: a row of the host has no timing of the device
     failed: str | None = None  # why it could not be measured to the end: a crash, for one
-    top1: float | None = None  # fraction, 0..1
-    top5: float | None = None  # None where there are five classes or fewer, too
-    mean_per_class: float | None = None
+    top1: Fraction | None = None  # fraction, 0..1
+    top5: Fraction | None = None  # None where there are five classes or fewer, too
+    mean_per_class: Fraction | None = None
     top1_interval: Interval | None = None  # 95 %, Wilson
     right: str | None = None  # an image a character, 1 where the best label was right: rows are compared in pairs
-    answers: list[int] = []  # the number of each image's best label
-    cosine_mean: float | None = None  # to the row named in ``compared_to``
-    cosine_worst: float | None = None
+    answers: list[Count] = []  # the number of each image's best label
+    cosine_mean: Cosine | None = None  # to the row named in ``compared_to``
+    cosine_worst: Cosine | None = None
     compared_to: str | None = None
-    agreement: float | None = None  # fraction of images with the same top-1 as ``compared_to``
-    flip_rate: float | None = None  # 1 - agreement
+    agreement: Fraction | None = None  # fraction of images with the same top-1 as ``compared_to``
+    flip_rate: Fraction | None = None  # 1 - agreement
     flip_interval: Interval | None = None  # 95 %, Wilson
-    lost: float | None = None  # fraction that ``compared_to`` had right and this has wrong
-    won: float | None = None  # the other way round
-    size_bytes: int
+    lost: Fraction | None = None  # fraction that ``compared_to`` had right and this has wrong
+    won: Fraction | None = None  # the other way round
+    size_bytes: Count
     timing: Timing | None = None
-    import_ms: float | None = None  # of the runtime's library
-    load_ms: float | None = None  # of the graph
-    first_ms: float | None = None  # the first inference after loading
+    import_ms: NonNegative | None = None  # of the runtime's library
+    load_ms: NonNegative | None = None  # of the graph
+    first_ms: NonNegative | None = None  # the first inference after loading
     end_to_end: EndToEnd | None = None
-    throughput: dict[str, float] = {}  # images a second by batch size
-    predicted_ms: float | None = None  # p50, by the profile
-    peak_memory_mb: float | None = None  # of a process that encodes with it; None where it was not measured
-    energy_mj: float | None = None  # millijoules an image, idle power included; None: not measured
+    throughput: dict[str, NonNegative] = {}  # images a second by batch size
+    predicted_ms: NonNegative | None = None  # p50, by the profile
+    peak_memory_mb: NonNegative | None = None  # of a process that encodes with it; None where it was not measured
+    energy_mj: NonNegative | None = None  # millijoules an image, idle power included; None: not measured
     energy_sensor: str | None = None
     sustained: Sustained | None = None
     hot_spots: list[HotSpot] = []
@@ -105,10 +105,10 @@ class Reference(Part):
     """A graph that is the same in every report: how fast this machine was, and how far it drifted meanwhile."""
 
     graph: str
-    p50_ms: float
-    drift: float  # p50 of the last third of its turns over that of the first third, minus 1
-    turns: list[tuple[float, float]] = []
-    profile_ms: float | None = None  # what it took when the profile was made
+    p50_ms: NonNegative
+    drift: Annotated[float, Field(ge=-1)]  # p50 of the last third of its turns over that of the first third, minus 1
+    turns: list[tuple[NonNegative, NonNegative]] = []
+    profile_ms: NonNegative | None = None  # what it took when the profile was made
 
 
 class Judged(Part):
@@ -116,8 +116,8 @@ class Judged(Part):
 
     name: str
     sha256: str  # of its classes, templates, images and labels
-    images: int
-    classes: int
+    images: Size
+    classes: Size
     templates: list[str]
 
 
@@ -130,7 +130,7 @@ class Figures(Document):
     bundle: str  # sha256 of its manifest, which holds those of its files
     created: str  # ISO 8601, UTC
     device: dict[str, Any]  # the machine
-    threads: int
+    threads: Size
     dataset: Judged | None = None
     verified: list[Finding] = []  # before anything else
     recommended: str | None = None  # the fastest faithful precision here; None: not all were measured
@@ -165,7 +165,7 @@ class Next(Part):
     """What to try after a missed budget: a variant that was measured, or a student with its predicted latency."""
 
     what: str
-    p50_ms: float
+    p50_ms: NonNegative
     known: Literal["measured", "predicted"]
     command: str
 

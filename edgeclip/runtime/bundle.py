@@ -21,7 +21,7 @@ from .labels import odds
 from .manifest import Artefact, Extra, File, Manifest
 from .onnxencoder import OnnxEncoder
 
-MANIFEST = "bundle.json"
+MANIFEST, KIND = "bundle.json", "bundle"
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ..documents import Document, Part
+from ..documents import Cosine, Document, Fraction, NonNegative, Part, Points, Positive, Side, Size, Width
 from .target import Precision, Target
 
-Triple = tuple[float, float, float]
+Deviation = Annotated[float, Field(gt=0, le=1)]
+Spread = tuple[Deviation, Deviation, Deviation]
+TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
 class File(Part):
@@ -17,7 +19,7 @@ class File(Part):
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    bytes: Annotated[int, Field(gt=0)]
+    bytes: Size
 
 
 class Artefact(File):
@@ -34,13 +36,13 @@ class Artefact(File):
 class Fidelity(Part):
     """How close a variant is to the torch student, on images that set no range (where there were enough of them)."""
 
-    cosine_mean: float
-    cosine_p1: float | None = None  # 1st percentile
-    cosine_worst: float
-    largest_difference: float
-    top1: float | None = None  # on a labelled dataset, 0..1
-    top1_drop: float | None = None  # points lost against torch
-    agreement: float | None = None  # fraction of answers that are torch's
+    cosine_mean: Cosine
+    cosine_p1: Cosine | None = None  # 1st percentile
+    cosine_worst: Cosine
+    largest_difference: Annotated[float, Field(ge=0, le=2.00001)]  # of L2-normalised embeddings
+    top1: Fraction | None = None  # on a labelled dataset, 0..1
+    top1_drop: Points | None = None  # points lost against torch
+    agreement: Fraction | None = None  # fraction of answers that are torch's
 
 
 class Variant(Artefact):
@@ -51,7 +53,7 @@ class Variant(Artefact):
     recipe: dict[str, Any] = {}  # how the precision was reached; enough to do it again
     fidelity: Fidelity
     faithful: bool  # whether that is enough, by the export's gate
-    relative_speed: float | None = None  # fp32's p50 over this one's, in turns on the target; None: not measured there
+    relative_speed: Positive | None = None  # fp32's p50 over this one's, in turns on the target; None: not measured
 
 
 class Tried(Part):
@@ -60,7 +62,7 @@ class Tried(Part):
     name: str
     precision: Precision
     fidelity: Fidelity | None = None
-    relative_speed: float | None = None
+    relative_speed: Positive | None = None
     outcome: str  # "recommended", "kept", or why not
 
 
@@ -75,9 +77,9 @@ class Extra(Artefact):
 class Preprocess(Part):
     """open_clip's preprocessing of this model: resize, centre crop, scale to [0, 1], normalise."""
 
-    size: Annotated[int, Field(ge=1)]
-    mean: Triple
-    std: Triple
+    size: Side
+    mean: tuple[Fraction, Fraction, Fraction]
+    std: Spread
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize_mode: Literal["shortest", "squash", "longest"] = "shortest"
     fill_color: Annotated[int, Field(ge=0, le=255)] = 0
@@ -87,12 +89,12 @@ class Preprocess(Part):
 class TokenizerRules(Part):
     """How open_clip drives a Hugging Face ``tokenizer.json``."""
 
-    context_length: Annotated[int, Field(ge=3)]
-    pad_id: int = 0
+    context_length: Annotated[int, Field(ge=3, le=1 << 16)]
+    pad_id: TokenId = 0
     pad_side: Literal["left", "right"] = "right"
     clean: Literal["lower", "whitespace", "canonicalize"] = "lower"
-    zeroed_id: int | None = None  # becomes 0: the separator, where open_clip strips it (CLIPA)
-    clips: tuple[int, int, int] | None = None  # start, end and class token, where open_clip's mode is "clips"
+    zeroed_id: TokenId | None = None  # becomes 0: the separator, where open_clip strips it (CLIPA)
+    clips: tuple[TokenId, TokenId, TokenId] | None = None  # start, end, class; where open_clip's mode is "clips"
 
 
 class Tokenizer(Artefact, TokenizerRules):
@@ -116,10 +118,10 @@ class Manifest(Document):
     source_fingerprint: str  # sha256 of the source's weights
     created: str  # ISO 8601, UTC
     made_with: dict[str, str]  # package -> version
-    embed_dim: Annotated[int, Field(gt=0)]
-    logit_scale: Annotated[float, Field(gt=0)]  # exponentiated: what cosine similarities are multiplied by
+    embed_dim: Width
+    logit_scale: Positive  # exponentiated: what cosine similarities are multiplied by
     logit_bias: float | None = None  # SigLIP's, added after that: probabilities are then sigmoids, each label's own
-    opset: int
+    opset: Annotated[int, Field(ge=1, le=100)]
     preprocess: Preprocess
     tokenizer: Tokenizer | None = None
     text: Artefact | None = None  # the text tower; with its tokenizer, or else `phrases`
@@ -131,7 +133,7 @@ class Manifest(Document):
     fallback: Precision  # what is used where nothing is recommended yet: chosen with the student, or fp32
     tried: list[Tried] = []
     extras: list[Extra] = []
-    checks: dict[str, dict[str, float]] = {}  # fp32 tower -> batch size -> largest difference from torch
+    checks: dict[str, dict[str, NonNegative]] = {}  # fp32 tower -> batch size -> largest difference from torch
     sensitivity: dict[str, Any] = {}  # block -> error when it alone is int8, where that was needed
     calibration: dict[str, Any] = {}  # count, keys' hash, method
     golden: (

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ..documents import Part, Positive
 
+Cores = Annotated[int, Field(ge=1, le=1 << 14)]
 Precision = Literal["fp32", "fp16", "int8"]
 
 
@@ -17,7 +18,7 @@ class Device(Part):
     machine: str  # e.g. "x86_64", "aarch64"
     system: str
     cpu: str
-    cores: Annotated[int, Field(ge=1)]
+    cores: Cores
     memory_gb: Positive
     features: list[str] = []  # instruction sets that decide the int8 recipe: avx2, avx512_vnni, asimddp, ...
     gpu: str | None = None
@@ -29,7 +30,7 @@ class Runtime(Part):
     name: str = "onnxruntime"  # of the engine: see runtime/engines/
     version: str
     provider: str = "CPUExecutionProvider"
-    threads: Annotated[int, Field(ge=1)]
+    threads: Cores
 
 
 class Target(Part):

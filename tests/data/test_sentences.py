@@ -41,7 +41,7 @@ def test_sentences_plain_and_packed(name, tmp_path):
         import pyarrow as arrow
         from pyarrow import parquet
 
-        parquet.write_table(arrow.table({"id": [1, 2, 3], "text": [*texts, None]}), file)
+        parquet.write_table(arrow.table({"id": [1, 2, 3], "text": [*texts, " "]}), file)
     else:
         lines = [json.dumps({"text": text}) if "jsonl" in name else text for text in texts]
         with OPENERS.get(file.suffix, open)(file, "wt", encoding="utf-8") as out:
@@ -87,3 +87,18 @@ def test_what_is_no_string_is_named_with_its_line(value, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "\\ud800"}')
     with pytest.raises(EdgeclipError, match=r"a\.jsonl:1: not a JSON object"):
         list(read_sentences(tmp_path / "a.jsonl"))
+
+
+def test_a_parquet_row_that_is_no_string_is_named(tmp_path):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for rows, shown in ((["fine", None], "null"), ([3, 4], "3")):
+        parquet.write_table(arrow.table({"text": rows}), tmp_path / "a.parquet")
+        with pytest.raises(EdgeclipError, match=rf'row \d: its "text" is no string but {shown}'):
+            list(read_sentences(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a", "a.txt.zip", "a.parquet.gz", "a.gz", "a.jsonl.old"])
+def test_other_kinds_of_files_are_refused_with_the_known_ones(tmp_path, name):
+    (tmp_path / name).write_text("a cat\n")
+    with pytest.raises(EdgeclipError, match=r"ends in \.txt, \.jsonl, \.parquet, and packed \.gz"):
+        list(read_sentences(tmp_path / name))
