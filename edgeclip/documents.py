@@ -27,7 +27,7 @@ LARGEST = 1 << 28  # bytes of a file
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Cosine = Annotated[float, Field(ge=-1.00001, le=1.00001)]  # of what rounding leaves
+Cosine = Annotated[float, Field(ge=-1.01, le=1.01)]  # of what rounding leaves: embeddings may be kept in half precision
 Points = Annotated[float, Field(ge=-100, le=100)]  # differences of fractions, per cent
 Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
@@ -74,18 +74,21 @@ def read_document(path: Path, kind: type[D]) -> D:
     kind_of_text, text = path.suffix[1:].upper(), read_text(path, LARGEST)
     try:
         data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-        fault = _absurd(data)
+        absurd = list(_absurd(data))
     except (ValueError, RecursionError) as error:
         reason = "its tables lie too deep" if isinstance(error, RecursionError) else error
         raise FormatError(f"{path}: truncated or not valid {kind_of_text} ({reason})") from error
-    if fault:
-        raise FormatError(f"{path}: {fault}")
     _refuse_another(path, data, kind)
+    faults = {}
     try:
-        return kind.model_validate(data)
+        found = kind.model_validate(data)
     except ValidationError as error:
-        faults = "; ".join(_told(fault, kind) for fault in error.errors())
-        raise FormatError(f"{path}: {error.error_count()} fault(s): {faults}") from error
+        faults = {_place(fault["loc"]): _told(fault, kind) for fault in error.errors()}
+    faults |= {place: told for place, told in absurd if place not in faults}
+    if faults:
+        told = "; ".join(f"{place}: {what}" for place, what in faults.items())
+        raise FormatError(f"{path}: {len(faults)} fault(s): {told}")
+    return found
 
 
 def _refuse_another(path: Path, data: Any, kind: type[Document]) -> None:
@@ -108,30 +111,33 @@ def _refuse_another(path: Path, data: Any, kind: type[Document]) -> None:
         )
 
 
-def _absurd(data: Any, where: str = "", depth: int = 0) -> str:
-    """What is wrong with a number anywhere in ``data``, named or not in the document's kind; nothing: an empty text."""
-    if depth > DEEPEST:
+def _absurd(data: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Where a number that nothing can be stands anywhere in ``data``, in tables of another's too, and what it is."""
+    if len(loc) > DEEPEST:
         raise RecursionError
     if isinstance(data, float) and not math.isfinite(data):
-        return f"{where or 'file'}: {data} is no number that it can be"
-    if isinstance(data, int | float) and abs(data) > MOST:
-        return f"{where or 'file'}: {'-' if data < 0 else ''}{abs(data):.0e} is beyond all reason"
+        yield _place(loc), f"{data} is no number that it can be"
+    elif isinstance(data, int | float) and abs(data) > MOST:
+        yield _place(loc), f"{'-' if data < 0 else ''}{abs(data):.0e} is beyond all reason"
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    told = (_absurd(value, f"{where}.{key}" if where else str(key), depth + 1) for key, value in items)
-    return next(filter(None, told), "")
+    for key, value in items:
+        yield from _absurd(value, (*loc, key))
+
+
+def _place(loc: tuple[str | int, ...]) -> str:
+    return ".".join(map(str, loc)) or "file"
 
 
 def _told(fault: Any, kind: type[Document]) -> str:
-    """One fault in words: where, and what; an unknown name with those that are known there."""
-    where = ".".join(map(str, fault["loc"])) or "file"
+    """One fault in words; an unknown name with those that are known there."""
     if fault["type"] != "extra_forbidden":
-        return f"{where}: {fault['msg']}"
+        return str(fault["msg"])
     there: set[type[Part]] = {kind}
     for step in fault["loc"][:-1]:
         fields = [part.model_fields[step] for part in there if isinstance(step, str) and step in part.model_fields]
         there = {part for field in fields for part in _parts(field.annotation)} or there
     known = {name for part in there for name in part.model_fields}
-    return f"{where}: unknown; {did_you_mean(str(fault['loc'][-1]), known)}"
+    return f"unknown; {did_you_mean(str(fault['loc'][-1]), known)}"
 
 
 def _parts(annotation: Any) -> Iterator[type[Part]]:

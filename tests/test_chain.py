@@ -132,6 +132,7 @@ def test_run_and_bundle_answer_alike(made, inputs):
     assert sum(probabilities for _, probabilities in told[0]["labels"]) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_finalists_are_measured_on_the_device_of_the_profile(tmp_path):
     profile = load_profile("x86-avx2-2core")
     runtime = profile.runtime.model_copy(update={"version": metadata.version("onnxruntime")})
@@ -150,6 +151,7 @@ def test_finalists_are_measured_on_the_device_of_the_profile(tmp_path):
     assert "stand unmeasured" in run("select", "--profile", tmp_path / "other.toml", *command).stderr
 
 
+@pytest.mark.slow
 def test_from_shards_to_a_bundle(distill, images_dir, tmp_path):
     with tarfile.open(tmp_path / "shard-0.tar", "w") as tar:
         for file in sorted(images_dir.iterdir()):

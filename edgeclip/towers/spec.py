@@ -75,7 +75,8 @@ class StudentSpec(Document):
         try:
             if "workload" not in data:
                 data["workload"] = workload_of(config)
-            data.setdefault("name", name_of(config))
+            if "name" not in data:
+                data["name"] = name_of(config)
         except (EdgeclipError, KeyError, TypeError) as error:
             raise ValueError(str(error)) from error
         return data

@@ -215,6 +215,6 @@ class Vits:
 
     def name_of(self, vision_cfg: Mapping[str, Any]) -> str:
         """``vit64-p8-w192-d4-m4-h64``."""
-        c = vision_cfg
-        head = f"vit{c['image_size']}-p{c['patch_size']}-w{c['width']}-d{c['layers']}"
-        return f"{head}-m{c['mlp_ratio']:g}-h{c['head_width']}"
+        shape = vit_shape(vision_cfg)
+        head = f"vit{shape.image_size}-p{shape.patch_size}-w{shape.width}-d{shape.layers}"
+        return f"{head}-m{shape.mlp_ratio:g}-h{shape.head_width}"

@@ -46,6 +46,7 @@ def test_no_sentence_speaks_of_a_held_out_name(emoji):
     assert sentences(emoji) == sentences(emoji[::-1])
 
 
+@pytest.mark.slow
 def test_the_teacher_is_small_and_good(tmp_path):
     folder = Path(edgeclip.demo.__file__).parent / "teacher"
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 16e6

@@ -9,7 +9,7 @@ from PIL import Image
 from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct
 from edgeclip.data.sources import open_source
-from edgeclip.distill.grounding import _vote, ground, select_sentences
+from edgeclip.distill.grounding import _vote, check_out, ground, select_sentences
 from edgeclip.distill.teachers import as_teacher
 from edgeclip.errors import EdgeclipError
 
@@ -75,4 +75,10 @@ def test_the_command_writes_sentences_and_reasons(tiny, images_dir, texts_file, 
     assert set(kept[0]) == {"text", "votes", "score", "image"}
     assert all(record["votes"] <= 4 for record in kept)
     with pytest.raises(EdgeclipError, match=r"must end in \.jsonl"):
-        select_sentences(str(images_dir), texts_file, tiny, tmp_path / "kept.txt", neighbours=2, cap=4)
+        check_out(tmp_path / "kept.txt")
+    with pytest.raises(EdgeclipError, match="add --force"):
+        check_out(out)
+    check_out(out, force=True)
+    (tmp_path / "mine.jsonl").write_text("{}")
+    with pytest.raises(EdgeclipError, match="edgeclip did not write it"):
+        check_out(tmp_path / "mine.jsonl", force=True)
