@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -18,24 +20,49 @@ def say(text: str) -> None:
     console.print(shown, markup=False, soft_wrap=True)
 
 
-class Bar:
-    """One progress bar: :meth:`advance` it, and :meth:`note` the figure that people watch (a loss, a top-1)."""
+EVERY = 30.0  # seconds between two lines of a log
 
-    def __init__(self, progress: Progress, task: TaskID) -> None:
-        self._progress, self._task = progress, task
+
+class Bar:
+    """One progress bar: :meth:`advance` it, and :meth:`note` the figure that people watch (a loss, a top-1).
+
+    Where it is not drawn (a log, CI), a line tells from time to time how far it is.
+    """
+
+    def __init__(self, progress: Progress, task: TaskID, after: float) -> None:
+        self._progress, self._task, self._note = progress, task, ""
+        self._told = time.monotonic()
+        self._begins = self._told + after if after else None
 
     def advance(self, steps: float = 1) -> None:
         """Move on by ``steps``."""
         self._progress.advance(self._task, steps)
+        if self._begins is not None and time.monotonic() >= self._begins:
+            self._progress.start()
+            self._begins = None
+        if not console.is_terminal and time.monotonic() - self._told >= EVERY:
+            self._told = time.monotonic()
+            self._tell()
 
     def note(self, text: str) -> None:
         """Show ``text`` at the bar's end."""
+        self._note = text
         self._progress.update(self._task, note=text)
+
+    def _tell(self) -> None:
+        task = next(task for task in self._progress.tasks if task.id == self._task)
+        rate = f", {task.speed:.3g} a second" if task.speed else ""
+        left = f", {timedelta(seconds=int(task.time_remaining))} left" if task.time_remaining is not None else ""
+        note = f", {self._note}" if self._note else ""
+        say(f"{task.description}: {task.completed:g} of {task.total:g}{rate}{left}{note}")
 
 
 @contextmanager
-def progress_bar(title: str, total: float, *, done: int = 0) -> Iterator[Bar]:
-    """A bar with count, elapsed and remaining time; drawn only on a terminal, one closing line elsewhere."""
+def progress_bar(title: str, total: float, *, done: int = 0, after: float = 0.0) -> Iterator[Bar]:
+    """A bar with count, elapsed and remaining time; drawn only on a terminal, a line now and then elsewhere.
+
+    Nothing of it is shown before ``after`` seconds have passed.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -45,5 +72,11 @@ def progress_bar(title: str, total: float, *, done: int = 0) -> Iterator[Bar]:
         TimeLeft(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=console, transient=False) as progress:
-        yield Bar(progress, progress.add_task(title, total=total, completed=done, note=""))
+    progress = Progress(*columns, console=console, transient=False)
+    if not after:
+        progress.start()
+    try:
+        yield Bar(progress, progress.add_task(title, total=total, completed=done, note=""), after)
+    finally:
+        if progress.live.is_started:
+            progress.stop()

@@ -49,10 +49,18 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtra(f"this needs {package}: pip install 'edgeclip[{extra}]'") from error
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause naming the known values closest to ``name``, or all of them where none is close."""
+FEW = 20  # names that one line has room for
+
+
+def did_you_mean(name: str, known: Iterable[str], *, listed_by: str = "") -> str:
+    """A clause naming the known values closest to ``name``, or all of them where none is close.
+
+    Of many, a few, and the command that lists them.
+    """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
     if near:
         return "did you mean " + " or ".join(near) + "?"
+    if len(known) > FEW:
+        return f"{len(known)} are known, {', '.join(known[:3])}, …" + (f": {listed_by} lists them" if listed_by else "")
     return "known: " + ", ".join(known) if known else "none exist yet"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .models.openclip import OpenClipEncoder
     from .towers.spec import StudentSpec
 
+LOCAL = "local-dir:"
 DEMO = "demo"  # the small teacher that comes with the package
 
 
@@ -41,14 +42,22 @@ def load(path_or_name: str | Path) -> Encoder:
         from .distill.run import Run
 
         return Run.open(folder).encoder()
+    _refuse_path(path_or_name, "bundle or run")
+    return load_encoder(str(path_or_name))
+
+
+def _refuse_path(name: str | Path, what: str) -> None:
+    """Refuse what is a path, not a teacher's name, and leads to nothing that could be opened.
+
+    Raises:
+        EdgeclipError: it is one; names near to it are listed.
+    """
+    folder, text = Path(name), str(name)
     if folder.is_dir():
-        raise EdgeclipError(
-            f"{folder} holds no bundle.json and no run.json: is it a model? Then say local-dir:{folder}"
-        )
-    if isinstance(path_or_name, Path) or ("/" in path_or_name and ":" not in path_or_name):
+        raise EdgeclipError(f"{folder} is no {what}: no json file there says so; a model is local-dir:{folder}")
+    if isinstance(name, Path) or ("/" in text and ":" not in text) or text.startswith((".", "~")):
         there = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
-        raise EdgeclipError(f"{folder}: no such bundle or run; {did_you_mean(folder.name, there)}")
-    return load_encoder(path_or_name)
+        raise EdgeclipError(f"{folder}: no such {what}; in {folder.parent}, {did_you_mean(folder.name, there)}")
 
 
 def load_encoder(name: str) -> Encoder:
@@ -66,7 +75,12 @@ def load_encoder(name: str) -> Encoder:
     except ModuleNotFoundError as error:
         if error.name is None or not module.startswith(error.name):
             raise  # the module is there, and lacks something of its own
-        raise EdgeclipError(f"{name}: neither a model of open_clip's nor a module that can be imported") from error
+        import open_clip
+
+        near = did_you_mean(module, open_clip.list_models(), listed_by="edgeclip teachers")
+        raise EdgeclipError(
+            f"{name}: neither a model of open_clip's nor a module that can be imported; {near}"
+        ) from error
     except AttributeError as error:
         if hasattr(sys.modules.get(module), factory):
             raise
@@ -111,6 +125,9 @@ def open_teacher(name: str) -> Teacher:
     require("torch", "distill")
     from .distill.teachers import STORED, StoredTeacher, as_teacher
 
+    for prefix in (LOCAL, STORED):  # a run is gone on with from any folder
+        if name.startswith(prefix):
+            name = f"{prefix}{Path(name.removeprefix(prefix)).absolute()}"
     if name.startswith(STORED):
         return StoredTeacher(Path(name.removeprefix(STORED)))
     return as_teacher(name, load_encoder(name))
@@ -126,6 +143,8 @@ def open_exportable(source: str) -> tuple[OpenClipEncoder, StudentSpec | None, s
     require("torch", "distill")
     require("onnx", "distill")
     if not (Path(source) / "run.json").is_file():
+        if source != DEMO:
+            _refuse_path(source, "run")
         return load_teacher(source), None, None
     from .distill.run import Run
 

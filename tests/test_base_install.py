@@ -11,6 +11,7 @@ from PIL import Image
 from .test_cli import RESTLESS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+NOT_OURS = {"pip", "setuptools", "pkg_resources"}  # of every environment
 ROOT = Path(__file__).parents[1]
 
 
@@ -25,7 +26,10 @@ def edgeclip(tmp_path_factory):
         [python, "-m", "pip", "list", "--format", "json"], capture_output=True, text=True, check=True
     )
     names = {package["name"].lower() for package in json.loads(there.stdout)}
-    assert not names & {"torch", "onnx", "timm", "transformers", "open-clip-torch"}
+    assert not names & {"torch", "onnx", "timm", "transformers", "open-clip-torch", "tokenizers", "huggingface-hub"}
+    (packages,) = (folder / "venv").glob("lib/python3*/site-packages")
+    own = [one for one in packages.rglob("*") if one.is_file() and one.relative_to(packages).parts[0] not in NOT_OURS]
+    assert sum(one.stat().st_size for one in own if one.suffix != ".pyc") <= 200e6
 
     def run(*words, expect=0, or_says=None):
         """What it prints; None where it fails with the words ``or_says``."""

@@ -77,7 +77,7 @@ WRITERS = {
     "demo": ["demo", "--out"],
     "distill": ["distill", "--profile", "raspberry-pi-5", "--teacher", "demo", "--images", "mine", "--texts"],
 }
-WRITERS["distill"] += ["mine/a.txt", "--out"]
+WRITERS["distill"] += ["mine/a.txt", "--latency-ms", "20", "--out"]
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]], ids=["", "force"])

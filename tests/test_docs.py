@@ -13,6 +13,15 @@ import pytest
 from click.testing import CliRunner
 
 from edgeclip.cli import main
+from edgeclip.data.sentences import read_sentences
+from edgeclip.distill.config import DistillConfig, example
+from edgeclip.documents import read_document
+from edgeclip.evaluate.suite import load_suite
+from edgeclip.lines import read_lines
+from edgeclip.project import Project
+from edgeclip.towers.spec import read_spec
+
+from .test_documents import every_kind
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -70,3 +79,43 @@ def test_a_real_bash_takes_the_script():
     asked = f"{script}\ncomplete -p edgeclip"
     done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
     assert "_edgeclip_completion" in done.stdout
+
+
+FORMATS = (DOCS / "formats.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r'^```(\w+) title="([^"]+)"\n(.*?)^```', FORMATS, re.S | re.M)
+
+
+@pytest.mark.parametrize(("kind", "name", "content"), EXAMPLES, ids=[name for _, name, _ in EXAMPLES])
+def test_the_examples_of_files_are_read(kind, name, content, tmp_path):
+    (tmp_path / name).write_text(content)
+    readers = {
+        "a line of sentences.jsonl": lambda file: list(read_sentences(file)),
+        "classnames.txt": lambda file: [line.split("\t")[1] for line in read_lines(file)],
+        "settings.toml": lambda file: read_document(file, DistillConfig),
+        "project.toml": lambda file: read_document(file, Project),
+        "student.json": read_spec,
+        "student.toml": read_spec,
+        "suite.toml": lambda file: load_suite(str(file)),
+    }
+    assert readers[name](tmp_path / name)
+
+
+def test_every_kind_of_document_is_told_of():
+    settings = {"edgeclip-distill", "edgeclip-folder", "edgeclip-project"}  # which need not name their kind
+    assert all(f"`{kind}`" in FORMATS or f'"{kind}"' in FORMATS for kind in every_kind() - settings)
+    assert ".edgeclip.json" in FORMATS
+
+
+def test_the_settings_that_are_written_are_the_defaults(tmp_path):
+    (tmp_path / "a.toml").write_text(example())
+    assert read_document(tmp_path / "a.toml", DistillConfig) == DistillConfig()
+    for field in DistillConfig.model_fields:
+        assert re.search(rf"^(# )?\[?{field}\b", example(), re.M), field
+
+
+def test_the_flags_of_distill_tell_the_defaults():
+    text = " ".join(CliRunner().invoke(main, ["distill", "--help"]).output.split())
+    for name in ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision"):
+        flag = "--" + name.replace("_", "-")
+        told = re.search(rf"{flag} .*?\[default: ([^\]]+)\]", text)
+        assert told[1] == str(getattr(DistillConfig(), name)), flag

@@ -11,6 +11,7 @@ import tomli_w
 
 import edgeclip
 from edgeclip.data.store import StoreDocument
+from edgeclip.device.schema import Budget
 from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig, TextShape
 from edgeclip.distill.grounding import Selection
@@ -22,6 +23,7 @@ from edgeclip.evaluate.results import ClassScore, Evaluation, Score
 from edgeclip.evaluate.retention import Kept, Loser, Retention
 from edgeclip.evaluate.suite import load_suite
 from edgeclip.folders import Mark
+from edgeclip.project import Project
 from edgeclip.report.schema import (
     Criterion,
     EndToEnd,
@@ -63,6 +65,7 @@ def documents(bundle=None):
     facts = {"teacher": "t", "teacher_fingerprint": "f", "images": "i", "texts": "t"}
     yield RunDocument(**facts, spec=spec, config=DistillConfig())
     yield load_suite("elevater")
+    yield Project(teacher="demo", images="i", texts="t", dataset="d", budget=Budget(latency_ms=3.0, size_mb=2.0))
     yield Mark(kind="bundle", files=["a"])
     score = {"model": "m", "dataset": "d", "task": "zero-shot", "metric": "accuracy", "value": 0.5, "more": {"r": 0.1}}
     score |= {"images": 4, "classes": 2, "templates": 1, "top1": 0.5, "low": 0.1, "high": 0.9}

@@ -8,7 +8,7 @@ import sys
 import click
 
 from .. import __version__
-from . import demo, device, distill, evaluate, export, push, report, select, texts
+from . import demo, device, distill, evaluate, export, project, push, report, select, teachers, texts
 from .options import Commands
 
 
@@ -29,6 +29,7 @@ for command in (
     device.profile,
     device.profiles,
     select.select_command,
+    teachers.teachers_command,
     texts.texts,
     distill.distill_command,
     export.export_command,
@@ -41,6 +42,8 @@ for command in (
     report.classify_command,
     push.push_command,
     device.doctor,
+    project.init_command,
+    project.run_command,
     demo.demo,
 ):
     main.add_command(command)

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from .options import DEVICE, FORCE, JSON, PATH, THREADS, Number, tell
+from .options import DEVICE, FORCE, JSON, PATH, PRECISIONS, THREADS, Number, tell
 
 
 @click.command()
 @click.argument("name")
 @click.option("--out", type=PATH, required=True, help="The profile to write (.toml).")
-@click.option("--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Which.")
+@PRECISIONS
 @click.option("--family", "families", multiple=True, help="Only towers of these: vit, repvit, …  [default: all]")
 @click.option("--seconds", type=Number(5, 3600), default=60, show_default=True, help="Time to spend.")
 @click.option("--engine", help="What executes the graphs.  [default: onnxruntime]")

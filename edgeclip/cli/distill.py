@@ -2,125 +2,255 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import JSON, NO_MEASURE, PATH, PROFILE, budget_options, if_interrupted, tell
+from .options import (
+    JSON,
+    NO_BUDGET,
+    NO_MEASURE,
+    PATH,
+    PRECISIONS,
+    PROFILES,
+    THREADS,
+    budget_options,
+    if_interrupted,
+    tell,
+)
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
-    from ..encoder import Encoder
+    from ..distill.config import DistillConfig
+    from ..distill.run import Run
     from ..towers.spec import StudentSpec
 
 
+NEEDED = ("profile_name", "teachers", "images", "out")  # of a new run
+WITH_RESUME = ("resume", "threads", "as_json")
+SETTINGS = ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision")  # that have a flag, too
+
+
 @click.command(name="distill")
-@PROFILE
+@click.option("--profile", "profile_name", metavar="P", help="A shipped name or a TOML file.", shell_complete=PROFILES)
 @budget_options
+@NO_BUDGET
 @click.option(
     "--teacher",
     "teachers",
-    required=True,
     multiple=True,
     metavar="T",
     help="ViT-L-14:openai, hf-hub:…, local-dir:…, module:factory, store:FOLDER, or demo. More than one are averaged.",
 )
-@click.option("--images", required=True, help="A folder, shard-{000..099}.tar (globs, URLs), or hf:NAME[:SPLIT].")
+@click.option("--images", help="A folder, shard-{000..099}.tar (globs, URLs), or hf:NAME[:SPLIT].")
 @click.option("--texts", type=PATH, help='Sentences: .txt, .jsonl or .parquet with "text"; .gz, .bz2, .xz too.')
 @click.option("--classes", type=PATH, help="Class names in place of sentences: a student for one task.")
-@click.option("--out", type=PATH, required=True, help="The run's folder.")
+@click.option("--out", type=PATH, help="The run's folder.")
 @click.option("--spec", "spec_file", type=PATH, help="Train this student instead of the best that fits.")
-@click.option("--config", "config_file", type=PATH, help="Training settings (.toml or .json).")
+@PRECISIONS
+@click.option("--epochs", type=int, help="Passes over the images.  [default: 100]")
+@click.option("--batch-size", type=int, help="Images, and as many sentences, a step.  [default: 256]")
+@click.option("--lr", type=float, help="Learning rate after warm-up.  [default: 0.0008]")
+@click.option("--views", type=int, help="Augmented views an image.  [default: 4]")
+@click.option("--seed", type=int, help="Of weights, views and batches.  [default: 0]")
+@click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]), help="To learn in.  [default: no]")
+@click.option("--config", "config_file", type=PATH, help="These and all other settings (.toml or .json).")
+@click.option("--write-config", type=PATH, help="Write all settings with what they mean to this file, and stop.")
 @click.option("--store", type=PATH, help="The teacher's embeddings, to share between runs.  [default: in the run]")
 @click.option("--dataset", type=PATH, help="Judge the student on this while it learns; keep the best.")
 @NO_MEASURE
-@click.option("--resume", is_flag=True, help="Go on where the run in --out was interrupted.")
+@THREADS
+@click.option("--resume", type=PATH, metavar="RUN", help="Go on with a run that was cut short; nothing else is needed.")
 @JSON
 def distill_command(
-    profile_name: str,
+    profile_name: str | None,
     teachers: tuple[str, ...],
-    images: str,
+    images: str | None,
     texts: Path | None,
     classes: Path | None,
-    out: Path,
+    out: Path | None,
     spec_file: Path | None,
+    precisions: tuple[Any, ...],
     config_file: Path | None,
+    write_config: Path | None,
     store: Path | None,
     dataset: Path | None,
     no_measure: bool,
-    resume: bool,
+    no_budget: bool,
+    threads: int | None,
+    resume: Path | None,
     as_json: bool,
-    **budget: float | None,
+    **others: Any,
 ) -> None:
     """Choose the best student the device can afford and teach it, from images and sentences that need no pairing.
 
-    Example:  edgeclip distill --profile raspberry-pi-5 --latency-ms 20 --teacher ViT-B-16:openai
-              --images photos/ --texts sentences.txt --out runs/pi
+    \b
+    Example:  edgeclip distill --profile raspberry-pi-5 --latency-ms 20 \\
+                --teacher ViT-B-16:openai --images photos/ \\
+                --texts sentences.txt --out runs/pi
     """
     from ..errors import require
-    from .inputs import open_profile
     from .tables import show
 
-    sentences = texts or classes
-    if sentences is None or (texts and classes):
-        raise click.UsageError("give either --texts or --classes")
-    profile = open_profile(profile_name, budget)
+    given = click.get_current_context().params
     require("torch", "distill")
-    from ..data.sentences import read_sentences
-    from ..data.sources import refuse_missing
-    from ..distill import distill
-    from ..distill.config import DistillConfig
-    from ..distill.run import refuse_in_the_way
-    from ..documents import read_document
-    from ..loading import open_teacher
-    from ..rehearsal import rehearse
-    from ..towers.spec import read_spec
-
-    config = read_document(config_file, DistillConfig) if config_file else None
-    given = read_spec(spec_file) if spec_file else None
-    judge = _judge(dataset) if dataset else None
-    refuse_missing(images)
-    next(read_sentences(sentences))
-    refuse_in_the_way(out, resume=resume)
-    opened = [open_teacher(name) for name in teachers]
-    spec = _student(given, out if resume else None, profile, opened[0].image_size, measured=not no_measure)
-    with if_interrupted(f"add --resume to the same command to go on with {out}"):
-        run = distill(
-            spec,
-            opened,
-            images,
-            sentences,
-            out,
-            classes=classes is not None,
-            config=config,
-            store=store,
-            dataset=str(dataset.absolute()) if dataset else None,
-            judge=judge,
-            rehearsal=rehearse,
-            resume=resume,
-        )
+    if write_config:
+        _write_config(write_config)
+        return
+    _use_threads(threads)
+    if resume:
+        if too_many := sorted(_flag(name) for name, value in given.items() if value and name not in WITH_RESUME):
+            raise click.UsageError(f"--resume goes on with the run as it is: leave out {', '.join(too_many)}")
+        run = _resumed(resume)
+    else:
+        if missing := [_flag(name) for name in NEEDED if not given[name]]:
+            raise click.UsageError(f"a new run needs {' and '.join(missing)}")
+        if (texts is None) == (classes is None):
+            raise click.UsageError("give either --texts or --classes")
+        settings = {name: others.pop(name) for name in SETTINGS}
+        asked: dict[str, Any] = {
+            "config": _config(config_file, settings),
+            "spec_file": spec_file,
+            "precisions": precisions,
+            "measured": not no_measure,
+            "budget": others,
+            "no_budget": no_budget,
+            "store": store,
+            "dataset": dataset,
+        }
+        assert profile_name is not None and images is not None and out is not None  # NEEDED
+        run = _begun(profile_name, teachers, images, texts or classes, out, classes=classes is not None, **asked)
     tell(f"wrote {run.path}; next: edgeclip export {run.path} --out {run.path}-bundle")
     show(as_json, run.document.as_data(), lambda: f"student: {run.document.spec.name}, in {run.path}/student")
 
 
-def _student(
-    given: StudentSpec | None, resumed: Path | None, profile: Profile, max_image_size: int, *, measured: bool
-) -> StudentSpec:
-    """The student that was asked for, that of the run that goes on, or the best that fits the profile's budget."""
+def _flag(name: str) -> str:
+    """A parameter as the command line writes it."""
+    for parameter in click.get_current_context().command.params:
+        if parameter.name == name:
+            return parameter.opts[0]
+    return name
+
+
+def _write_config(file: Path) -> None:
+    from ..distill.config import example
+    from ..files import writable_file, write_text
+
+    writable_file(file)
+    write_text(file, example())
+    tell(f"wrote {file}; use it with --config {file}")
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _config(file: Path | None, flags: dict[str, Any]) -> DistillConfig:
+    """The settings of a file, or the defaults; what flags say comes first."""
+    from pydantic import ValidationError
+
+    from ..distill.config import DistillConfig
+    from ..documents import read_document
+
+    config = read_document(file, DistillConfig) if file else DistillConfig()
+    try:
+        asked = {name: value for name, value in flags.items() if value is not None}
+        return DistillConfig.model_validate({**config.model_dump(), **asked})
+    except ValidationError as error:
+        told = "; ".join(f"{_flag(str(fault['loc'][0]))}: {fault['msg']}" for fault in error.errors())
+        raise click.UsageError(told) from error
+
+
+def _begun(
+    profile_name: str,
+    teachers: Sequence[str],
+    images: str,
+    sentences: Any,
+    out: Path,
+    *,
+    classes: bool,
+    config: DistillConfig,
+    spec_file: Path | None,
+    precisions: Sequence[Any],
+    measured: bool,
+    budget: dict[str, float | None],
+    no_budget: bool,
+    store: Path | None,
+    dataset: Path | None,
+) -> Run:
+    """A new run. What can be wrong is looked at first, in the order of what it takes: the teacher last."""
+    from ..data.sentences import read_sentences
+    from ..data.sources import refuse_missing
+    from ..distill import distill
+    from ..distill.run import refuse_in_the_way
+    from ..loading import open_teacher
+    from ..rehearsal import rehearse
+    from ..steps import judge_on
+    from ..towers.spec import read_spec
+    from .inputs import open_profile, refuse_no_budget
+
+    profile = open_profile(profile_name, budget)
+    given = read_spec(spec_file) if spec_file else None
+    if given is None and not no_budget:
+        refuse_no_budget(profile)
+    judge = judge_on(dataset) if dataset else None
+    refuse_missing(images)
+    next(read_sentences(sentences))
+    refuse_in_the_way(out)
+    opened = [open_teacher(name) for name in teachers]
+    spec = _student(given, profile, opened[0].image_size, precisions, measured=measured)
+    facts: dict[str, Any] = {"classes": classes, "config": config, "store": store, "judge": judge}
+    with _if_cut(out):
+        named = str(dataset.absolute()) if dataset else None
+        return distill(spec, opened, images, sentences, out, dataset=named, rehearsal=rehearse, **facts)
+
+
+def _resumed(path: Path) -> Run:
+    """The run that was cut, gone on with as it was asked for."""
+    from ..distill import distill
     from ..distill.run import Run
+    from ..loading import open_teacher
+    from ..steps import judge_on
+
+    found = Run.open(path).document
+    opened = [open_teacher(name) for name in (found.teacher, *found.more_teachers)]
+    asked: dict[str, Any] = {
+        "classes": found.classes,
+        "config": found.config,
+        "store": Path(found.store) if found.store else None,
+        "dataset": found.dataset,
+        "judge": judge_on(found.dataset) if found.dataset else None,
+    }
+    with _if_cut(path):
+        return distill(found.spec, opened, found.images, Path(found.texts), path, resume=True, **asked)
+
+
+def _if_cut(out: Path) -> AbstractContextManager[None]:
+    command = f"edgeclip distill --resume {shlex.quote(str(out))}"
+    return if_interrupted(f"what was learnt and computed is kept; go on with: {command}")
+
+
+def _student(
+    given: StudentSpec | None, profile: Profile, max_image_size: int, precisions: Sequence[Any], *, measured: bool
+) -> StudentSpec:
+    """The student that was asked for, or the best that fits the profile's budget."""
     from ..select import select
     from ..select.select import for_profile
     from .inputs import graph_writer
 
     if given:
         spec = for_profile(given, profile)
-    elif resumed:
-        spec = Run.open(resumed).document.spec
     else:
         writer, told = graph_writer(profile, wanted=measured)
-        spec = select(profile, profile.budget, max_image_size=max_image_size, write_graph=writer)[0]
+        limits: dict[str, Any] = {"max_image_size": max_image_size, "precisions": precisions or None}
+        spec = select(profile, profile.budget, **limits, write_graph=writer)[0]
         if writer is None:
             tell(told)
     predictor = spec.target.profile if spec.target else "hand"
@@ -128,12 +258,3 @@ def _student(
     timed = f", {spec.measured_ms:.2f} ms measured untrained" if spec.measured_ms else ""
     tell(f"student: {spec.name} ({spec.precision}{predicted}{timed})")
     return spec
-
-
-def _judge(dataset: Path) -> Callable[[Encoder], float]:
-    """Zero-shot top-1 on a labelled data set."""
-    from ..evaluate import evaluate
-    from ..evaluate.datasets import open_dataset
-
-    data = open_dataset(dataset)
-    return lambda encoder: evaluate(encoder, data).top1

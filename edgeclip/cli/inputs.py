@@ -25,6 +25,19 @@ def open_profile(name: str, budget: dict[str, float | None]) -> Profile:
     return found.model_copy(update={"budget": found.budget.model_copy(update=given)})
 
 
+def refuse_no_budget(profile: Profile) -> None:
+    """Refuse to choose a student for a device when nothing was said of what it may cost.
+
+    Raises:
+        EdgeclipError: the profile has no budget, and none was given.
+    """
+    from ..errors import EdgeclipError
+
+    if not profile.budget.model_dump(exclude_none=True, exclude={"accuracy_drop"}):
+        what = "--latency-ms, --memory-mb or --size-mb"
+        raise EdgeclipError(f"what may the student cost? Say {what}, or --no-budget for the one of the highest score")
+
+
 def graph_writer(profile: Profile, *, wanted: bool) -> tuple[WriteGraph | None, str]:
     """What finalists are built with, where they can be measured for ``profile`` here; else None, and why."""
     from ..select.finalists import why_unmeasured

@@ -25,12 +25,16 @@ def shipped(package: str, folder: str = ".") -> Any:
     return complete
 
 
+MOST = 1e9  # of any unit
+
+
 class Number(click.FloatRange):
     """A number within bounds: what is none, or beyond all reason, is refused too."""
 
-    def __init__(self, low: float, high: float = 1e9, *, above: bool = False) -> None:
+    def __init__(self, low: float, high: float = MOST, *, above: bool = False) -> None:
         """``above``: ``low`` itself is out of bounds."""
         super().__init__(low, high, min_open=above)
+        self._bounded = high != MOST
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As click's, which lets NaN pass: it is neither below nor above anything."""
@@ -38,6 +42,10 @@ class Number(click.FloatRange):
         if found != found:
             self.fail(f"{value} is no number.", param, ctx)
         return found
+
+    def _describe_range(self) -> str:
+        """Bounds that a user may meet, in the help."""
+        return super()._describe_range() if self._bounded else ""
 
 
 class Threads(click.IntRange):
@@ -72,14 +80,19 @@ REFUSED = {
 }
 INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended: 128 + SIGINT
 PATH = click.Path(path_type=Path)
+PROFILES = shipped("edgeclip.profiles")
 PROFILE = click.option(
     "--profile",
     "profile_name",
     required=True,
     metavar="P",
     help="A shipped name or a TOML file.",
-    shell_complete=shipped("edgeclip.profiles"),
+    shell_complete=PROFILES,
 )
+PRECISIONS = click.option(
+    "--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Only these."
+)
+NO_BUDGET = click.option("--no-budget", is_flag=True, help="Whatever it costs: the student of the highest score.")
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; chatter goes to stderr."
 )

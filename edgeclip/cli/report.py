@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import DEVICE, FORCE, JSON, PATH, PROFILE, THREADS, Number, budget_options, tell
+from .options import DEVICE, FORCE, JSON, PATH, PRECISIONS, PROFILE, THREADS, Number, budget_options, tell
 
 SECONDS = click.option("--seconds", type=Number(1, 3600), default=20, show_default=True, help="For latency.")
 SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="Seconds without a break, too.")
@@ -96,6 +96,7 @@ def report_command(
     "--labels",
     help='"a cat,a dog", or a text file with one a line.  [default: the classes of a bundle without text tower]',
 )
+@click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Labels of each image.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="[default: the recommended one]")
 @THREADS
 @JSON
@@ -103,18 +104,21 @@ def classify_command(
     bundle: Path,
     images: tuple[Path, ...],
     labels: str | None,
+    top: int,
     precision: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Say which labels fit each image best.
+    """Say which labels fit each image best: files, folders, "patterns/*.jpg", or a .txt that lists them.
+
+    Exit 0, also where some images cannot be read, which stand among the answers; 2 where none can.
 
     Example:  edgeclip classify bundles/pi cat.jpg --labels "a cat,a dog"
     """
     from ..runtime.classify import classify
     from .tables import classes_table, show
 
-    answers = classify(bundle, images, labels, precision=precision, threads=threads)
+    answers = classify(bundle, images, labels, precision=precision, threads=threads, top=top)
     show(as_json, answers, lambda: classes_table(answers))
 
 
@@ -140,9 +144,7 @@ def verify_command(bundle: Path, device: str | None, threads: int | None, as_jso
 @click.argument("bundle", type=PATH)
 @click.option("--dataset", help="Labelled images, for accuracy too.  [default: latency and memory alone]")
 @click.option("--out", type=PATH, help="Write the figures here (.json): edgeclip report joins them.")
-@click.option(
-    "--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Only these."
-)
+@PRECISIONS
 @click.option("--provider", help="Of the engine.  [default: its usual one]")
 @SECONDS
 @SUSTAINED

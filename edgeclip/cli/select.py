@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FORCE, JSON, NO_MEASURE, PATH, PROFILE, Number, budget_options, tell
+from .options import FORCE, JSON, NO_BUDGET, NO_MEASURE, PATH, PRECISIONS, PROFILE, Number, budget_options, tell
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
@@ -20,10 +20,9 @@ TRIAL_EPOCHS = 8
 @click.command(name="select")
 @PROFILE
 @budget_options
+@NO_BUDGET
 @click.option("--image-size", type=click.IntRange(16, 4096), default=224, show_default=True, help="Largest side, px.")
-@click.option(
-    "--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Only these."
-)
+@PRECISIONS
 @click.option("--top", type=click.IntRange(1, 100), default=10, show_default=True, help="How many to list.")
 @NO_MEASURE
 @click.option("--trials", type=click.IntRange(2, 100), help="Rank this many by short distillations, not by score.")
@@ -43,6 +42,7 @@ def select_command(
     precisions: tuple[Any, ...],
     top: int,
     no_measure: bool,
+    no_budget: bool,
     trials: int | None,
     text_mb: float | None,
     plot: Path | None,
@@ -65,7 +65,7 @@ def select_command(
     from ..select.front import front, front_svg
     from ..select.select import survey
     from ..select.texttowers import text_advice
-    from .inputs import graph_writer, open_profile
+    from .inputs import graph_writer, open_profile, refuse_no_budget
     from .tables import show, specs_table
 
     for file in filter(None, (plot, out)):
@@ -73,6 +73,8 @@ def select_command(
     if trials and not (teacher and images and texts and dataset and work):
         raise click.UsageError("--trials needs --teacher, --images, --texts, --dataset and --work")
     profile = open_profile(profile_name, budget)
+    if not no_budget:
+        refuse_no_budget(profile)
     limits: dict[str, Any] = {"max_image_size": image_size, "precisions": precisions or None}
     writer, told = graph_writer(profile, wanted=not no_measure)
     every = trials is not None  # whoever may be trained is timed before

@@ -7,12 +7,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
+    from ..models.listing import Listed
     from ..report.schema import Figures
     from ..runtime.manifest import Manifest
     from ..towers.spec import StudentSpec
@@ -23,8 +26,30 @@ def show(as_json: bool, data: object, table: Callable[[], RenderableType]) -> No
     if as_json:
         sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
     else:
-        # Where stdout is no terminal, a table is as wide as it needs to be.
-        Console(width=None if sys.stdout.isatty() else 140, highlight=False, markup=False).print(table())
+        found = table()
+        console = Console(highlight=False, markup=False)
+        for part in found.renderables if isinstance(found, Group) else [found]:
+            wide = Measurement.get(console, console.options.update(width=WIDEST), part).maximum
+            if not sys.stdout.isatty():  # as wide as it needs to be
+                Console(width=max(wide, console.width), highlight=False, markup=False).print(part)
+            else:
+                console.print(_blocks(part) if isinstance(part, Table) and wide > console.width else part)
+
+
+WIDEST = 1000  # columns, of what is piped
+
+
+def _blocks(table: Table) -> Group:
+    """A table that the terminal is too narrow for, row by row: nothing of it is cut, and names can be copied."""
+    names = [str(column.header) for column in table.columns]
+    parts: list[RenderableType] = [Text(str(table.title), style="italic")] if table.title else []
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        first, *others = [cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells]
+        parts.append(Text.assemble(first, style="bold"))
+        told = [(name, cell) for name, cell in zip(names[1:], others, strict=True) if cell.plain not in ("", "-")]
+        words = [Text.assemble((f"{name} ", "dim") if name else "", cell) for name, cell in told]
+        parts += [Padding(Text(" · ").join(words), (0, 0, 0, 2))] if words else []
+    return Group(*parts, *([Text(str(table.caption), style="dim")] if table.caption else []))
 
 
 def profiles_table(profiles: Sequence[Profile]) -> Table:
@@ -102,6 +127,14 @@ def specs_table(specs: Sequence[StudentSpec], profile: Profile) -> Table:
     return table
 
 
+def teachers_table(found: Sequence[Listed]) -> Table:
+    """Teachers by name."""
+    table = table_of("--teacher", "px", "dim")
+    for one in found:
+        table.add_row(one.name, str(one.image_size), str(one.embed_dim))
+    return table
+
+
 def bundle_table(manifest: Manifest) -> Table:
     """The variants of a bundle."""
     table = table_of(
@@ -141,7 +174,9 @@ def classes_table(answers: Sequence[dict[str, Any]]) -> Table:
     """The best labels of each image."""
     table = table_of("image", "label", "probability")
     for answer in answers:
-        for rank, (label, probability) in enumerate(answer["labels"]):
+        if problem := answer.get("problem"):
+            table.add_row(Text(answer["image"]), Text(problem.removeprefix(f"{answer['image']}: "), style="red"), "")
+        for rank, (label, probability) in enumerate(answer.get("labels", ())):
             table.add_row(Text(answer["image"] if rank == 0 else ""), Text(label), f"{probability:.1%}")
     return table
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..console import say
 from ..errors import require
 from ..files import writable
 from ..folders import locked, mark, refuse_foreign
+from ..steps import THERE, announce, exported, exported_run, profiled
 from .criteria import FASTER
 
 if TYPE_CHECKING:
@@ -70,28 +70,15 @@ def _data(paths: Paths) -> None:
 
     say(f"[1/6] data -> {paths.data}/ (train, heldout, sentences.txt)")
     if (paths.data / "dataset.json").is_file():
-        say("      there already")
+        say(THERE)
     else:
         write_dataset(paths.data)
     say(f"      {CREDIT}")
 
 
 def _profile(paths: Paths) -> Profile:
-    from ..device.facts import describe_device
-    from ..device.probe import profile as measure_device
-    from ..device.store import load_profile
-
     say(f"[2/6] profile this device -> {paths.profile}")
-    _show("edgeclip profile demo", out=paths.profile, seconds=f"{PROBE_SECONDS:.0f}", family=FAMILY)
-    if paths.profile.is_file():
-        found = load_profile(str(paths.profile))
-        if found.device == describe_device():
-            say("      there already")
-            return found
-        say("      the one that is there is of another device")
-    measured = measure_device("demo", seconds=PROBE_SECONDS, families=(FAMILY,))
-    measured.save(paths.profile)
-    return measured
+    return profiled(paths.profile, "demo", seconds=PROBE_SECONDS, families=(FAMILY,))
 
 
 def _teacher(paths: Paths) -> Bundle:
@@ -100,13 +87,13 @@ def _teacher(paths: Paths) -> Bundle:
     from ..runtime.bundle import Bundle
 
     say(f"[3/6] export the teacher, to know its latency here -> {paths.teacher}/")
-    _show(f"edgeclip export {DEMO}", out=paths.teacher, precision="fp32", calibration=paths.data / "train")
+    announce(f"edgeclip export {DEMO}", out=paths.teacher, precision="fp32", calibration=paths.data / "train")
     if (paths.teacher / "bundle.json").is_file():
         found = Bundle.open(paths.teacher)
         if found.manifest.source_fingerprint == load_teacher(DEMO).fingerprint:
-            say("      there already")
+            say(THERE)
             return found
-    return _exported(DEMO, paths.teacher, ("fp32",), images=paths.data / "train")
+    return exported(DEMO, paths.teacher, ("fp32",), images=paths.data / "train")
 
 
 def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
@@ -155,7 +142,7 @@ def _distil(paths: Paths, profile: Profile) -> Run:
     resume = (paths.run / "run.json").is_file()
     limit = round(HEADROOM * (profile.budget.latency_ms or 0), 3)
     words = {"profile": paths.profile, "latency_ms": limit, "image_size": SIZE, "top": FINALISTS, "out": paths.spec}
-    _show("edgeclip select", **words)
+    announce("edgeclip select", **words)
     if not resume:
         aim = profile.budget.model_copy(update={"latency_ms": limit})
         spec = select(profile, aim, max_image_size=SIZE, top=FINALISTS, write_graph=export_untrained)[0]
@@ -165,25 +152,17 @@ def _distil(paths: Paths, profile: Profile) -> Run:
         config.save(paths.config)
         say(f"      {config.epochs} epochs, of {whole.epochs}, fit the demo's time here; more teach more")
     inputs = {"teacher": DEMO, "images": train, "texts": texts, "config": paths.config}
-    _show("edgeclip distill", profile=paths.profile, spec=paths.spec, **inputs, out=paths.run)
+    announce("edgeclip distill", profile=paths.profile, spec=paths.spec, **inputs, out=paths.run)
     if resume and Run.open(paths.run).document.status == "finished":
-        say("      there already")
+        say(THERE)
         return Run.open(paths.run)
     spec, config = read_document(paths.spec, StudentSpec), read_document(paths.config, DistillConfig)
     return distill(spec, [open_teacher(DEMO)], train, texts, paths.run, config=config, resume=resume)
 
 
 def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
-    from ..runtime.bundle import Bundle
-
     say(f"[5/6] export -> {paths.bundle}/")
-    _show(f"edgeclip export {run.path}", out=paths.bundle, threads=profile.runtime.threads)
-    if (paths.bundle / "bundle.json").is_file():
-        found = Bundle.open(paths.bundle)
-        if found.manifest.source_fingerprint == run.encoder().fingerprint:
-            say("      there already")
-            return found
-    return _exported(str(run.path), paths.bundle, ("auto",), threads=profile.runtime.threads)
+    return exported_run(run, paths.bundle, threads=profile.runtime.threads)
 
 
 def _report(paths: Paths, profile: Profile) -> Report:
@@ -193,7 +172,7 @@ def _report(paths: Paths, profile: Profile) -> Report:
 
     dataset = paths.data / "heldout"
     say(f"[6/6] measure, and report -> {paths.out}/report.html, report.md, report.json")
-    _show(
+    announce(
         f"edgeclip report {paths.bundle}",
         profile=paths.profile,
         dataset=dataset,
@@ -206,27 +185,3 @@ def _report(paths: Paths, profile: Profile) -> Report:
     found = prove(paths.bundle, profile, dataset, paths.out, **settings)
     write_report(found, paths.out)
     return found
-
-
-def _exported(
-    source: str, out: Path, precisions: tuple[str, ...], *, images: Path | None = None, threads: int | None = None
-) -> Bundle:
-    """A run's or a teacher's bundle, calibrated on ``images``, or on those that it learnt from."""
-    from ..export import export
-    from ..export.inputs import calibration_files
-    from ..export.pipeline import Wishes
-    from ..loading import open_exportable
-
-    model, spec, own = open_exportable(source)
-    with calibration_files(str(images or own)) as found:
-        facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec, "threads": threads}
-        return export(model, out, **facts, calibration=found, wishes=Wishes(precisions=precisions), force=True)
-
-
-def _show(command: str, **options: object) -> None:
-    """Print the command line that does the same, so that a user can go on from there."""
-    words = [command]
-    for name, value in options.items():
-        flag = f"--{name.replace('_', '-')}"
-        words.append(flag if value is True else f"{flag} {shlex.quote(str(value))}")
-    say("      $ " + " ".join(words))

@@ -153,11 +153,21 @@ def predict_ms(profile: Profile, load: Workload, precision: Precision) -> float:
     return float(predict_columns(profile, Towers.of([load]), precision)[0])
 
 
+def refuse_unknown(profile: Profile, precision: Precision) -> None:
+    """Refuse a precision that a profile does not speak for.
+
+    Raises:
+        EdgeclipError: naming those that it has.
+    """
+    if precision not in profile.cost_model:
+        has, engine = " and ".join(profile.precisions), profile.runtime.name
+        why = f"its engine, {engine} with {profile.runtime.provider}, was measured in these alone"
+        raise EdgeclipError(f"profile {profile.name} does not speak for {precision}, but for {has}: {why}")
+
+
 def predict_columns(profile: Profile, towers: Towers, precision: Precision) -> Array:
     """:func:`predict_ms` for many towers: ms ``[N]``."""
-    if precision not in profile.cost_model:
-        has = ", ".join(profile.precisions)
-        raise EdgeclipError(f"profile {profile.name} does not speak for {precision}: it has {has}; measure it anew")
+    refuse_unknown(profile, precision)
     model = profile.cost_model[precision]
     table = np.array([[model.coefficients.get(k, {}).get(m, 0.0) for m in MEASURES] for k in KERNELS])
     rows = [row for row in profile.latency if row.precision == precision]

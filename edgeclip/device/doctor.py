@@ -11,6 +11,7 @@ from ..runtime.engines.ort import Onnxruntime
 # what needs it -> the distributions that bring it; the first that is installed counts
 PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "run bundles": ("onnxruntime", ("onnxruntime", "onnxruntime-gpu"), ""),
+    "tokenizers that are not CLIP's": ("tokenizers", ("tokenizers",), "tokenizers"),
     "distil": ("torch", ("torch",), "distill"),
     "teachers and students": ("open_clip_torch", ("open_clip_torch",), "distill"),
     "train on several devices": ("accelerate", ("accelerate",), "distill"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import EdgeclipError, FormatError
-from ..runtime.bytepairs import BytePairTokenizer
+from ..runtime.bytepairs import BytePairTokenizer, is_plain
 from ..runtime.golden import check_golden
 from ..runtime.plain import read_plain, text_job, tower_job
 from .bench import Plan, bench
@@ -146,8 +146,9 @@ def verify_bundle(
 def plain_tokenizer(bundle: Path, manifest: dict[str, Any]) -> BytePairTokenizer:
     """The bundle's tokenizer, in plain Python."""
     own = manifest["tokenizer"]
-    if own.get("clips") or own.get("zeroed_id") is not None or own.get("pad_side") == "left":
-        raise FormatError(f"{bundle}: its tokenizer is not of CLIP's kind: pip install edgeclip reads others")
+    if not is_plain(own):
+        needed = "pip install 'edgeclip[tokenizers]'"
+        raise FormatError(f"{bundle}: its tokenizer is not of CLIP's kind: {needed} reads others")
     settings = {"context_length": own["context_length"], "pad_id": own["pad_id"], "clean": own["clean"]}
     return BytePairTokenizer(bundle / own["file"], **settings)
 

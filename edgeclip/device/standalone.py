@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..decode import read_image
+from ..decode import UnreadableImage, read_image
 from ..errors import EdgeclipError
 from ..runtime.engines.registry import find_engine
 from ..runtime.labels import LabelScorer, read_labels
@@ -34,8 +34,17 @@ def classify(options: argparse.Namespace) -> dict[str, Any]:
     scorer = _scorer(options, manifest)
     settings = {"threads": options.threads, "provider": options.provider}
     tower = Tower(tower_job(options.bundle, manifest, options.precision, **settings))
-    images = [(file, scorer.best(tower.encode([read_image(Path(file))]))[0]) for file in options.images]
-    return {"images": [{"image": file, "labels": ranked} for file, ranked in images]}
+    answers = [_answer(file, scorer, tower) for file in options.images]
+    if all("problem" in answer for answer in answers):
+        raise EdgeclipError(answers[0]["problem"])
+    return {"images": answers}
+
+
+def _answer(file: str, scorer: LabelScorer, tower: Tower) -> dict[str, Any]:
+    try:
+        return {"image": file, "labels": scorer.best(tower.encode([read_image(Path(file))]))[0]}
+    except UnreadableImage as error:
+        return {"image": file, "problem": str(error)}
 
 
 def _scorer(options: argparse.Namespace, manifest: dict[str, Any]) -> LabelScorer:

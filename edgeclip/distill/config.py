@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Annotated, Any, ClassVar, Literal
 
+import tomli_w
 from pydantic import Field, model_validator
 
 from ..data.views import Augment
@@ -11,10 +13,9 @@ from ..documents import Document, Part
 from .objectives import PRESETS
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
-Rate = Annotated[float, Field(gt=0, le=10)]  # of learning
 Decay = Annotated[float, Field(ge=0, lt=1)]
-Batch = Annotated[int, Field(ge=2, le=1 << 20)]
 MOST_EPOCHS = 1_000_000
+EXAMPLES = {"micro_batch": "64", "text_shape": "{ width = 256, layers = 6, heads = 4 }"}  # of what has no default
 
 
 class Weights(Part):
@@ -57,45 +58,93 @@ class TextShape(Part):
 
 
 class DistillConfig(Document):
-    """``--config``. The defaults follow the authors' recipe, with views in place of one cached embedding an image."""
+    """``--config``. The defaults follow the authors' recipe, with views in place of one cached embedding an image.
+
+    What a setting means stands with it: ``--write-config`` and the documentation show it.
+    """
 
     FORMAT: ClassVar[str] = "edgeclip-distill"
+    VERSION: ClassVar[int] = 2
     BY_HAND: ClassVar[bool] = True
 
-    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS)] = 100
-    batch_size: Batch = 256  # images, and as many sentences, of all processes together
-    # Images, and sentences, that a process takes through the towers at a time, where its share of the batch does not
-    # fit its memory. The loss stays that of the whole batch; the price is one more forward pass.
-    micro_batch: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
-    # Pictures as the camera wrote them, as open_clip sees them, or set upright by what it wrote of up and down. The
-    # student's preprocessing then does the same.
-    exif: Literal["apply", "ignore"] = "ignore"
-    # Augmented views an image in the feature store; epoch e uses e mod views.
-    views: Annotated[int, Field(ge=1, le=10_000)] = 4
-    lr: Rate = 8e-4
-    min_lr: Annotated[float, Field(ge=0, le=10)] = 4e-5
-    warmup_epochs: Annotated[float, Field(ge=0, le=MOST_EPOCHS)] = 4
-    weight_decay: Annotated[float, Field(ge=0, le=100)] = 0.05
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
-    grad_clip: Annotated[float, Field(gt=0, le=1e6)] = 1.0
-    ema: Decay = 0.0  # decay of the averaged weights that become the student; 0: none
-    weights: Weights = Weights.model_validate("dime-fm")
-    augment: Augment = Augment()
-    # random; teacher: every k-th block, leading channels (inherit.py); timm: its weights from the hub; or a file of a
-    # timm model's weights, .safetensors
-    init: Annotated[str, Field(pattern=r"^(random|teacher|timm|.+\.safetensors)$")] = "random"
-    text_tower: Literal["teacher", "student"] = "teacher"  # student: one of its own, which learns too
-    text_shape: TextShape | None = None  # of the student's own; half of the teacher's blocks where there is none
-    precision: Literal["no", "bf16", "fp16"] = "no"
-    store_dtype: Literal["float32", "float16"] = "float32"  # of the teachers' embeddings on disk
-    # How often the student is judged, where there is a dataset.
-    judge_epochs: Annotated[float, Field(gt=0, le=MOST_EPOCHS)] = 5
+    epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS, description="passes over the images")] = 100
+    batch_size: Annotated[
+        int, Field(ge=2, le=1 << 20, description="images, and as many sentences, of all processes together")
+    ] = 256
+    micro_batch: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=1 << 20,
+            description="images, and sentences, that a process takes through the towers at a time, where its share of "
+            "the batch does not fit its memory; the loss stays the whole batch's, for one more forward pass",
+        ),
+    ] = None
+    exif: Annotated[
+        Literal["apply", "ignore"],
+        Field(description='"apply" sets pictures upright by what the camera wrote; "ignore" is what open_clip does'),
+    ] = "ignore"
+    views: Annotated[
+        int, Field(ge=1, le=10_000, description="augmented views an image; epoch e uses view e mod views")
+    ] = 4
+    lr: Annotated[float, Field(gt=0, le=10, description="learning rate after warm-up")] = 8e-4
+    min_lr: Annotated[float, Field(ge=0, le=10, description="learning rate at the end")] = 4e-5
+    warmup_epochs: Annotated[float, Field(ge=0, le=MOST_EPOCHS, description="of rising learning rate")] = 4
+    weight_decay: Annotated[float, Field(ge=0, le=100, description="of matrices and kernels")] = 0.05
+    betas: Annotated[tuple[Decay, Decay], Field(description="AdamW's")] = (0.9, 0.999)
+    grad_clip: Annotated[float, Field(gt=0, le=1e6, description="largest norm of the gradient")] = 1.0
+    ema: Annotated[
+        float, Field(ge=0, lt=1, description="decay of the averaged weights that become the student; 0: none")
+    ] = 0.0
+    weights: Annotated[
+        Weights,
+        Field(description=f"of the objective's terms, 0 leaves one out; or a preset's name: {', '.join(PRESETS)}"),
+    ] = Weights.model_validate("dime-fm")
+    augment: Annotated[Augment, Field(description="how a view differs from its image")] = Augment()
+    init: Annotated[
+        str,
+        Field(
+            pattern=r"^(random|teacher|timm|.+\.safetensors)$",
+            description='"random"; "teacher": every k-th block of its, leading channels; "timm": its weights from the '
+            "hub; or a file of a timm model's weights, .safetensors",
+        ),
+    ] = "random"
+    text_tower: Annotated[
+        Literal["teacher", "student"], Field(description='"student": one of its own, which learns too')
+    ] = "teacher"
+    text_shape: Annotated[
+        TextShape | None,
+        Field(description="of the student's own; half of the teacher's blocks where it is left out"),
+    ] = None
+    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], Field(description="in which the student learns")] = "no"
+    store_dtype: Annotated[Literal["float32", "float16"], Field(description="of the teachers' embeddings on disk")] = (
+        "float32"
+    )
+    judge_epochs: Annotated[
+        float, Field(gt=0, le=MOST_EPOCHS, description="how often the student is judged, where there is a dataset")
+    ] = 5
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
-    seed: Annotated[int, Field(ge=0, lt=1 << 32)] = 0
-    checkpoint_seconds: Annotated[float, Field(ge=0, le=1_000_000)] = 60
+    seed: Annotated[int, Field(ge=0, lt=1 << 32, description="of weights, views and batches")] = 0
+    checkpoint_seconds: Annotated[float, Field(ge=0, le=1_000_000, description="between two checkpoints")] = 60
 
     @model_validator(mode="after")
     def _text_of_its_own(self) -> DistillConfig:
         if self.text_shape and self.text_tower == "teacher":
             raise ValueError('text_shape is for a text tower of the student\'s own: set text_tower = "student"')
         return self
+
+
+def example() -> str:
+    """All settings as TOML, each with what it means and its default; those without one stand in a comment."""
+    lines = ["# Settings of edgeclip distill. What is left out keeps its default.", ""]
+    tables = []
+    for name, field in DistillConfig.model_fields.items():
+        words = "\n".join(textwrap.wrap(field.description or "", 118, initial_indent="# ", subsequent_indent="# "))
+        if isinstance(field.default, Part):
+            table = tomli_w.dumps({name: field.default.model_dump(mode="json")})
+            tables.append(f"{words}\n{table}")
+        elif field.default is None:
+            lines.append(f"{words}\n# {name} = {EXAMPLES[name]}\n")
+        else:
+            lines.append(f"{words}\n{tomli_w.dumps({name: field.default}).rstrip()}\n".lstrip())
+    return "\n".join([*lines, *tables])

@@ -22,7 +22,7 @@ from ..data.sources import digest, located, open_source
 from ..data.strings import StringsOnDisk
 from ..data.views import Normalise, Views
 from ..errors import EdgeclipError
-from ..files import mendable
+from ..files import mendable, sha256
 from ..folders import locked
 from ..models.openclip import OpenClipEncoder, save_hub_layout
 from ..runtime.manifest import Preprocess
@@ -87,6 +87,7 @@ def distill(
         texts=str(texts.absolute()),
         classes=classes,
         dataset=dataset,
+        store=str(store.absolute()) if store else None,
         spec=spec,
         config=config,
     )
@@ -173,6 +174,7 @@ def _train(
     towers.load_state_dict(load_file(run.best) if judge else trainer.student.state_dict())
     save_hub_layout(model, model_cfg, preprocess.model_dump(), run.student_dir, tokenizer)
     run.document.status = "finished"
+    run.document.student = {file.name: sha256(file) for file in sorted(run.student_dir.iterdir())}
     run.document.figures = {
         "images": len(targets.rows),
         "skipped": targets.broken[:1000],

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ..documents import Document, read_document
-from ..errors import EdgeclipError
-from ..files import writable
+from ..errors import EdgeclipError, FormatError
+from ..files import sha256, writable
 from ..folders import NOT_CONTENT
 from ..models.openclip import OpenClipEncoder
 from ..towers.spec import StudentSpec
 from .config import DistillConfig
 
 
-def refuse_in_the_way(out: Path, *, resume: bool) -> None:
+def refuse_in_the_way(out: Path, *, resume: bool = False) -> None:
     """Find out before any work whether a run may be made in ``out``, or gone on with.
 
     Raises:
@@ -26,7 +26,7 @@ def refuse_in_the_way(out: Path, *, resume: bool) -> None:
     if not there and out.is_dir() and {one.name for one in out.iterdir()} - NOT_CONTENT:
         raise EdgeclipError(f"{out} exists and is no run: choose another --out")
     if there and not resume:
-        raise EdgeclipError(f"{out} holds a run: add --resume to go on with it, or choose another --out")
+        raise EdgeclipError(f"{out} holds a run: go on with edgeclip distill --resume {out}, or choose another --out")
 
 
 class RunDocument(Document):
@@ -41,9 +41,11 @@ class RunDocument(Document):
     images: str  # a folder, shards, or a dataset: see sources.py
     texts: str
     dataset: str | None = None  # what the student is judged on while it learns
+    store: str | None = None  # where the teachers' embeddings lie; in the run where None
     classes: bool = False  # whether ``texts`` names classes instead of sentences
     spec: StudentSpec
     config: DistillConfig
+    student: dict[str, str] = {}  # the files of student/ -> their SHA-256
     figures: dict[str, Any] = {}  # counts, seconds, the last losses
 
 
@@ -89,7 +91,12 @@ class Run:
 
         Raises:
             EdgeclipError: the run was interrupted before its end.
+            FormatError: a file of the student is missing, or is not what was trained.
         """
         if self.document.status != "finished":
-            raise EdgeclipError(f"{self.path} is not finished: go on with edgeclip distill --resume")
+            raise EdgeclipError(f"{self.path} is not finished: go on with edgeclip distill --resume {self.path}")
+        for name, digest in self.document.student.items():
+            file = self.student_dir / name
+            if not file.is_file() or sha256(file) != digest:
+                raise FormatError(f"{file} is missing, or not what was trained: copy the run again")
         return OpenClipEncoder.load(f"local-dir:{self.student_dir}")

@@ -14,16 +14,17 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..console import progress_bar
 from ..data.processes import processes
 from ..errors import EdgeclipError, FormatError
-from ..files import write_bytes, write_text
+from ..files import write_bytes
+from .checkpoint import read_checkpoint, write_checkpoint
 from .config import DistillConfig
 from .interrupts import held_interrupts
+from .metrics import Metrics
 from .objectives import Embeddings, objective
 from .run import Run
 from .student import Towers
@@ -67,7 +68,7 @@ class Trainer:
         self.steps_per_epoch, self.steps = steps_per_epoch, steps_per_epoch * config.epochs
         AcceleratorState._reset_state()  # else a process that trained in one precision cannot train in another
         self.accelerator = Accelerator(
-            mixed_precision=config.precision,
+            mixed_precision=config.mixed_precision,
             cpu=processes().device.type == "cpu",
             log_with=None if config.tracker == "none" else config.tracker,
             project_dir=run.path,
@@ -76,7 +77,7 @@ class Trainer:
         self.towers, self.optimizer = self.accelerator.prepare(towers, optimizer)
         self.average = copy.deepcopy(towers).requires_grad_(False) if config.ema else None
         self.step, self._saved = 0, time.monotonic()
-        self._metrics: list[dict[str, float]] = []
+        self._metrics = Metrics(run.path / "metrics.jsonl")
         self.best_top1 = -1.0
         if config.tracker != "none":
             self.accelerator.init_trackers("edgeclip", config={"student": run.document.spec.name})
@@ -168,7 +169,8 @@ class Trainer:
         losses = {name: float(value.detach()) for name, value in terms.items()}
         for name, value in losses.items():
             if not math.isfinite(value):
-                raise EdgeclipError(f"step {step}: the term {name!r} is {value}: a lower lr may help")
+                mend = f"begin anew with a lower lr, in another --out and with --store {self.run.path}/store"
+                raise EdgeclipError(f"step {step}: the term {name!r} is {value}: {mend}")
         return losses, torch.stack(list(terms.values())).sum()
 
     def _of_all(self, embeds: Tensor) -> Tensor:
@@ -213,14 +215,16 @@ class Trainer:
         rate = learning_rate(step, self.config, self.steps_per_epoch)
         epoch = step / self.steps_per_epoch
         row = {"epoch": round(epoch, 3), "lr": rate, "loss": sum(losses.values()), **losses}
-        self._metrics.append({"step": step, **row})
+        if self.accelerator.is_main_process:
+            self._metrics.append({"step": step, **row})
         self.accelerator.log(row, step=step)
 
     def save(self) -> None:
-        """Write the checkpoint, then the metrics: both atomically, so a kill at any point leaves a pair that fits."""
+        """Write the metrics, then the checkpoint, atomically: a resume cuts the metrics back to its step."""
         self._saved = time.monotonic()
         if not self.accelerator.is_main_process:
             return
+        self._metrics.flush()
         towers = self.accelerator.unwrap_model(self.towers)
         tensors = {f"towers.{name}": value for name, value in towers.state_dict().items()}
         if self.average is not None:
@@ -228,12 +232,10 @@ class Trainer:
         for row, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{row}.{name}": torch.as_tensor(value) for name, value in state.items()}
         tensors["rng"] = torch.get_rng_state()
-        notes = {"step": str(self.step), "best_top1": repr(self.best_top1), "metrics": json.dumps(self._metrics)}
+        notes = {"step": str(self.step), "best_top1": repr(self.best_top1)}
         if self.accelerator.scaler is not None:
             notes["scaler"] = json.dumps(self.accelerator.scaler.state_dict())
-        write_bytes(self.run.checkpoint, save(_on_cpu(tensors), metadata=notes))
-        lines = "".join(json.dumps(row) + "\n" for row in self._metrics)
-        write_text(self.run.path / "metrics.jsonl", lines)
+        write_checkpoint(self.run.checkpoint, tensors, notes)
 
     def load(self) -> None:
         """Continue from the run's checkpoint.
@@ -242,9 +244,7 @@ class Trainer:
             FormatError: it is truncated, or of another student.
         """
         try:
-            with safe_open(self.run.checkpoint, framework="pt") as file:
-                notes = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+            tensors, notes = read_checkpoint(self.run.checkpoint)
             self.accelerator.unwrap_model(self.towers).load_state_dict(_under("towers.", tensors))
             if self.average is not None:
                 self.average.load_state_dict(_under("average.", tensors))
@@ -254,12 +254,14 @@ class Trainer:
                 state.setdefault(int(row), {})[key] = value
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
             torch.set_rng_state(tensors["rng"])
-            self.step, self._metrics = int(notes["step"]), json.loads(notes["metrics"])
+            self.step = int(notes["step"])
             self.best_top1 = float(notes["best_top1"])
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(json.loads(notes["scaler"]))
         except Exception as error:  # safetensors raises its own, torch RuntimeError, a stranger's file KeyError
-            raise FormatError(f"{self.run.checkpoint}: truncated, or of another student: start a new run") from error
+            raise FormatError(f"{self.run.checkpoint}: damaged, or of another student: start a new run") from error
+        if self.accelerator.is_main_process:
+            self._metrics.cut(self.step)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

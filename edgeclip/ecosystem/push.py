@@ -37,7 +37,7 @@ def push(
 
     opened = Run.open(run)
     if opened.document.status != "finished":
-        raise EdgeclipError(f"{run} is not finished: go on with edgeclip distill --resume")
+        raise EdgeclipError(f"{run} is not finished: go on with edgeclip distill --resume {run}")
     with tempfile.TemporaryDirectory() as scratch, mendable(Path(scratch)):
         folder = Path(scratch) / "model"
         gather(opened, folder, repo, bundle=bundle, report=report, licence=licence)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ..errors import EdgeclipError, FormatError, did_you_mean
 from ..files import write_bytes, write_json
 from ..runtime.manifest import Preprocess, TokenizerRules
 from ..runtime.preprocess import Preprocessor
+from .fetch import cached, fetch_model, fetch_tag, quiet
 from .oddtexts import odd_texts
 from .tokenizers import check_tokenizer, folder_tokenizer, keep_tokenizer, open_clips, write_tokenizer
 
@@ -67,10 +68,12 @@ class OpenClipEncoder:
         if name.startswith(LOCAL):
             return cls._load_folder(Path(name.removeprefix(LOCAL)))
         if name.startswith("hf-hub:"):
+            fetch_model(name.removeprefix("hf-hub:"))
             model = _create(name, None)
             return cls(model, _config_of(name), model.visual.preprocess_cfg, open_clips(name), name)
         architecture, _, tag = name.partition(":")
         _check_known(architecture, tag)
+        fetch_tag(architecture, tag)
         quick = needs_quick_gelu(architecture, tag)
         model = _create(architecture, tag, force_quick_gelu=quick)
         config = open_clip.get_model_config(architecture) | ({"quick_gelu": True} if quick else {})
@@ -211,22 +214,19 @@ def needs_quick_gelu(architecture: str, tag: str) -> bool:
 
 def _create(name: str, tag: str | None, **settings: Any) -> Any:
     """open_clip's own constructor, its log kept quiet, its failures made mendable."""
-    level = logging.getLogger().level
-    logging.getLogger().setLevel(logging.ERROR)
     try:
-        return open_clip.create_model(name, pretrained=tag, **settings)
+        with quiet(), nullcontext() if name.startswith(LOCAL) else cached():
+            return open_clip.create_model(name, pretrained=tag, **settings)
     except (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
-        hint = "" if name.startswith(LOCAL) else " (no hub in reach? local-dir:FOLDER reads from the disk)"
-        raise EdgeclipError(f"{name}{':' + tag if tag else ''} cannot be loaded: {first}{hint}") from error
-    finally:
-        logging.getLogger().setLevel(level)
+        raise EdgeclipError(f"{name}{':' + tag if tag else ''} cannot be loaded: {first}") from error
 
 
 def _check_known(architecture: str, tag: str) -> None:
     known = open_clip.list_models()
     if architecture not in known:
-        raise EdgeclipError(f"unknown teacher {architecture!r}; {did_you_mean(architecture, known)}")
+        near = did_you_mean(architecture, known, listed_by="edgeclip teachers")
+        raise EdgeclipError(f"unknown teacher {architecture!r}; {near}")
     tags = open_clip.list_pretrained_tags_by_model(architecture)
     if tag not in tags:
         wanted = f"has no weights {tag!r}" if tag else "needs a tag, as in MODEL:TAG"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,11 @@ from .texts import CLEANERS
 END_OF_WORD = "</w>"
 CONTRACTIONS = re.compile(r"'(?:s|t|re|ve|m|ll|d)", re.IGNORECASE)
 NEITHER = "\u0345"  # a mark that falls between words: see the pattern in models/tokenizer_json.py
+
+
+def is_plain(rules: Mapping[str, Any]) -> bool:
+    """Whether a bundle's rules ask for nothing but what :class:`BytePairTokenizer` does."""
+    return not rules.get("clips") and rules.get("zeroed_id") is None and rules.get("pad_side") != "left"
 
 
 class BytePairTokenizer:
@@ -39,7 +44,7 @@ class BytePairTokenizer:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
             reason = f"{type(error).__name__}: {error}"
             raise FormatError(
-                f"{file}: not a tokenizer of CLIP's kind ({reason}): pip install edgeclip reads others"
+                f"{file}: not a tokenizer of CLIP's kind ({reason}): pip install 'edgeclip[tokenizers]' reads others"
             ) from error
         self.context_length, self.pad_id = context_length, pad_id
         self._clean = CLEANERS[clean]

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+AT_ONCE = 8  # images: enough for the engine, few enough to be held decoded, whatever their size
+PATIENCE = 2.0  # seconds that pass before progress is shown
 
 
 def classify(
@@ -16,26 +19,27 @@ def classify(
     *,
     precision: str | None = None,
     threads: int | None = None,
+    top: int | None = None,
 ) -> list[dict[str, Any]]:
-    """The likeliest labels of each image with their probabilities.
+    """The likeliest labels of each image with their probabilities, or the ``problem`` of one that cannot be read.
 
     Args:
         bundle: its folder or archive.
-        images: files.
-        labels: as in :func:`read_labels`; None: the classes of a bundle that has no text tower.
+        images: as :func:`image_paths` reads them.
+        labels: as in :func:`~edgeclip.runtime.labels.read_labels`; None: the classes of a bundle without text tower.
         precision: the one that the bundle chooses where None.
         threads: all cores where None.
+        top: how many labels of each image; ten where None.
 
     Raises:
-        EdgeclipError: no bundle, fewer than two labels, or an image that cannot be read.
+        EdgeclipError: no bundle, no labels, no images, or none of them can be read.
     """
-    from ..console import say
-    from ..decode import read_image
+    from ..console import progress_bar, say
     from ..errors import EdgeclipError
     from .bundle import Bundle
-    from .labels import LabelScorer, read_labels
+    from .labels import SHOWN, LabelScorer, read_labels
 
-    names = read_labels(labels, say) if labels is not None else None
+    names, files = read_labels(labels, say) if labels is not None else None, image_paths(images)
     opened = Bundle.open(bundle)
     # The text tower is gone before the image tower is opened: never both in memory.
     own = opened.manifest
@@ -44,7 +48,65 @@ def classify(
         if known is None:
             raise EdgeclipError('say what it might be: --labels "a cat,a dog", or a text file with one a line')
         names = known.labels
-    scorer = LabelScorer(names, opened.encoder(threads=threads).encode_text, own.logit_scale, own.logit_bias)
+    encode_text = opened.encoder(threads=threads).encode_text
+    scorer = LabelScorer(names, encode_text, own.logit_scale, own.logit_bias, shown=top or SHOWN)
     encoder = opened.encoder(precision, threads=threads)
-    answers = [(file, scorer.best(encoder.encode_image([read_image(file)]))[0]) for file in images]
-    return [{"image": str(file), "labels": ranked} for file, ranked in answers]
+    answers: list[dict[str, Any]] = []
+    with progress_bar("classify", len(files), after=PATIENCE) as bar:
+        for start in range(0, len(files), AT_ONCE):
+            part, problems = _read(files[start : start + AT_ONCE])
+            ranked = iter(scorer.best(encoder.encode_image(part))) if part else iter(())
+            for file, problem in problems.items():
+                answers.append({"image": file, **({"problem": problem} if problem else {"labels": next(ranked)})})
+            bar.advance(len(problems))
+    failed = [answer["problem"] for answer in answers if "problem" in answer]
+    if len(failed) == len(answers):
+        raise EdgeclipError(failed[0] + (f" (and {len(failed) - 1} others)" if failed[1:] else ""))
+    return answers
+
+
+def _read(files: Sequence[Path]) -> tuple[list[Any], dict[str, str]]:
+    """The images that can be read, and of every file what is the matter with it: an empty text where nothing is."""
+    from ..decode import UnreadableImage, read_image
+
+    images, problems = [], {}
+    for file in files:
+        try:
+            images.append(read_image(file))
+            problems[str(file)] = ""
+        except UnreadableImage as error:
+            problems[str(file)] = str(error)
+    return images, problems
+
+
+def image_paths(given: Sequence[Path]) -> list[Path]:
+    """Image files: each by its name, those below a folder, those that a pattern matches, those that a ``.txt`` lists.
+
+    Raises:
+        EdgeclipError: a folder, a pattern or a list has none.
+    """
+    from ..errors import EdgeclipError
+
+    found: dict[Path, None] = {}
+    for one in given:
+        files = list(_below(one))
+        if not files:
+            raise EdgeclipError(f"{one}: no images there")
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def _below(one: Path) -> Iterator[Path]:
+    import glob
+
+    from ..lines import read_lines
+    from ..pictures import image_files
+
+    if one.is_dir():
+        yield from (one / name for name in sorted(image_files(one)))
+    elif one.suffix == ".txt" and one.is_file():
+        yield from map(Path, read_lines(one))
+    elif glob.has_magic(str(one)) and not one.exists():
+        yield from map(Path, sorted(glob.glob(str(one), recursive=True)))  # noqa: PTH207 (absolute patterns too)
+    else:
+        yield one

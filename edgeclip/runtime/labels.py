@@ -49,15 +49,17 @@ class LabelScorer:
         encode: Callable[[Sequence[str]], NDArray[np.float32]],
         logit_scale: float,
         logit_bias: float | None = None,
+        *,
+        shown: int = SHOWN,
     ) -> None:
-        """Encode ``labels`` with ``encode``: texts to float32 ``[N, D]``, L2-normalised.
+        """Encode ``labels`` with ``encode``: texts to float32 ``[N, D]``, L2-normalised. ``shown``: so many an image.
 
         Raises:
             EdgeclipError: it is one label, and no bias says how likely it is by itself.
         """
         if len(labels) == 1 and logit_bias is None:
             raise EdgeclipError(f"one label alone fits every image: give what else it may be than {labels[0]!r}")
-        self.labels, self._logit_scale, self._logit_bias = labels, logit_scale, logit_bias
+        self.labels, self._logit_scale, self._logit_bias, self._shown = labels, logit_scale, logit_bias, shown
         self._embeds = np.concatenate(
             [encode(labels[i : i + LABELS_AT_ONCE]) for i in range(0, len(labels), LABELS_AT_ONCE)]
         )
@@ -72,7 +74,7 @@ class LabelScorer:
         if self._logit_bias is not None:
             none = np.prod(1 - found.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
             found, names = np.concatenate([found, none], axis=1), [*names, NONE]
-        order = np.argsort(-found, axis=1, kind="stable")[:, :SHOWN]
+        order = np.argsort(-found, axis=1, kind="stable")[:, : self._shown]
         return [[(names[i], float(row[i])) for i in best] for row, best in zip(found, order, strict=True)]
 
 

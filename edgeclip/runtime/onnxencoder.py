@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from .perprocess import PerProcess, without_opened
 from .phrases import Phrases
 from .plain import tower_job
 from .preprocess import Preprocessor
-from .tokenizer import Tokenizer
+from .tokenizer import open_tokenizer
 
 if TYPE_CHECKING:
     from .engines.protocol import Session
@@ -84,12 +84,12 @@ class OnnxEncoder:
         return find_engine().open(self.folder / self._manifest.text.file, threads=self.threads, provider=provider)
 
     @PerProcess
-    def tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Callable[[Sequence[str]], NDArray[np.int64]]:
         """Texts to ids."""
         own = self._manifest.tokenizer
         assert own is not None
         path = self.folder / own.file
-        return Tokenizer(path, own)
+        return open_tokenizer(path, own)
 
     @PerProcess
     def phrases(self) -> Phrases | None:

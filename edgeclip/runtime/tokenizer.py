@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tokenizers
 from numpy.typing import NDArray
 
-from ..errors import FormatError
+from ..errors import FormatError, require
+from .bytepairs import BytePairTokenizer, is_plain
 from .texts import CLEANERS
 
 if TYPE_CHECKING:
     from .manifest import TokenizerRules
+
+
+def open_tokenizer(file: Path, rules: TokenizerRules) -> Callable[[Sequence[str]], NDArray[np.int64]]:
+    """Texts -> ids, int64 ``[N, context_length]``, by the package tokenizers; of CLIP's kind by our own without it.
+
+    Raises:
+        MissingExtra: it is missing, and the file is of another kind.
+        FormatError: it is no tokenizer.json.
+    """
+    if importlib.util.find_spec("tokenizers") is None and is_plain(rules.model_dump()):
+        return BytePairTokenizer(file, context_length=rules.context_length, pad_id=rules.pad_id, clean=rules.clean)
+    return Tokenizer(file, rules)
 
 
 class Tokenizer:
@@ -24,8 +37,10 @@ class Tokenizer:
         """Read the file.
 
         Raises:
+            MissingExtra: the package tokenizers is not installed.
             FormatError: it is no tokenizer.json.
         """
+        tokenizers: Any = require("tokenizers", "tokenizers")
         try:
             self._encode = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # the Rust side raises bare Exception

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..console import say
-from ..device.costmodel import Towers, predict_columns, predict_ms, tail
+from ..device.costmodel import Towers, predict_columns, predict_ms, refuse_unknown, tail
 from ..device.schema import Budget, Profile
-from ..errors import BudgetError, EdgeclipError
+from ..errors import BudgetError
 from ..runtime.target import Precision
 from ..towers.footprint import memory_mb, size_mb
 from ..towers.prior import score
@@ -123,9 +123,7 @@ def survey(
     """
     wanted = list(dict.fromkeys(precisions or profile.precisions))
     for precision in wanted:
-        if precision not in profile.cost_model:
-            has = ", ".join(profile.precisions)
-            raise EdgeclipError(f"profile {profile.name} does not speak for {precision}: it has {has}; measure it anew")
+        refuse_unknown(profile, precision)
     space = whole_space(max_image_size)
     return [_offers(profile, space, precision, max_image_size, to_measure) for precision in wanted]
 

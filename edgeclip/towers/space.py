@@ -77,6 +77,9 @@ def _family_of(vision_cfg: Mapping[str, Any]) -> Family:
     raise EdgeclipError("vision_cfg: no family of towers has such a one")
 
 
+SURELY = 64  # px: there are students of this size
+
+
 @lru_cache(maxsize=8)
 def whole_space(max_image_size: int = 224) -> Space:
     """Every student whose input is no larger than ``max_image_size`` pixels.
@@ -84,7 +87,12 @@ def whole_space(max_image_size: int = 224) -> Space:
     Raises:
         EdgeclipError: there is none.
     """
-    space = Space([(family, family.candidates(max_image_size)) for family in families()])
+    space = _space(max_image_size)
     if not len(space):
-        raise EdgeclipError(f"no student reads images of {max_image_size} px: allow more, e.g. --image-size 64")
+        least = next(size for size in range(max_image_size + 1, SURELY + 1) if len(_space(size)))
+        raise EdgeclipError(f"no student reads images of {max_image_size} px: allow {least} at least")
     return space
+
+
+def _space(max_image_size: int) -> Space:
+    return Space([(family, family.candidates(max_image_size)) for family in families()])

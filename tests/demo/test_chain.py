@@ -12,6 +12,7 @@ from edgeclip.device.schema import Budget
 from edgeclip.device.store import load_profile
 from edgeclip.distill.run import Run
 from edgeclip.documents import read_document
+from edgeclip.folders import mark
 from edgeclip.report.schema import Report
 from edgeclip.runtime.bundle import Bundle
 
@@ -34,6 +35,7 @@ def started(tmp_path, monkeypatch):
     found = {"name": "demo", "device": describe_device(), "runtime": target_here().runtime}
     profile = load_profile("x86-avx2-2core").model_copy(update={**found, "budget": Budget(latency_ms=2.0)})
     profile.save(tmp_path / "demo/profile.toml")
+    mark(tmp_path / "demo", chain.KIND)
     monkeypatch.setattr(chain, "REPORT_SECONDS", 1.0)
     monkeypatch.setattr(chain, "FINALISTS", 1)
     monkeypatch.setattr(pace, "SECONDS", 0.1)

@@ -49,11 +49,20 @@ def test_the_random_state_is_resumed(tmp_path):
     assert torch.equal(torch.rand(3), drawn)
 
 
-@pytest.mark.parametrize("spoil", [lambda file: file.write_bytes(file.read_bytes()[:-9]), lambda file: file.unlink()])
+def flip(file):
+    """One bit of a weight."""
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda file: file.write_bytes(file.read_bytes()[:-9]), lambda file: file.unlink(), flip]
+)
 def test_a_checkpoint_that_does_not_fit_is_refused(spoil, tmp_path):
     trainer(tmp_path).save()
     spoil(tmp_path / "checkpoint.safetensors")
-    with pytest.raises(FormatError, match="truncated, or of another student"):
+    with pytest.raises(FormatError, match="damaged, or of another student"):
         trainer(tmp_path).load()
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
-from edgeclip.errors import EdgeclipError
+from edgeclip.errors import EdgeclipError, FormatError
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ def test_a_batch_in_parts_teaches_the_same(spec, tiny, images_dir, texts_file, c
 
 def test_what_a_run_refuses(run, spec, tiny, images_dir, texts_file, config, tmp_path):
     inputs = (spec, [tiny], images_dir, texts_file)
-    with pytest.raises(EdgeclipError, match="add --resume"):
+    with pytest.raises(EdgeclipError, match="edgeclip distill --resume"):
         distill(*inputs, run.path, config=config)
     other = config.model_copy(update={"lr": 0.5})
     with pytest.raises(EdgeclipError, match=r"another config\.lr"):
@@ -171,6 +172,16 @@ def test_a_text_longer_than_the_context_is_cut(spec, tiny, images_dir, config, t
     (tmp_path / "long.txt").write_text("word " * 500 + "".join(f"\nshort {number}" for number in range(15)))
     run = distill(spec, [tiny], images_dir, tmp_path / "long.txt", tmp_path / "run", config=config)
     assert run.document.figures["sentences"] == 16
+
+
+def test_a_student_that_was_altered_is_refused(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "run")
+    weights = tmp_path / "run/student/open_clip_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(FormatError, match="not what was trained"):
+        Run.open(tmp_path / "run").encoder()
 
 
 def test_too_few_to_learn_from(spec, tiny, images_dir, texts_file, config, tmp_path):

@@ -245,7 +245,7 @@ def test_a_tracker_is_opened_by_name(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_the_precision_asked_for_is_that_of_the_towers(precision, tmp_path):
-    one, seen = trainer(tmp_path, precision=precision), []
+    one, seen = trainer(tmp_path, mixed_precision=precision), []
     one.towers.visual.head.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
     one.train_step(batch_of(0), 0)
     assert seen == [torch.bfloat16 if precision == "bf16" else torch.float32]

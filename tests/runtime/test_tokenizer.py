@@ -1,12 +1,16 @@
+import sys
+
 import open_clip
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeclip.errors import FormatError
+from edgeclip.errors import FormatError, MissingExtra
 from edgeclip.models.tokenizer_json import write_clip_tokenizer
+from edgeclip.runtime import tokenizer as module
+from edgeclip.runtime.bytepairs import BytePairTokenizer
 from edgeclip.runtime.manifest import TokenizerRules
-from edgeclip.runtime.tokenizer import Tokenizer
+from edgeclip.runtime.tokenizer import Tokenizer, open_tokenizer
 
 THEIRS = open_clip.SimpleTokenizer(context_length=16)
 ODD = [
@@ -43,3 +47,19 @@ def test_what_is_no_tokenizer_is_refused(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(FormatError, match=r"not a tokenizer\.json"):
         Tokenizer(tmp_path / "tokenizer.json", TokenizerRules(context_length=16))
+
+
+def test_clips_kind_needs_no_package(tmp_path, monkeypatch):
+    path = tmp_path / "tokenizer.json"
+    write_clip_tokenizer(open_clip.SimpleTokenizer(context_length=16), path)
+    rules = TokenizerRules(context_length=16)
+    with_package = open_tokenizer(path, rules)
+    assert isinstance(with_package, Tokenizer)
+    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
+    without = open_tokenizer(path, rules)
+    assert isinstance(without, BytePairTokenizer)
+    texts = ["a photo of a cat", "naïve CAFÉ 😀", ""]
+    assert (without(texts) == with_package(texts)).all()
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(MissingExtra, match=r"edgeclip\[tokenizers\]"):
+        open_tokenizer(path, rules.model_copy(update={"pad_side": "left"}))

@@ -1,0 +1,29 @@
+"""Whom to learn from."""
+
+from __future__ import annotations
+
+import click
+
+from .options import JSON
+
+
+@click.command(name="teachers")
+@click.argument("word", default="")
+@JSON
+def teachers_command(word: str, as_json: bool) -> None:
+    """List the teachers that open_clip fetches by name: all, or those with WORD in their names.
+
+    Example:  edgeclip teachers siglip
+    """
+    from dataclasses import asdict
+
+    from ..errors import EdgeclipError, require
+    from .tables import show, teachers_table
+
+    require("open_clip", "distill")
+    from ..models.listing import list_teachers
+
+    found = list_teachers(word)
+    if not found:
+        raise EdgeclipError(f"no teacher has {word!r} in its name: edgeclip teachers lists all")
+    show(as_json, [asdict(one) for one in found], lambda: teachers_table(found))

@@ -1,0 +1,220 @@
+"""A project: one file that says what is wanted, and the chain from one's own images to a report."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from .console import say
+from .device.schema import Budget, Profile
+from .documents import Document, read_document
+from .errors import EdgeclipError
+from .files import writable, write_text
+from .folders import locked, new_folder
+from .steps import THERE, announce, exported_run, judge_on, profiled
+
+if TYPE_CHECKING:
+    from .distill.config import DistillConfig
+    from .distill.run import Run
+    from .report.schema import Report
+    from .runtime.bundle import Bundle
+    from .towers.spec import StudentSpec
+
+FILE = "project.toml"
+HERE = "here"  # a profile that is measured
+PROBE_SECONDS = 60.0
+REPORT_SECONDS = 20.0
+EXAMPLE = """\
+# What `edgeclip run` does with this folder: from your images to a student for your device, and a report of it.
+# Paths are below this folder, or absolute.
+
+teacher = "ViT-B-16:openai"    # `edgeclip teachers` lists them; "demo" is a small one that needs no download
+profile = "here"               # measure this machine; or a name of `edgeclip profiles`, or a profile's file
+images = "images"              # your pictures, without captions: the more, the better
+texts = "sentences.txt"        # sentences, one a line; or, for one task:  classes = "classes.txt"
+dataset = "testset"            # labelled pictures to prove it on: one folder a class
+
+[budget]                       # what the student may cost on the device
+latency_ms = 20                # p90 of one image
+# memory_mb = 500
+# size_mb = 50
+# accuracy_drop = 5            # points of top-1 below the teacher
+
+[distill]                      # `edgeclip distill --write-config FILE` shows all settings
+epochs = 100
+"""
+NOTES = {
+    "images/README.txt": "Put your pictures here, as they are: no captions, any size, below folders if you like.\n",
+    "testset/README.txt": "Put labelled pictures here: one folder a class, whose name is the class's name.\n",
+    "sentences.txt": "",
+}
+
+
+class Project(Document):
+    """``project.toml``."""
+
+    FORMAT: ClassVar[str] = "edgeclip-project"
+    BY_HAND: ClassVar[bool] = True
+
+    teacher: str
+    more_teachers: list[str] = []
+    profile: str = HERE
+    images: str
+    texts: str | None = None
+    classes: str | None = None
+    dataset: str
+    budget: Budget
+    distill: dict[str, Any] = Field(default_factory=dict)  # as in `edgeclip distill --config`
+
+    @model_validator(mode="after")
+    def _sentences(self) -> Project:
+        if (self.texts is None) == (self.classes is None):
+            raise ValueError("give either texts or classes")
+        if not self.budget.model_dump(exclude_none=True, exclude={"accuracy_drop"}):
+            raise ValueError("budget: say latency_ms, memory_mb or size_mb")
+        return self
+
+
+def init_project(folder: Path) -> None:
+    """Write a commented ``project.toml`` into ``folder``, and places for one's data; what is there stays.
+
+    Raises:
+        EdgeclipError: there is a project, or the folder cannot be written to.
+    """
+    writable(folder)
+    if (folder / FILE).exists():
+        raise EdgeclipError(f"{folder / FILE} is there: edgeclip run {folder} does what it says")
+    write_text(folder / FILE, EXAMPLE)
+    for name, text in NOTES.items():
+        if not (folder / name).exists():
+            write_text(folder / name, text)
+
+
+def run_project(folder: Path) -> Report:
+    """Profile, select, distil, export and report, in ``folder``; what is there and valid is used again.
+
+    Raises:
+        EdgeclipError: there is no project, its file has faults, an input is missing or unfit, or it is in use.
+    """
+    if not (folder / FILE).is_file():
+        raise EdgeclipError(f"{folder} is no project (no {FILE} there): edgeclip init {folder} begins one")
+    project = read_document(folder / FILE, Project)
+    config = _settings(folder, project)
+    _check_inputs(folder, project)
+    with locked(folder):
+        profile = _profile(folder, project)
+        run = _distil(folder, project, profile, config)
+        say(f"[3/4] export -> {folder}/bundle/")
+        elsewhere = None if project.profile == HERE else profile
+        bundle = exported_run(run, folder / "bundle", threads=profile.runtime.threads, profile=elsewhere)
+        return _report(folder, project, profile, bundle)
+
+
+def _settings(folder: Path, project: Project) -> DistillConfig:
+    from pydantic import ValidationError
+
+    from .distill.config import DistillConfig
+
+    try:
+        return DistillConfig.model_validate(project.distill)
+    except ValidationError as error:
+        faults = "; ".join(f"distill.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise EdgeclipError(f"{folder / FILE}: {faults}") from error
+
+
+def _check_inputs(folder: Path, project: Project) -> None:
+    """Look at what can be wrong before a minute is spent."""
+    from .data.sentences import read_sentences
+    from .data.sources import find_images, refuse_missing
+    from .device.store import load_profile
+    from .evaluate.datasets import open_dataset
+
+    if project.profile != HERE:
+        load_profile(_profile_name(folder, project))
+    images = _place(folder, project.images)
+    refuse_missing(images)
+    if Path(images).is_dir():
+        find_images(Path(images))
+    next(read_sentences(Path(_place(folder, str(project.texts or project.classes)))))
+    open_dataset(_place(folder, project.dataset))
+
+
+def _place(folder: Path, name: str) -> str:
+    """A path of the project's file, which is below its folder, unless it is absolute, or no path at all."""
+    return name if name.startswith(("hf:", "http://", "https://", "hub:", "torchvision:")) else str(folder / name)
+
+
+def _profile_name(folder: Path, project: Project) -> str:
+    return str(folder / project.profile) if project.profile.endswith(".toml") else project.profile
+
+
+def _profile(folder: Path, project: Project) -> Profile:
+    from .device.store import load_profile
+
+    if project.profile == HERE:
+        say(f"[1/4] profile this device -> {folder}/profile.toml")
+        found = profiled(folder / "profile.toml", HERE, seconds=PROBE_SECONDS)
+    else:
+        say(f"[1/4] profile: {project.profile}")
+        found = load_profile(_profile_name(folder, project))
+    return found.model_copy(update={"budget": project.budget})
+
+
+def _distil(folder: Path, project: Project, profile: Profile, config: DistillConfig) -> Run:
+    """Select and distil; an interrupted run is gone on with, a finished one is used again."""
+    from .distill import distill
+    from .distill.run import Run
+    from .loading import open_teacher
+    from .rehearsal import rehearse
+
+    run, spec_file, teachers = folder / "run", folder / "student.json", [project.teacher, *project.more_teachers]
+    say(f"[2/4] select and distil -> {spec_file}, {run}/")
+    config.save(folder / "distill.toml")
+    dataset, sentences = _place(folder, project.dataset), Path(_place(folder, str(project.texts or project.classes)))
+    named = folder / "profile.toml" if project.profile == HERE else _profile_name(folder, project)
+    words = {"profile": named, **project.budget.model_dump(exclude_none=True), "teacher": teachers}
+    words |= {"images": _place(folder, project.images), "classes" if project.classes else "texts": sentences}
+    announce("edgeclip distill", **words, config=folder / "distill.toml", dataset=dataset, out=run)
+    there = (run / "run.json").is_file()
+    if there and Run.open(run).document.status == "finished":
+        changed = [name for name, value in config if value != getattr(Run.open(run).document.config, name)]
+        if changed:
+            raise EdgeclipError(f"{run} was made with another {', '.join(changed)}: remove it to make it anew")
+        say(THERE)
+        return Run.open(run)
+    opened = [open_teacher(name) for name in teachers]
+    spec = Run.open(run).document.spec if there else _student(profile, opened[0].image_size)
+    spec.save(spec_file)
+    say(f"      student: {spec.name} ({spec.precision})")
+    asked: dict[str, Any] = {"classes": project.classes is not None, "config": config, "resume": there}
+    asked |= {"dataset": str(Path(dataset).absolute()), "judge": judge_on(dataset), "rehearsal": rehearse}
+    return distill(spec, opened, _place(folder, project.images), sentences, run, **asked)
+
+
+def _student(profile: Profile, max_image_size: int) -> StudentSpec:
+    from .export.untrained import export_untrained
+    from .select import select
+    from .select.finalists import why_unmeasured
+
+    writer = None if why_unmeasured(profile) else export_untrained
+    return select(profile, profile.budget, max_image_size=max_image_size, write_graph=writer)[0]
+
+
+def _report(folder: Path, project: Project, profile: Profile, bundle: Bundle) -> Report:
+    from .measure.proof import prove
+    from .report import write_report
+
+    say(f"[4/4] measure, and report -> {folder}/report/")
+    dataset, out, own = Path(_place(folder, project.dataset)), folder / "report", project.profile == HERE
+    limits = project.budget.model_dump(exclude_none=True)
+    named = folder / "profile.toml" if own else _profile_name(folder, project)
+    words = {"profile": named, "dataset": dataset, **limits, "out": out, "other_device": not own}
+    announce(f"edgeclip report {shlex.quote(str(bundle.path))}", **words)
+    asked: dict[str, Any] = {"teacher": project.teacher, "seconds": REPORT_SECONDS, "budget": limits}
+    found = prove(bundle.path, profile, dataset, out, **asked, other_device=not own)
+    with new_folder(out, "report", "report.json", force=True) as scratch:
+        write_report(found, scratch)
+    return found

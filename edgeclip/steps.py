@@ -1,0 +1,95 @@
+"""Steps of the whole chain, each announced by the command that does the same; what is there and valid is used again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .console import say
+
+if TYPE_CHECKING:
+    from .device.schema import Profile
+    from .distill.run import Run
+    from .encoder import Encoder
+    from .runtime.bundle import Bundle
+
+THERE = "      there already"
+
+
+def announce(command: str, **options: object) -> None:
+    """Print the command line of a step, so that a user can go on from there; options without a value are left out."""
+    words = [command]
+    for name, value in options.items():
+        flag = f"--{name.replace('_', '-')}"
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if one is not None and one is not False:
+                words.append(flag if one is True else f"{flag} {shlex.quote(str(one))}")
+    say("      $ " + " ".join(words))
+
+
+def judge_on(dataset: str | Path) -> Callable[[Encoder], float]:
+    """Zero-shot top-1 of an encoder on labelled images, which are looked for now.
+
+    Raises:
+        EdgeclipError: as :func:`edgeclip.evaluate.datasets.open_dataset`.
+    """
+    from .evaluate import evaluate
+    from .evaluate.datasets import open_dataset
+
+    data = open_dataset(dataset)
+    return lambda encoder: evaluate(encoder, data).top1
+
+
+def profiled(file: Path, name: str, *, seconds: float, families: Sequence[str] = ()) -> Profile:
+    """This device's profile in ``file``: the one that is there, if it is of this device, or a new one."""
+    from .device.facts import describe_device
+    from .device.probe import profile as measure_device
+    from .device.store import load_profile
+
+    announce(f"edgeclip profile {name}", out=file, seconds=f"{seconds:g}", family=list(families))
+    if file.is_file():
+        found = load_profile(file)
+        if found.device == describe_device():
+            say(THERE)
+            return found
+        say("      the one that is there is of another device")
+    measured = measure_device(name, seconds=seconds, families=families)
+    measured.save(file)
+    return measured
+
+
+def exported_run(run: Run, out: Path, *, threads: int | None, profile: Profile | None = None) -> Bundle:
+    """The run's bundle in ``out``: the one that is there, if it is of this student, or a new one."""
+    from .runtime.bundle import Bundle
+
+    announce(f"edgeclip export {shlex.quote(str(run.path))}", out=out, threads=threads)
+    if (out / "bundle.json").is_file():
+        found = Bundle.open(out)
+        if found.manifest.source_fingerprint == run.encoder().fingerprint:
+            say(THERE)
+            return found
+    return exported(str(run.path), out, ("auto",), threads=threads, target=profile)
+
+
+def exported(
+    source: str,
+    out: Path,
+    precisions: tuple[str, ...],
+    *,
+    images: Path | None = None,
+    threads: int | None = None,
+    target: Profile | None = None,
+) -> Bundle:
+    """A run's or a teacher's bundle, calibrated on ``images``, or on those that it learnt from."""
+    from .export import export
+    from .export.inputs import calibration_files
+    from .export.pipeline import Wishes
+    from .loading import open_exportable
+
+    model, spec, own = open_exportable(source)
+    with calibration_files(str(images or own)) as found:
+        facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec, "threads": threads}
+        facts["target"] = target.target if target else None
+        return export(model, out, **facts, calibration=found, wishes=Wishes(precisions=precisions), force=True)

@@ -1,0 +1,70 @@
+"""Which images are meant, and what becomes of those that cannot be read."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from edgeclip.errors import EdgeclipError
+from edgeclip.runtime.classify import AT_ONCE, image_paths
+
+from ..test_cli import run
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    (tmp_path / "below").mkdir()
+    for name in ("red.png", "below/blue.png", "green.jpg"):
+        Image.new("RGB", (40, 40), name.split("/")[-1].split(".")[0]).save(tmp_path / name)
+    return tmp_path
+
+
+def test_files_folders_patterns_and_lists(pictures, monkeypatch):
+    monkeypatch.chdir(pictures)
+
+    def names(*given):
+        return [str(pictures.joinpath(one).relative_to(pictures)) for one in image_paths(given)]
+
+    assert names(pictures) == ["below/blue.png", "green.jpg", "red.png"]
+    assert names(pictures / "*.png") == ["red.png"]
+    assert names(pictures / "**/*.png") == ["below/blue.png", "red.png"]
+    (pictures / "list.txt").write_text("red.png\nbelow/blue.png\n")
+    assert names(pictures / "list.txt") == ["red.png", "below/blue.png"]
+    assert names(pictures / "red.png", pictures) == ["red.png", "below/blue.png", "green.jpg"], "each once"
+    (pictures / "[1].png").write_bytes((pictures / "red.png").read_bytes())
+    assert names(pictures / "[1].png") == ["[1].png"], "a file is no pattern"
+    (pictures / "empty").mkdir()
+    for nothing in (pictures / "empty", pictures / "*.webp"):
+        with pytest.raises(EdgeclipError, match="no images there"):
+            image_paths([nothing])
+
+
+def test_a_bad_image_is_a_row_and_not_the_end(bundle, pictures):
+    (pictures / "bad.png").write_bytes(b"nonsense")
+    words = ["classify", bundle.path, pictures, pictures / "absent.png", "--labels", "red,blue,green", "--top", 2]
+    found = json.loads(run(*words, "--json").stdout)
+    assert len(found) == 5
+    assert [len(row["labels"]) for row in found if "labels" in row] == [2, 2, 2]
+    problems = {row["image"]: row["problem"] for row in found if "problem" in row}
+    assert problems.keys() == {str(pictures / "bad.png"), str(pictures / "absent.png")}
+    table = run(*words).stdout
+    assert "no such image" in table
+    assert "red" in table
+
+
+def test_none_that_can_be_read_is_one_line(bundle, tmp_path):
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(b"nonsense")
+    told = run("classify", bundle.path, tmp_path, "--labels", "red,blue", expect=2).stderr
+    assert "a.png: not an image" in told
+    assert "(and 1 others)" in told
+
+
+def test_answers_do_not_depend_on_how_many_are_taken_at_once(bundle, pictures):
+    for number in range(AT_ONCE + 3):
+        Image.new("RGB", (30 + number, 40), (9 * number, 100, 50)).save(pictures / f"{number}.png")
+    labels = ["--labels", "red,blue,green", "--json"]
+    together = json.loads(run("classify", bundle.path, pictures, *labels).stdout)
+    for row in together[:: AT_ONCE // 2]:
+        (alone,) = json.loads(run("classify", bundle.path, row["image"], *labels).stdout)
+        assert dict(alone["labels"]) == pytest.approx(dict(row["labels"]), abs=1e-5)

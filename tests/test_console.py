@@ -1,0 +1,44 @@
+"""Progress: a bar for eyes, a line now and then for logs, nothing for what is over at once."""
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+
+from edgeclip import console
+from edgeclip.console import progress_bar
+
+
+@pytest.fixture
+def log(monkeypatch):
+    """What is written where stderr is no terminal."""
+    written = io.StringIO()
+    monkeypatch.setattr(console, "console", Console(file=written, highlight=False))
+    return written
+
+
+def test_a_log_tells_how_far_it_is(log, monkeypatch):
+    monkeypatch.setattr(console, "EVERY", 0.0)
+    with progress_bar("look", 4) as bar:
+        bar.note("loss 0.5")
+        bar.advance()
+        bar.advance()
+    assert re.search(r"^look: 1 of 4.*loss 0\.5$", log.getvalue(), re.M)
+    assert re.search(r"^look: 2 of 4, [\d.e+]+ a second, \d:\d\d:\d\d left, loss 0\.5$", log.getvalue(), re.M)
+
+
+def test_a_log_is_not_flooded(log):
+    with progress_bar("look", 1000) as bar:
+        for _ in range(1000):
+            bar.advance()
+    assert log.getvalue().count("look") == 1, "the closing line alone"
+
+
+def test_what_is_soon_over_shows_nothing(log):
+    with progress_bar("look", 2, after=3600) as bar:
+        bar.advance()
+    assert log.getvalue() == ""
+    with progress_bar("look", 2, after=1e-9) as bar:
+        bar.advance()
+    assert "look" in log.getvalue()
