@@ -39,6 +39,8 @@ def read_image(file: Path | IO[bytes], name: str | None = None) -> Image.Image:
     name = name or str(file)
     try:
         if isinstance(file, Path):
+            if file.exists() and not file.is_file():  # a pipe would be waited for, for ever
+                raise EdgeclipError("no plain file")
             with file.open("rb") as opened:
                 return _decoded(opened)
         return _decoded(file)

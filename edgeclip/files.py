@@ -82,8 +82,11 @@ def writable(path: Path) -> None:
         there = _nearest(path)
         if not there.is_dir():
             raise EdgeclipError(f"{there} is a file: choose another --out")
-        with tempfile.TemporaryFile(dir=there):
-            pass
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except FileNotFoundError as error:  # /proc, for one, takes no files
+            raise EdgeclipError(f"{path}: nothing can be written to {there}: choose another --out") from error
 
 
 def writable_file(path: Path, *, force: bool = False, ours: Callable[[Path], bool] = is_ours) -> None:

@@ -127,18 +127,15 @@ def _settings(folder: Path, project: Project) -> DistillConfig:
 
 def _check_inputs(folder: Path, project: Project) -> None:
     """Look at what can be wrong before a minute is spent."""
-    from .data.sentences import read_sentences
-    from .data.sources import find_images, refuse_missing
+    from .data.sentences import refuse_unfit
+    from .data.sources import refuse_missing
     from .device.store import load_profile
     from .evaluate.datasets import open_dataset
 
     if project.profile != HERE:
         load_profile(_profile_name(folder, project))
-    images = _place(folder, project.images)
-    refuse_missing(images)
-    if Path(images).is_dir():
-        find_images(Path(images))
-    next(read_sentences(Path(_place(folder, str(project.texts or project.classes)))))
+    refuse_missing(_place(folder, project.images))
+    refuse_unfit(Path(_place(folder, str(project.texts or project.classes))))
     open_dataset(_place(folder, project.dataset))
 
 

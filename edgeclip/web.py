@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .console import say
 from .errors import EdgeclipError
 from .files import mendable
 
+PORTS = {"http": 80, "https": 443}
+PATIENCE = 5  # seconds for a server to answer at all
 SECONDS = 60  # without a byte from the server
 ABSENT = (404, 410)
+
+
+def unreachable(url: str) -> str:
+    """Why the server of ``url`` cannot be asked; nothing where it can, or where a proxy would know.
+
+    A hub's client tries for a minute before it says so.
+    """
+    address = urlsplit(url)
+    if urllib.request.getproxies().get(address.scheme):
+        return ""
+    try:
+        place = (address.hostname or "", address.port or PORTS[address.scheme])
+        socket.create_connection(place, timeout=PATIENCE).close()
+    except OSError as error:
+        return f"{address.hostname} cannot be reached ({error.strerror or error})"
+    return ""
 
 
 def fetch(url: str, target: Path) -> bool:

@@ -36,7 +36,7 @@ from .fp16 import convert_fp16
 from .graphs import IMAGE_OUTPUT, read_graph, save_graph, weights_beside
 from .int8 import RECIPES, SMOOTHING, Calibrated, Recipe, recipe_for
 from .sensitivity import plot
-from .towers import export_image_tower
+from .towers import check_opset, export_image_tower
 from .tune import PRECISIONS, Candidate, Tuner
 from .validate import Exam, Gate, check_tower
 from .words import GOLDEN_TEXTS, write_phrases, write_text_tower
@@ -136,6 +136,7 @@ def export(
     """
     wishes, target = wishes or Wishes(), target or (spec and spec.target) or target_here()
     cores, elsewhere = threads or usable_cores(), why_elsewhere(target)
+    check_opset(wishes.opset)
     if not (wishes.text_tower or wishes.classes):
         raise EdgeclipError("without its text tower a bundle knows its classes alone: give them, as --labels FILE")
     wanted = _possible(model, wishes, wishes.wanted(target))

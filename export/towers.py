@@ -83,6 +83,16 @@ def _deployable(tower: nn.Module) -> nn.Module:
     return reparameterize_model(written_out(copied)).eval()
 
 
+def check_opset(opset: int) -> None:
+    """Refuse an opset that our graphs are not made in.
+
+    Raises:
+        EdgeclipError: naming those that they are.
+    """
+    if opset not in OPSETS:
+        raise EdgeclipError(f"opset {opset}: choose from {OPSETS.start} to {OPSETS.stop - 1} (20 is a good default)")
+
+
 def _without_image_tower(model: nn.Module) -> nn.Module:
     light = copy.copy(model)
     light._modules = {name: part for name, part in model._modules.items() if name not in ("visual", "text_decoder")}
@@ -90,8 +100,7 @@ def _without_image_tower(model: nn.Module) -> nn.Module:
 
 
 def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, output_name: str, opset: int) -> None:
-    if opset not in OPSETS:
-        raise EdgeclipError(f"opset {opset}: choose from {OPSETS.start} to {OPSETS.stop - 1} (20 is a good default)")
+    check_opset(opset)
     # Two rows, not one: traced with one, open_clip's attention is exported with a batch of one for ever.
     batch = {0: torch.export.Dim("batch", min=1, max=4096)}
     with quiet():

@@ -48,7 +48,7 @@ BAD = {
     "not an image": lambda path: path.touch(),
     "that can be read": lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n nonsense"),
     "values from -1": lambda path: Image.fromarray(np.float32([[-1, 0]])).save(path, "TIFF"),
-    "Is a directory": lambda path: path.mkdir(),
+    "no plain file": lambda path: path.mkdir(),
 }
 
 

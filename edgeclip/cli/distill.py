@@ -186,7 +186,7 @@ def _begun(
     dataset: Path | None,
 ) -> Run:
     """A new run. What can be wrong is looked at first, in the order of what it takes: the teacher last."""
-    from ..data.sentences import read_sentences
+    from ..data.sentences import refuse_unfit
     from ..data.sources import refuse_missing
     from ..distill import distill
     from ..distill.run import refuse_in_the_way
@@ -202,7 +202,7 @@ def _begun(
         refuse_no_budget(profile)
     judge = judge_on(dataset) if dataset else None
     refuse_missing(images)
-    next(read_sentences(sentences))
+    refuse_unfit(sentences)
     refuse_in_the_way(out)
     opened = [open_teacher(name) for name in teachers]
     spec = _student(given, profile, opened[0].image_size, precisions, measured=measured)

@@ -117,7 +117,8 @@ def retention_command(models: tuple[str, ...], dataset: str, out: Path | None, f
     if len(set(models)) < 2:
         raise EdgeclipError("retention needs two models: the reference first, then what was made of it")
     data = open_dataset(dataset)
-    results = {name: evaluate(load(name), data, title=f"zero-shot, {name}") for name in models}
+    opened = {name: load(name) for name in models}
+    results = {name: evaluate(one, data, title=f"zero-shot, {name}") for name, one in opened.items()}
     found = retention(results, data.classnames, dataset=data.name)
     show(as_json, found.as_data(), lambda: retention_table(found))
     if out:

@@ -9,6 +9,7 @@ import json
 import lzma
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ from ..errors import EdgeclipError, require
 from .strings import StringsOnDisk
 
 OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+SOME = 100_000
 PARQUET = ".parquet"
 KINDS = (".txt", ".jsonl", PARQUET)
 # The seven prompts that CLIP's authors found to do nearly as well as their eighty (notebooks/Prompt_Engineering_for_
@@ -48,6 +50,8 @@ def read_sentences(path: Path) -> Iterator[str]:
     if kind not in KINDS or (packed and kind == PARQUET):
         known = f"{', '.join(KINDS)}, and packed {', '.join(OPENERS)}"
         raise EdgeclipError(f"{path}: a file of sentences ends in {known}")
+    if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
+        raise EdgeclipError(f"{path}: no plain file")
     empty = True
     try:
         for line in _column(path) if kind == PARQUET else _lines(path, kind):
@@ -60,6 +64,16 @@ def read_sentences(path: Path) -> Iterator[str]:
         raise EdgeclipError(f"{path}: cannot be read as UTF-8 text ({error})") from error
     if empty:
         raise EdgeclipError(f"{path}: no sentences in it")
+
+
+def refuse_unfit(path: Path) -> None:
+    """Find out early what :func:`read_sentences` would refuse, as far as a second goes.
+
+    Raises:
+        EdgeclipError: see there.
+    """
+    for _ in islice(read_sentences(path), SOME):
+        pass
 
 
 def class_sentences(path: Path) -> Iterator[str]:

@@ -65,12 +65,15 @@ def refuse_missing(name: str) -> None:
     """Find out early what :func:`open_source` would refuse, as far as that takes no download and no long look.
 
     Raises:
-        EdgeclipError: there is no such folder, or no such shard.
+        EdgeclipError: there is no such folder or no image in it, or no such shard.
     """
     if name.endswith(".tar") and not name.startswith(REMOTE):
         _local_shards(name)
-    elif not name.startswith((HUGGING_FACE, *REMOTE)) and not Path(name).is_dir():
-        raise EdgeclipError(f"{name}: no such folder of images")
+    elif not name.startswith((HUGGING_FACE, *REMOTE)):
+        if not Path(name).is_dir():
+            raise EdgeclipError(f"{name}: no such folder of images")
+        if next(image_files(Path(name)), None) is None:
+            raise EdgeclipError(f"{name}: no images in it ({', '.join(SUFFIXES)} are looked for)")
 
 
 def located(name: str | Path) -> str:

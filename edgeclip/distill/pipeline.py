@@ -126,7 +126,7 @@ def _open(out: Path, asked: RunDocument, resume: bool) -> Run:
     run = Run.open(out)
     before, now = _flat(run.document.as_data()), _flat(asked.as_data())
     changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-    if changed := [name for name in changed if not name.startswith(("status", "figures"))]:
+    if changed := [name for name in changed if not name.startswith(("status", "figures", "student."))]:
         raise EdgeclipError(f"{out} was started with another {', '.join(changed)}: --resume cannot change that")
     return run
 

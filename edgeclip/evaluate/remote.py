@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from ..errors import EdgeclipError, require
-from ..web import fetch
+from ..web import fetch, unreachable
 
 HUB = "hub:"
 HUB_URL = re.compile(r"^https://huggingface\.co/datasets/([^/]+/[^/]+)(?:/tree/([^/]+))?/?$")
@@ -50,6 +50,9 @@ class Place:
     def _from_hub(self, name: str) -> Path | None:
         hub = require("huggingface_hub", "hub")
         repo = self.where.removeprefix(HUB)
+        kept = hub.try_to_load_from_cache(repo, name, repo_type="dataset", revision=self._revision)
+        if not isinstance(kept, str) and (why := unreachable(hub.constants.ENDPOINT)):
+            raise EdgeclipError(f"{self.where}: {name} was not fetched yet, and {why}")
         try:
             return Path(hub.hf_hub_download(repo, name, repo_type="dataset", revision=self._revision))
         except hub.errors.EntryNotFoundError:

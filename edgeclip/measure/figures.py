@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import say
+from ..errors import EdgeclipError, did_you_mean
 
 if TYPE_CHECKING:
     from ..evaluate.datasets import Dataset
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from .chain import Measured, Stage
 
 EXPORTED = "exported "  # and the precision: the stage of a variant
+
+
+def _refuse_provider(bundle: Bundle, provider: str) -> None:
+    """Refuse a provider that onnxruntime has not got here, before a process is started for each variant."""
+    from ..runtime.engines.ort import Onnxruntime
+    from ..runtime.engines.registry import DEFAULT
+
+    there = Onnxruntime().providers()
+    if provider not in there and all(variant.engine == DEFAULT for variant in bundle.manifest.variants):
+        raise EdgeclipError(f"no provider {provider!r} here; {did_you_mean(provider, there)}")
 
 
 def measure(
@@ -56,6 +67,8 @@ def measure(
 
     opened = Bundle.open(bundle)
     data = open_dataset(dataset) if dataset is not None else None
+    if provider and device is None:
+        _refuse_provider(opened, provider)
     settings: dict[str, Any] = {"threads": threads, "provider": provider}
     stages = [*before, *_variants(opened, precisions, before, settings)]
     with open_place(device) as place:

@@ -65,6 +65,7 @@ def prove(
             not say that it is meant so; no bundle, no dataset, a dataset that cannot be read, figures of another bundle
             or dataset, or the device cannot be reached.
     """
+    from ..evaluate.datasets import open_dataset
     from ..report.join import join
     from ..runtime.bundle import Bundle
     from .figures import measure
@@ -75,6 +76,7 @@ def prove(
     if not other_device:
         measured_on = Device.model_validate(figures.device) if figures else None if device else describe_device()
         _same_device(profile, measured_on)
+    open_dataset(dataset)
     sources = _sources(opened, teacher, threads, apart=figures is not None or device is not None)
     if figures:
         host = _here(opened, sources, dataset, threads)

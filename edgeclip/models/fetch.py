@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import socket
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
@@ -17,9 +14,8 @@ from open_clip.constants import HF_WEIGHTS_NAME
 from open_clip.pretrained import _get_safe_alternatives, get_pretrained_cfg
 
 from ..errors import EdgeclipError
+from ..web import unreachable
 
-SECONDS = 5  # for the hub to answer at all
-PORTS = {"http": 80, "https": 443}
 HUB_CONFIG = "open_clip_config.json"
 
 
@@ -58,7 +54,7 @@ def fetch(repo: str, names: Sequence[str]) -> None:
     """
     if any(isinstance(try_to_load_from_cache(repo, name), str) for name in names):
         return
-    if why := unreachable():
+    if why := out_of_reach():
         raise EdgeclipError(f"{repo} was not fetched yet, and {why}; local-dir:FOLDER reads a model from the disk")
     for name in names:
         try:
@@ -74,18 +70,9 @@ def fetch(repo: str, names: Sequence[str]) -> None:
     raise EdgeclipError(f"{repo} has no {' or '.join(names)}; files that can run code are not read")
 
 
-def unreachable() -> str:
-    """Why the hub cannot be asked; nothing where it can, or where a proxy would know."""
-    if constants.is_offline_mode():
-        return "HF_HUB_OFFLINE is set"
-    address = urlsplit(constants.ENDPOINT)
-    if urllib.request.getproxies().get(address.scheme):
-        return ""
-    try:
-        socket.create_connection((address.hostname, address.port or PORTS[address.scheme]), timeout=SECONDS).close()
-    except OSError as error:
-        return f"{address.hostname} cannot be reached ({error.strerror or error})"
-    return ""
+def out_of_reach() -> str:
+    """Why the hub cannot be asked; nothing where it can."""
+    return "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else unreachable(constants.ENDPOINT)
 
 
 @contextmanager
@@ -104,7 +91,7 @@ def cached() -> Iterator[None]:
     """Where the hub is out of reach, look into its cache alone: its client would try for a minute."""
     settings: Any = constants
     before = settings.HF_HUB_OFFLINE
-    settings.HF_HUB_OFFLINE = bool(unreachable())
+    settings.HF_HUB_OFFLINE = bool(out_of_reach())
     try:
         yield
     finally:
