@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 
 
@@ -41,12 +43,27 @@ def require(module: str, extra: str) -> ModuleType:
         MissingExtra: naming the pip command that mends it.
     """
     try:
-        return importlib.import_module(module)
+        with _shown(module):
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise  # the package is there but broken: a bug, not a missing extra
         raise MissingExtra(f"this needs {package}: pip install 'edgeclip[{extra}]'") from error
+
+
+@contextmanager
+def _shown(module: str) -> Iterator[None]:
+    """On a terminal, say what takes seconds to import, and take it back."""
+    if module in sys.modules or not sys.stderr.isatty():
+        yield
+        return
+    sys.stderr.write(f"loading {module} …\r")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\x1b[K")
 
 
 FEW = 20  # names that one line has room for

@@ -14,7 +14,7 @@ from .documents import Document, read_document
 from .errors import EdgeclipError
 from .files import writable, write_text
 from .folders import locked, new_folder
-from .steps import THERE, announce, exported_run, judge_on, profiled
+from .steps import THERE, announce, command_of, exported_run, judge_on, profiled
 
 if TYPE_CHECKING:
     from .distill.config import DistillConfig
@@ -208,10 +208,13 @@ def _report(folder: Path, project: Project, profile: Profile, bundle: Bundle) ->
     dataset, out, own = Path(_place(folder, project.dataset)), folder / "report", project.profile == HERE
     limits = project.budget.model_dump(exclude_none=True)
     named = folder / "profile.toml" if own else _profile_name(folder, project)
-    words = {"profile": named, "dataset": dataset, **limits, "out": out, "other_device": not own}
-    announce(f"edgeclip report {shlex.quote(str(bundle.path))}", **words)
+    words = {"profile": named, "dataset": dataset, "teacher": project.teacher, **limits, "out": out}
+    words["other_device"] = not own
+    command = command_of(f"edgeclip report {shlex.quote(str(bundle.path))}", **words)
+    say(f"      $ {command}")
     asked: dict[str, Any] = {"teacher": project.teacher, "seconds": REPORT_SECONDS, "budget": limits}
-    found = prove(bundle.path, profile, dataset, out, **asked, other_device=not own)
+    asked |= {"command": command, "profile_name": str(named)}
+    found = prove(bundle.path, profile, dataset, **asked, other_device=not own)
     with new_folder(out, "report", "report.json", force=True) as scratch:
         write_report(found, scratch)
     return found

@@ -20,13 +20,18 @@ THERE = "      there already"
 
 def announce(command: str, **options: object) -> None:
     """Print the command line of a step, so that a user can go on from there; options without a value are left out."""
+    say(f"      $ {command_of(command, **options)}")
+
+
+def command_of(command: str, **options: object) -> str:
+    """A command line with these options."""
     words = [command]
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
         for one in value if isinstance(value, (list, tuple)) else [value]:
             if one is not None and one is not False:
                 words.append(flag if one is True else f"{flag} {shlex.quote(str(one))}")
-    say("      $ " + " ".join(words))
+    return " ".join(words)
 
 
 def judge_on(dataset: str | Path) -> Callable[[Encoder], float]:

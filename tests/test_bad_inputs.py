@@ -379,3 +379,26 @@ def test_the_world_is_good(world, monkeypatch):
     assert run("profiles", "good/profile.toml").stdout
     assert run("compare", "good/report.json", "good/report.json").stdout
     assert run("classify", "bundle", "images/00.png", "--labels", "a,b").stdout
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda own: own["preprocess"].update(size=48), "48"),
+        (lambda own: own.update(embed_dim=100), "100"),
+        (lambda own: own["tokenizer"].update(context_length=20), "20"),
+        (lambda own: own["tokenizer"].update(pad_id=10**6), "1000000"),
+        (lambda own: own["variants"][0].update(engine="tflite"), "tflite"),
+    ],
+    ids=["size", "width", "context", "padding", "engine"],
+)
+def test_a_manifest_that_does_not_fit_its_graphs(edit, said, world, monkeypatch):
+    monkeypatch.chdir(world)
+    whole = (world / "bundle/bundle.json").read_text()
+    content = json.loads(whole)
+    edit(content)
+    (world / "bundle/bundle.json").write_text(json.dumps(content))
+    try:
+        refused(["classify", "bundle", "images/00.png", "--labels", "a,b", "--precision", "fp32"], world, [said])
+    finally:
+        (world / "bundle/bundle.json").write_text(whole)

@@ -1,6 +1,7 @@
 """The commands: help with an example in each, one JSON document on stdout, one line and exit 2 for a mistake."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -95,6 +96,32 @@ def test_no_command_writes_over_what_edgeclip_did_not_make(words, force, tmp_pat
         assert result.stderr.count("\n") == 1
         assert "choose another" in result.stderr or "must name a file" in result.stderr
     assert _snapshot(tmp_path) == before
+
+
+def test_on_a_terminal_what_takes_long_to_load_is_said(tmp_path):
+    pty = pytest.importorskip("pty")
+    import threading
+
+    primary, secondary = pty.openpty()
+    command = [sys.executable, "-m", "edgeclip", "export", "demo", "--out", str(tmp_path / "x")]
+    process = subprocess.Popen(command, stderr=secondary, stdout=subprocess.DEVNULL)
+    os.close(secondary)
+    told = []
+    reader = threading.Thread(target=lambda: told.extend(iter(lambda: _read(primary), b"")))
+    reader.start()
+    assert process.wait(timeout=120) == 2
+    reader.join()
+    os.close(primary)
+    shown = b"".join(told).decode()
+    assert shown.startswith("loading torch …\r\x1b[K")
+    assert "--calibration" in shown
+
+
+def _read(primary):
+    try:
+        return os.read(primary, 4096)
+    except OSError:  # the other end is closed
+        return b""
 
 
 def test_a_missing_extra_names_the_command(tmp_path):

@@ -64,11 +64,18 @@ def test_every_page_is_in_the_navigation():
         ("edgeclip eval demo --suite el", "elevater"),
     ],
 )
-def test_the_shell_completes(typed, offered):
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes(shell, typed, offered):
     words = typed.split()
-    environment = {"_EDGECLIP_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
+    place = words[-1] if shell == "fish" else str(len(words) - 1)
+    environment = {"_EDGECLIP_COMPLETE": f"{shell}_complete", "COMP_WORDS": typed, "COMP_CWORD": place}
     result = CliRunner().invoke(main, [], env=environment, prog_name="edgeclip")
-    assert f"plain,{offered}" in result.output.splitlines()
+    assert offered in re.split(r"[,\t\n]", result.output)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_pages_tell_how_to_complete(shell):
+    assert f"_EDGECLIP_COMPLETE={shell}_source edgeclip" in (DOCS / "index.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")

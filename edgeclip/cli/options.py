@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -171,6 +172,22 @@ def if_interrupted(advice: str) -> Iterator[None]:
     except KeyboardInterrupt:
         tell(advice)
         raise
+
+
+def command_line() -> str:
+    """The command that is running, as it was given: for a record that others can run."""
+    context = click.get_current_context()
+    words = context.command_path.split()
+    for parameter in context.command.params:
+        value, name = context.params[parameter.name or ""], parameter.opts[0]
+        given = context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
+        if isinstance(parameter, click.Argument):
+            words += map(str, value if isinstance(value, tuple) else [value])
+        elif given and value is True:
+            words.append(name)
+        elif given:
+            words += [word for one in (value if isinstance(value, tuple) else [value]) for word in (name, f"{one}")]
+    return shlex.join(words)
 
 
 def tell(text: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import DEVICE, FORCE, JSON, PATH, PRECISIONS, PROFILE, THREADS, Number, budget_options, tell
+from .options import DEVICE, FORCE, JSON, PATH, PRECISIONS, PROFILE, THREADS, Number, budget_options, command_line, tell
 
 SECONDS = click.option("--seconds", type=Number(1, 3600), default=20, show_default=True, help="For latency.")
 SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="Seconds without a break, too.")
@@ -72,7 +72,8 @@ def report_command(
         bundle,
         profile,
         dataset,
-        out,
+        command=command_line(),
+        profile_name=profile_name,
         budget=budget,
         figures=read_document(figures_file, Figures) if figures_file else None,
         teacher=teacher,

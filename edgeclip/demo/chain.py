@@ -11,7 +11,7 @@ from ..console import say
 from ..errors import require
 from ..files import writable
 from ..folders import locked, mark, refuse_foreign
-from ..steps import THERE, announce, exported, exported_run, profiled
+from ..steps import THERE, announce, command_of, exported, exported_run, profiled
 from .criteria import FASTER
 
 if TYPE_CHECKING:
@@ -172,16 +172,18 @@ def _report(paths: Paths, profile: Profile) -> Report:
 
     dataset = paths.data / "heldout"
     say(f"[6/6] measure, and report -> {paths.out}/report.html, report.md, report.json")
-    announce(
+    command = command_of(
         f"edgeclip report {paths.bundle}",
         profile=paths.profile,
         dataset=dataset,
         teacher=paths.teacher,
         latency_ms=profile.budget.latency_ms,
-        out=paths.out,
+        out=paths.out / "report",
     )
+    say(f"      $ {command}")
     settings: dict[str, Any] = {"teacher": str(paths.teacher), "seconds": REPORT_SECONDS, "promises": promises}
     settings["budget"] = profile.budget.model_dump()  # what the student was chosen for leaves some of it to spare
-    found = prove(paths.bundle, profile, dataset, paths.out, **settings)
+    settings |= {"command": command, "profile_name": str(paths.profile)}
+    found = prove(paths.bundle, profile, dataset, **settings)
     write_report(found, paths.out)
     return found

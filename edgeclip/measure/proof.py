@@ -34,8 +34,9 @@ def prove(
     bundle: Path,
     profile: Profile,
     dataset: Path,
-    out: Path,
     *,
+    command: str,
+    profile_name: str,
     budget: Mapping[str, float | None] | None = None,
     figures: Figures | None = None,
     teacher: str | None = None,
@@ -52,7 +53,8 @@ def prove(
         bundle: its folder or archive.
         profile: of the device that the verdict is about.
         dataset: labelled images.
-        out: the folder that the report is for; it is named in the command that repeats it, and nothing is written.
+        command: the command line that does the same, for the record.
+        profile_name: what the profile is opened by.
         budget: limits by name, over those that the student was chosen for, and those of the profile.
         figures: what the device measured; None measures here, or at ``device``.
         teacher: the run's own where None, where it is at hand.
@@ -84,16 +86,14 @@ def prove(
         timed: dict[str, Any] = {"seconds": seconds, "sustained": sustained, "device": device, "threads": threads}
         host, figures = None, measure(opened.path, dataset, **timed, before=sources)
     rows = join(host, figures)
-    words = ["report", str(bundle), "--profile", profile.name, "--dataset", str(dataset), "--out", str(out)]
-    commands = [
-        ["export", opened.manifest.source, "--out", str(bundle)],
-        [*words, *(["--device", device] if device else []), *(["--other-device"] if other_device else [])],
-    ]
     limits = _limits(opened, profile, budget or {})
     judged: dict[str, Any] = {"promises": promises, "other_device": other_device, "budget": limits}
-    told = [shlex.join(["edgeclip", *words]) for words in commands]
+    told = [f"{command}  # {figures.threads} thread(s) of {figures.device['cpu']}"]
+    if opened.manifest.student:  # else its source is a model, whose calibration images nobody knows
+        source, where = shlex.quote(opened.manifest.source), shlex.quote(str(bundle))
+        told.insert(0, f"edgeclip export {source} --out {where}")
     result = _judge(rows, figures, host, opened, profile, **judged, commands=told)
-    return result.model_copy(update={"next": suggest(result, profile, bundle, profile.name)})
+    return result.model_copy(update={"next": suggest(result, profile, bundle, profile_name)})
 
 
 def _same_device(profile: Profile, measured_on: Device | None) -> None:

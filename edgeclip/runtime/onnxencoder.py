@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..console import say
+from ..errors import FormatError
 from .engines.registry import DEFAULT, find_engine
 from .manifest import Manifest, Variant
 from .perprocess import PerProcess, without_opened
@@ -121,6 +122,9 @@ class OnnxEncoder:
 
 
 def _run(session: Session, rows: NDArray[np.generic], width: int) -> NDArray[np.float32]:
-    if len(rows) <= BATCH:
-        return session.run(rows) if len(rows) else np.empty((0, width), np.float32)
-    return np.concatenate([session.run(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)])
+    if not len(rows):
+        return np.empty((0, width), np.float32)
+    found = [session.run(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
+    if found[0].shape[1] != width:
+        raise FormatError(f"the graph gives {found[0].shape[1]} numbers, its manifest says {width}: export it again")
+    return np.concatenate(found) if len(found) > 1 else found[0]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import EdgeclipError
+from ...errors import EdgeclipError, FormatError
 from ..cores import usable_cores
 
 if TYPE_CHECKING:
@@ -47,8 +47,18 @@ class OrtSession:
         return [output.name for output in self._session.get_outputs()]
 
     def run(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """The first output."""
-        return self._session.run(None, {self._input: rows})[0]
+        """The first output.
+
+        Raises:
+            FormatError: the graph takes no such rows: whoever fed it was told another size.
+        """
+        try:
+            return self._session.run(None, {self._input: rows})[0]
+        except Exception as error:  # onnxruntime's own kinds, which it exports nowhere
+            if type(error).__name__ != "InvalidArgument":
+                raise
+            reason = " ".join(str(error).split())[:300]
+            raise FormatError(f"the graph does not take {list(rows.shape)}: is it another's? ({reason})") from error
 
     def values(self, names: Sequence[str], rows: NDArray[Any]) -> list[NDArray[Any]]:
         """Several outputs by name."""

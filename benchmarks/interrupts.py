@@ -1,0 +1,111 @@
+"""How long does a command go on after Ctrl-C? Each is interrupted again and again, at times spread over its run.
+
+    python benchmarks/interrupts.py
+
+Interrupted as a terminal does it: the signal goes to the command and to all that it has started. Asked for: every
+command ends within a second, with status 130, without a traceback, and leaves nothing half-written. A training ends
+after the step that it is at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import results
+from PIL import Image
+
+TIMES = 8  # interruptions of each command
+
+
+def write_data(folder: Path) -> None:
+    """Pictures, sentences, labelled pictures, and a bundle of the demo's teacher."""
+    draw = np.random.default_rng(0)
+    for kind in ("images", "testset/a", "testset/b"):
+        (folder / kind).mkdir(parents=True)
+        for number in range(60):
+            Image.fromarray(draw.integers(0, 256, (80, 80, 3), np.uint8)).save(folder / kind / f"{number}.png")
+    (folder / "texts.txt").write_text("\n".join(f"a picture of {number} things" for number in range(200)))
+    (folder / "config.toml").write_text('epochs = 10000\nbatch_size = 20\ntracker = "none"\n')
+    subprocess.run(command("export demo --calibration images --out bundle"), cwd=folder, check=True)
+
+
+def command(words: str) -> list[str]:
+    """The process that runs it."""
+    return [sys.executable, "-m", "edgeclip", *words.split()]
+
+
+COMMANDS = {
+    "profile": "profile mine --out new.toml --seconds 20",
+    "select": "select --profile x86-avx2-2core --latency-ms 3",
+    "distill": "distill --profile raspberry-pi-5 --latency-ms 5 --teacher demo --images images --texts texts.txt"
+    " --config config.toml --out new",
+    "export": "export demo --calibration images --out new",
+    "export with an exam": "export demo --calibration images --dataset testset --out new",
+    "verify": "verify bundle",
+    "measure": "measure bundle --dataset testset",
+    "eval": "eval demo --dataset testset",
+    "classify": "classify bundle images --labels red,green,blue",
+}
+
+
+def interrupt(words: str, folder: Path, after: float) -> dict[str, Any] | None:
+    """Run, interrupt after so many seconds, and see; None where it was over by then."""
+    before = set(folder.rglob("*"))
+    started = subprocess.Popen(command(words), cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        started.wait(after)
+    over, began = started.poll() is not None, time.monotonic()
+    if not over:
+        os.killpg(started.pid, signal.SIGINT)
+    _, told = started.communicate()
+    seconds = time.monotonic() - began
+    left = [str(one.relative_to(folder)) for one in set(folder.rglob("*")) - before]
+    for one in folder.glob("new*"):
+        shutil.rmtree(one) if one.is_dir() else one.unlink()
+    if over:
+        return None
+    half = [name for name in left if ".edgeclip." in name]
+    return {"after": after, "seconds": round(seconds, 2), "status": started.returncode, "half": half, "told": told}
+
+
+def main() -> None:
+    """Interrupt everything, and write what was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=list(COMMANDS))
+    only = parser.parse_args().only
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_data(folder)
+        for name, words in COMMANDS.items():
+            if only not in (None, name):
+                continue
+            cuts = [interrupt(words, folder, 0.5 + 2.0 * time_no) for time_no in range(TIMES)]
+            own = [cut for cut in cuts if cut]
+            for cut in own:
+                if cut["status"] != 130 or "Traceback" in cut["told"] or cut["half"]:
+                    print(f"{name}, after {cut['after']} s: {cut}")
+            found[name] = {
+                "interrupted": len(own),
+                "longest_seconds": max((cut["seconds"] for cut in own), default=None),
+                "seconds": [cut["seconds"] for cut in own],
+                "as_it_should": all(c["status"] == 130 and "Traceback" not in c["told"] and not c["half"] for c in own),
+            }
+            print(name, found[name])
+    if only is None:
+        results.save("interrupts", {"commands": found})
+
+
+if __name__ == "__main__":
+    main()
