@@ -86,7 +86,7 @@ WRITERS["distill"] += ["mine/a.txt", "--latency-ms", "20", "--out"]
 def test_no_command_writes_over_what_edgeclip_did_not_make(words, force, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    for name in ("a.txt", "report.json", "bundle.json", "data"):
+    for name in ("a.txt", "report.json", "bundle.json", "data", "a.png"):
         (tmp_path / "mine" / name).write_text('{"format": "of my own"}')
     before = _snapshot(tmp_path)
     force = force if words[0] not in ("demo", "distill") else []

@@ -124,6 +124,7 @@ def profile(installed, tmp_path):
     return file
 
 
+@pytest.mark.slow
 def test_select_distill_export_and_measure_with_a_toy_of_each(profile, teacher_dir, images_dir, texts_file, tmp_path):
     spec, out = tmp_path / "spec.json", tmp_path / "run"
     limits = ["--profile", profile, "--image-size", 32, "--latency-ms", 10_000]

@@ -176,8 +176,11 @@ def if_interrupted(advice: str) -> Iterator[None]:
 
 def command_line() -> str:
     """The command that is running, as it was given: for a record that others can run."""
-    context = click.get_current_context()
-    words = context.command_path.split()
+    context = outer = click.get_current_context()
+    words: list[str] = []
+    while outer.parent:  # up to the program, which may have been called by any path
+        words, outer = [outer.info_name or "", *words], outer.parent
+    words = ["edgeclip", *words]
     for parameter in context.command.params:
         value, name = context.params[parameter.name or ""], parameter.opts[0]
         given = context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
