@@ -63,8 +63,12 @@ class Rows:
         return f"synthetic/{row:09d}"
 
     def read(self, row: int) -> bytes:
-        """Never called: SyntheticImages makes pixels, not files."""
-        raise NotImplementedError
+        """SyntheticImages makes pixels, not files."""
+        return b""
+
+    def stamp(self, row: int) -> str:
+        """Nothing changes."""
+        return ""
 
     @property
     def digest(self) -> str:

@@ -34,12 +34,13 @@ from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.malloc import keep_freed_memory
 from edgeclip.distill.objectives import Embeddings, objective
+from edgeclip.distill.optimizer import parameter_groups
 from edgeclip.distill.pipeline import Loader
 from edgeclip.distill.run import Run, RunDocument
 from edgeclip.distill.student import build_student
 from edgeclip.distill.targets import find_targets
 from edgeclip.distill.teachers import as_teacher
-from edgeclip.distill.trainer import Trainer, parameter_groups
+from edgeclip.distill.trainer import Trainer
 from edgeclip.loading import load_teacher
 from edgeclip.models.openclip import save_hub_layout
 from edgeclip.towers.spec import StudentSpec

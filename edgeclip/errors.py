@@ -32,6 +32,10 @@ class BudgetError(EdgeclipError):
         self.over = over
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where it was held back until work could stop: as Ctrl-C, but for what the shell is told."""
+
+
 class MissingExtra(EdgeclipError):
     """A command was called whose optional packages are not installed."""
 

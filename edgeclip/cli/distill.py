@@ -47,8 +47,9 @@ SETTINGS = ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision")  #
     help="ViT-L-14:openai, hf-hub:…, local-dir:…, module:factory, store:FOLDER, or demo. More than one are averaged.",
 )
 @click.option("--images", help="A folder, shard-{000..099}.tar (globs, URLs), or hf:NAME[:SPLIT].")
-@click.option("--texts", type=PATH, help='Sentences: .txt, .jsonl or .parquet with "text"; .gz, .bz2, .xz too.')
+@click.option("--texts", type=PATH, help='Sentences: .txt, .jsonl or .parquet with "text"; .gz, .bz2, .xz, .zst too.')
 @click.option("--classes", type=PATH, help="Class names in place of sentences: a student for one task.")
+@click.option("--templates", metavar="FILE|openai", help="What --classes are put into.  [default: seven of CLIP's]")
 @click.option("--out", type=PATH, help="The run's folder.")
 @click.option("--spec", "spec_file", type=PATH, help="Train this student instead of the best that fits.")
 @PRECISIONS
@@ -72,6 +73,7 @@ def distill_command(
     images: str | None,
     texts: Path | None,
     classes: Path | None,
+    templates: str | None,
     out: Path | None,
     spec_file: Path | None,
     precisions: tuple[Any, ...],
@@ -111,9 +113,12 @@ def distill_command(
             raise click.UsageError(f"a new run needs {' and '.join(missing)}")
         if (texts is None) == (classes is None):
             raise click.UsageError("give either --texts or --classes")
+        if templates and not classes:
+            raise click.UsageError("--templates are for --classes")
         settings = {name: others.pop(name) for name in SETTINGS}
         asked: dict[str, Any] = {
             "config": _config(config_file, settings),
+            "templates": templates,
             "spec_file": spec_file,
             "precisions": precisions,
             "measured": not no_measure,
@@ -176,6 +181,7 @@ def _begun(
     out: Path,
     *,
     classes: bool,
+    templates: str | None,
     config: DistillConfig,
     spec_file: Path | None,
     precisions: Sequence[Any],
@@ -186,7 +192,7 @@ def _begun(
     dataset: Path | None,
 ) -> Run:
     """A new run. What can be wrong is looked at first, in the order of what it takes: the teacher last."""
-    from ..data.sentences import refuse_unfit
+    from ..data.sentences import read_templates, refuse_unfit
     from ..data.sources import refuse_missing
     from ..distill import distill
     from ..distill.run import refuse_in_the_way
@@ -203,13 +209,19 @@ def _begun(
     judge = judge_on(dataset) if dataset else None
     refuse_missing(images)
     refuse_unfit(sentences)
+    read_templates(templates)
     refuse_in_the_way(out)
     opened = [open_teacher(name) for name in teachers]
     spec = _student(given, profile, opened[0].image_size, precisions, measured=measured)
-    facts: dict[str, Any] = {"classes": classes, "config": config, "store": store, "judge": judge}
+    facts: dict[str, Any] = {
+        "classes": classes,
+        "templates": templates,
+        "config": config,
+        "store": store,
+    }
     with _if_cut(out):
         named = str(dataset.absolute()) if dataset else None
-        return distill(spec, opened, images, sentences, out, dataset=named, rehearsal=rehearse, **facts)
+        return distill(spec, opened, images, sentences, out, dataset=named, judge=judge, rehearsal=rehearse, **facts)
 
 
 def _resumed(path: Path) -> Run:
@@ -223,6 +235,7 @@ def _resumed(path: Path) -> Run:
     opened = [open_teacher(name) for name in (found.teacher, *found.more_teachers)]
     asked: dict[str, Any] = {
         "classes": found.classes,
+        "templates": found.templates,
         "config": found.config,
         "store": Path(found.store) if found.store else None,
         "dataset": found.dataset,

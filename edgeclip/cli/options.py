@@ -79,7 +79,7 @@ REFUSED = {
     errno.ENOSPC: "standard output",
     errno.EIO: "a disk",
 }
-INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended: 128 + SIGINT
+INTERRUPTED, TERMINATED = 130, 143  # what shells report of a program that a signal ended: 128 + SIGINT, SIGTERM
 PATH = click.Path(path_type=Path)
 PROFILES = shipped("edgeclip.profiles")
 PROFILE = click.option(
@@ -97,7 +97,7 @@ NO_BUDGET = click.option("--no-budget", is_flag=True, help="Whatever it costs: t
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; chatter goes to stderr."
 )
-THREADS = click.option("--threads", type=Threads(), help="CPU threads.  [default: all cores]")
+THREADS = click.option("--threads", type=Threads(), help="CPU threads.  [default: all that it may use there]")
 FORCE = click.option("--force", is_flag=True, help="Replace what edgeclip itself wrote there before, nothing else.")
 NO_MEASURE = click.option(
     "--no-measure",
@@ -125,7 +125,7 @@ class Commands(click.Group):
 
         What the system refuses of a file that was named is no bug: the line is the system's.
         """
-        from ..errors import EdgeclipError
+        from ..errors import EdgeclipError, Terminated
 
         try:
             Path.cwd()
@@ -147,9 +147,9 @@ class Commands(click.Group):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to be flushed at the end
             click.echo(f"edgeclip: {error.filename or REFUSED[error.errno]}: {error.strerror}", err=True)
             ctx.exit(2)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             click.echo("edgeclip: interrupted", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED)
 
 
 def budget_options(command: Any) -> Any:

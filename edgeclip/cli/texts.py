@@ -19,7 +19,7 @@ def texts() -> None:
 
 @texts.command(name="select")
 @click.option("--images", required=True, help="A folder, shard-{000..099}.tar (globs, URLs), or hf:NAME[:SPLIT].")
-@click.option("--corpus", type=PATH, required=True, help="Candidates: .txt, .jsonl or .parquet; .gz, .bz2, .xz too.")
+@click.option("--corpus", type=PATH, required=True, help="Candidates: .txt, .jsonl, .parquet; .gz, .bz2, .xz, .zst.")
 @click.option("--teacher", required=True, metavar="T", help="As in distill: sentences and images meet in its space.")
 @click.option("--out", type=PATH, required=True, help="The sentences that are kept, with the reasons (.jsonl).")
 @click.option("--neighbours", type=click.IntRange(1, 1000), default=8, show_default=True, help="Votes an image has.")

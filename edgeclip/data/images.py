@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..decode import UnreadableImage, read_image
@@ -45,6 +47,12 @@ class Images:
         if broken:
             raise EdgeclipError(f"{self.source.key(broken[0])} cannot be read any more: was it changed?")
         return pixels
+
+    def seeds(self, rows: Sequence[int]) -> NDArray[np.uint64]:
+        """What the views of images are drawn from: a hash of each one's key, whatever its place or its process."""
+        keys = (self.source.key(row).encode("utf-8", "surrogateescape") for row in rows)
+        hashes = (hashlib.blake2b(key, digest_size=8).digest() for key in keys)
+        return np.frombuffer(b"".join(hashes), np.dtype("<u8")).astype(np.uint64)
 
     def decode(self, rows: Sequence[int]) -> tuple[Tensor, list[int]]:
         """uint8 ``[len(rows), 3, S, S]``, and which of the rows cannot be read; those are black."""

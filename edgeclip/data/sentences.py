@@ -5,10 +5,11 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
+import io
 import json
 import lzma
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -16,10 +17,24 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import EdgeclipError, require
+from ..lines import read_lines
 from .strings import StringsOnDisk
 
-OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+
+def _zstandard(path: Path, mode: str, *, encoding: str, newline: str) -> IO[Any]:
+    """As the standard library's openers; ``mode`` is to read text."""
+    arrow: Any = require("pyarrow", "parquet")
+    return io.TextIOWrapper(arrow.input_stream(str(path), compression="zstd"), encoding=encoding, newline=newline)
+
+
+OPENERS: dict[str, Callable[..., IO[Any]]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zst": _zstandard,
+}
 SOME = 100_000
+OPENAI = "openai"
 PARQUET = ".parquet"
 KINDS = (".txt", ".jsonl", PARQUET)
 # The seven prompts that CLIP's authors found to do nearly as well as their eighty (notebooks/Prompt_Engineering_for_
@@ -39,7 +54,7 @@ def read_sentences(path: Path) -> Iterator[str]:
     """The sentences of a file, one after another, blanks around them gone.
 
     ``.txt`` holds one a line (which ends at a line feed alone), ``.jsonl`` objects with "text", each also as ``.gz``,
-    ``.bz2`` or ``.xz``; ``.parquet`` a column "text".
+    ``.bz2``, ``.xz`` or ``.zst``; ``.parquet`` a column "text".
 
     Raises:
         EdgeclipError: the file is missing, empty, damaged or of another kind, or a line of it is not as it should be.
@@ -76,13 +91,33 @@ def refuse_unfit(path: Path) -> None:
         pass
 
 
-def class_sentences(path: Path) -> Iterator[str]:
-    """Every class name of a file (one a line, or as sentences are) in every prompt of ``PROMPTS``.
+def class_sentences(path: Path, templates: Sequence[str] = PROMPTS) -> Iterator[str]:
+    """Every class name of a file (one a line, or as sentences are) in every template.
 
     Raises:
         EdgeclipError: as :func:`read_sentences`.
     """
-    return (prompt.format(name) for name in read_sentences(path) for prompt in PROMPTS)
+    return (template.replace("{}", name) for name in read_sentences(path) for template in templates)
+
+
+def read_templates(given: str | None) -> Sequence[str]:
+    """CLIP's seven where None, its eighty for ``openai``, else the lines of a file, ``{}`` in the class's place.
+
+    Raises:
+        EdgeclipError: there is no such file, or a line of it has no ``{}``.
+    """
+    if given is None:
+        return PROMPTS
+    if given == OPENAI:
+        from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+        return [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
+    lines = read_lines(Path(given))
+    if without := next((line for line in lines if "{}" not in line), None):
+        raise EdgeclipError(f"{given}: no {{}} in the template {without!r}: it says where the class's name goes")
+    if not lines:
+        raise EdgeclipError(f"{given}: no templates in it")
+    return lines
 
 
 def distinct(sentences: Iterable[str], file: Path) -> StringsOnDisk:

@@ -37,6 +37,10 @@ class Source(Protocol):
         """The encoded image."""
         ...
 
+    def stamp(self, row: int) -> str:
+        """What changes when the image does, as far as that is known without reading it."""
+        ...
+
     @property
     def digest(self) -> str:
         """SHA-256 over every key, in order: equal digests mean equal rows."""
@@ -112,6 +116,11 @@ class Folder:
         """The file's content."""
         return (self._folder / self._names[row]).read_bytes()
 
+    def stamp(self, row: int) -> str:
+        """Size and time of the last change."""
+        state = (self._folder / self._names[row]).stat()
+        return f"{state.st_size} {state.st_mtime_ns}"
+
     def files(self) -> list[Path]:
         """The files themselves."""
         return [self._folder / name for name in self._names]
@@ -127,6 +136,8 @@ class Tars:
 
     def __init__(self, files: Sequence[Path], index: Path) -> None:
         self._files = list(files)
+        states = [file.stat() for file in self._files]
+        self._stamps = [f"{state.st_size} {state.st_mtime_ns}" for state in states]
         parts, empty = [], []
         with progress_bar("index shards", len(self._files)) as bar:
             for number, file in enumerate(self._files):
@@ -154,6 +165,10 @@ class Tars:
         shard, offset, size = self._places[row].tolist()
         with self._files[shard].open("rb", buffering=0) as file:
             return os.pread(file.fileno(), size, offset)
+
+    def stamp(self, row: int) -> str:
+        """Of the shard that holds it."""
+        return self._stamps[self._places[row, 0]]
 
     @property
     def digest(self) -> str:
@@ -192,6 +207,10 @@ class HuggingFace:
         """The row's encoded image."""
         image = self._rows[row][self._column]
         return image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
+
+    def stamp(self, row: int) -> str:
+        """The dataset's own fingerprint."""
+        return self._fingerprint
 
     @property
     def digest(self) -> str:

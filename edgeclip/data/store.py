@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -27,6 +27,7 @@ from ..errors import FormatError
 from ..files import refuse_too_large, write_bytes
 from ..pictures import refuse_too_many_broken
 from .processes import processes
+from .sources import Source, digest
 
 ROWS, MANY_ROWS = 1024, 16384  # per shard: what an interruption may cost; more where there would be files by thousands
 MANY = 1 << 20  # rows from which shards are the larger kind
@@ -39,7 +40,7 @@ class StoreDocument(Document):
     """``store.json``: what the shards hold and what they depend on."""
 
     FORMAT: ClassVar[str] = "edgeclip-store"
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
 
     fingerprint: dict[str, str]  # name -> value of everything that the embeddings depend on
     rows: Size
@@ -100,8 +101,10 @@ class FeatureStore:
         """The rows of a shard."""
         return range(shard * self.shard_rows, min((shard + 1) * self.shard_rows, len(self)))
 
-    def write(self, shard: int, embeds: NDArray[np.float32], broken: Sequence[int]) -> None:
-        """Write one shard ``[n, views, dim]``, atomically.
+    def write(
+        self, shard: int, embeds: NDArray[np.float32], broken: Sequence[int], source: Source | None = None
+    ) -> None:
+        """Write one shard ``[n, views, dim]``, atomically, with a hash of the images that it is of.
 
         Raises:
             FormatError: it holds NaN or infinity.
@@ -110,13 +113,33 @@ class FeatureStore:
             raise FormatError("the teacher gave NaN or infinity for some rows: it cannot be distilled from")
         values = np.ascontiguousarray(embeds, self.document.dtype)  # safetensors writes memory as it lies
         notes = {"sha256": _digest(values), "broken": json.dumps(list(broken))}
+        if source is not None:
+            notes |= {"stamp": self._stamp(shard, source), "content": self._content(shard, source)}
         write_bytes(self.file(shard), save({"embeds": values}, metadata=notes))
 
-    def check(self, shard: int) -> None:
-        """Hold a shard against its checksum.
+    def _stamp(self, shard: int, source: Source) -> str:
+        return digest(source.stamp(row) for row in self.span(shard))
+
+    def _content(self, shard: int, source: Source) -> str:
+        """Of the images' bytes; one that is gone counts as empty."""
+
+        def of(row: int) -> str:
+            try:
+                return hashlib.sha256(source.read(row)).hexdigest()
+            except OSError:
+                return ""
+
+        return digest(map(of, self.span(shard)))
+
+    def _changed(self, shard: int, notes: Mapping[str, str], source: Source) -> bool:
+        """Whether the images are others. Where they only look so (copied files have another time) they are read."""
+        return notes.get("stamp") != self._stamp(shard, source) and notes.get("content") != self._content(shard, source)
+
+    def check(self, shard: int, source: Source | None = None) -> None:
+        """Hold a shard against its checksum, and against the images that it is of where they look changed.
 
         Raises:
-            FormatError: it is missing or altered.
+            FormatError: it is missing or altered, or the images were.
         """
         file = self.file(shard)
         shape = (len(self.span(shard)), self.document.views, self.document.dim)
@@ -130,12 +153,15 @@ class FeatureStore:
             raise FormatError(f"{file} is missing or altered: remove it to make it anew")
         if not np.isfinite(embeds).all():
             raise FormatError(f"{file} holds NaN or infinity: remove it to make it anew")
+        if source is not None and self._changed(shard, notes, source):
+            which = f"{source.key(self.span(shard)[0])} to {source.key(self.span(shard)[-1])}"
+            raise FormatError(f"{file} is of other images than are there now ({which}): remove it to make it anew")
         self._data_at[shard] = file.stat().st_size - embeds.nbytes
         self._broken[shard] = broken
 
 
 def feature_store(
-    folder: Path, title: str, document: StoreDocument, embed: Embed, key: Callable[[int], str] = str
+    folder: Path, title: str, document: StoreDocument, embed: Embed, source: Source | None = None
 ) -> FeatureStore:
     """The store in ``folder``. What is missing is computed, shard by shard; processes share the shards out.
 
@@ -144,13 +170,13 @@ def feature_store(
         title: for the progress bar.
         document: what the store must be.
         embed: computes some rows.
-        key: what a person finds a row by.
+        source: the images, where the rows are of such: what was made of others under the same names is refused.
 
     Raises:
         FormatError: the store was made of something else (the text says of what), or a shard was altered.
         EdgeclipError: more than 5 % of the rows cannot be read.
     """
-    state = processes()
+    state, key = processes(), source.key if source else str
     with state.main_process_first():
         _agree(folder / "store.json", document)
     store = FeatureStore(folder, document)
@@ -162,12 +188,12 @@ def feature_store(
             if store.file(shard).is_file():
                 bar.advance(len(store.span(shard)))
             else:
-                store.write(shard, *_compute(store.span(shard), embed, bar.advance))
-            store.check(shard)
+                store.write(shard, *_compute(store.span(shard), embed, bar.advance), source)
+            store.check(shard, source)
             refuse_too_many_broken([key(row) for row in store.broken], len(store), title)
     state.wait_for_everyone()
     for shard in set(store.shards) - set(own):
-        store.check(shard)
+        store.check(shard, source)
     refuse_too_many_broken([key(row) for row in store.broken], len(store), title)
     return store
 

@@ -1,4 +1,4 @@
-"""Views of images that can be replayed: they depend on nothing but a seed, a row and a view's number."""
+"""Views of images that can be replayed: they depend on nothing but a seed, an image's own and a view's number."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from ..documents import Fraction, Part
 from ..runtime.manifest import Preprocess
+
+Seeds = Sequence[int] | NDArray[np.uint64]  # one an image
 
 
 class Augment(Part):
@@ -32,14 +35,14 @@ class Augment(Part):
 
 
 class Views:
-    """The augmented views of every image: affine maps that depend on nothing but seed, view and row."""
+    """The augmented views of every image: affine maps that depend on nothing but the seeds and the view's number."""
 
     def __init__(self, augment: Augment, seed: int) -> None:
         self._augment, self._seed = augment, seed
 
-    def maps(self, rows: Sequence[int], view: int) -> Tensor:
-        """The maps of one view of some images, float32 ``[len(rows), 2, 3]``: output to input, in [-1, 1]."""
-        draw = uniform(self._seed, view, rows, 6)
+    def maps(self, seeds: Seeds, view: int) -> Tensor:
+        """The maps of one view of images with these seeds, float32 ``[N, 2, 3]``: output to input, in [-1, 1]."""
+        draw = uniform(self._seed, view, seeds, 6)
         own = self._augment
         side = (own.area[0] + (own.area[1] - own.area[0]) * draw[:, 0]).sqrt()
         stretch = torch.exp((draw[:, 1] * 2 - 1) * math.log1p(own.aspect) / 2)
@@ -51,19 +54,19 @@ class Views:
         second = torch.stack([high * angle.sin() * mirror, high * angle.cos(), top], dim=1)
         return torch.stack([first, second], dim=1)
 
-    def apply(self, images: Tensor, rows: Sequence[int], view: int) -> Tensor:
-        """Views of uint8 ``[N, 3, S, S]`` images: float32 ``[N, 3, S, S]`` in 0..255."""
-        grid = F.affine_grid(self.maps(rows, view), list(images.shape), align_corners=False)
+    def apply(self, images: Tensor, seeds: Seeds, view: int) -> Tensor:
+        """Views of uint8 ``[N, 3, S, S]`` images with these seeds: float32 ``[N, 3, S, S]`` in 0..255."""
+        grid = F.affine_grid(self.maps(seeds, view), list(images.shape), align_corners=False)
         return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
 
-def uniform(seed: int, stream: int, rows: Sequence[int], width: int) -> Tensor:
-    """Numbers in [0, 1), float32 ``[len(rows), width]``; a row's depend on seed, stream and row, not on its batch.
+def uniform(seed: int, stream: int, seeds: Seeds, width: int) -> Tensor:
+    """Numbers in [0, 1), float32 ``[N, width]``; an image's depend on seed, stream and its own, not on its batch.
 
-    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) as a hash of the place: no table, however many rows there are.
+    SplitMix64 (Steele, Lea and Flood, OOPSLA 2014) as a hash of the place: no table, however many images there are.
     """
     with np.errstate(over="ignore"):
-        place = np.asarray(rows, np.uint64)[:, None] * np.uint64(width) + np.arange(width, dtype=np.uint64)
+        place = np.asarray(seeds, np.uint64)[:, None] * np.uint64(width) + np.arange(width, dtype=np.uint64)
         start = np.uint64(seed) * np.uint64(0xD1B54A32D192ED03) + np.uint64(stream) * np.uint64(0x8CB92BA72F3D8DD7)
         z = _mixed(start) + (place + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         return torch.from_numpy((_mixed(z) >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24))

@@ -1,9 +1,10 @@
-"""A checkpoint's file: tensors and notes, with a checksum over both."""
+"""A checkpoint's file: tensors and notes, with a checksum over both; and the one before it."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -11,13 +12,48 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..files import write_bytes
+from ..console import say
+from ..errors import FormatError
+from ..files import mendable, write_bytes
 
 
 def write_checkpoint(file: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
-    """Write both, atomically."""
+    """Write both, atomically; what was there becomes the one before."""
     own = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_bytes(file, save(own, metadata={**notes, "sha256": _digest(own, notes)}))
+    content = save(own, metadata={**notes, "sha256": _digest(own, notes)})
+    with mendable(file), suppress(FileNotFoundError):
+        file.replace(before(file))
+    try:
+        write_bytes(file, content)
+    except BaseException:  # a full disk: what was there is the last good one again
+        with suppress(FileNotFoundError):
+            before(file).replace(file)
+        raise
+
+
+def before(file: Path) -> Path:
+    """Where the checkpoint before the last one lies."""
+    return file.with_name(f"{file.stem}.before{file.suffix}")
+
+
+def newest_checkpoint(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The last checkpoint, or the one before it where the last is missing or damaged, which is said.
+
+    Raises:
+        FormatError: both are.
+    """
+    for one in (file, before(file)):
+        try:
+            found = read_checkpoint(one)
+        except Exception as error:  # safetensors raises its own, a stranger's file KeyError
+            if one.is_file():
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                say(f"{one} is damaged ({reason})")
+        else:
+            if one != file:
+                say(f"going on from the checkpoint before it, at step {found[1].get('step', '?')}")
+            return found
+    raise FormatError(f"{file}: damaged, and so is the one before it: start a new run")
 
 
 def read_checkpoint(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -32,6 +68,22 @@ def read_checkpoint(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if notes.pop("sha256") != _digest(tensors, notes):
         raise ValueError("its checksum is another")
     return tensors, notes
+
+
+def random_states() -> dict[str, Tensor]:
+    """Of the generators of the CPU and of every GPU."""
+    states = {"rng.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"rng.cuda.{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def set_random_states(tensors: Mapping[str, Tensor]) -> None:
+    """Put them back; a resume may have another number of GPUs."""
+    torch.set_rng_state(tensors["rng.cpu"])
+    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        if f"rng.cuda.{number}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"rng.cuda.{number}"], number)
 
 
 def _digest(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> str:

@@ -90,6 +90,7 @@ class DistillConfig(Document):
     lr: Annotated[float, Field(gt=0, le=10, description="learning rate after warm-up")] = 8e-4
     min_lr: Annotated[float, Field(ge=0, le=10, description="learning rate at the end")] = 4e-5
     warmup_epochs: Annotated[float, Field(ge=0, le=MOST_EPOCHS, description="of rising learning rate")] = 4
+    warmup_lr: Annotated[float, Field(ge=0, le=10, description="learning rate of the first step")] = 4e-6
     weight_decay: Annotated[float, Field(ge=0, le=100, description="of matrices and kernels")] = 0.05
     betas: Annotated[tuple[Decay, Decay], Field(description="AdamW's")] = (0.9, 0.999)
     grad_clip: Annotated[float, Field(gt=0, le=1e6, description="largest norm of the gradient")] = 1.0

@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps: raised within one, it may come where it is swallowed, or leave a step half done."""
+"""Ctrl-C, and SIGTERM, between two steps: within one they may be swallowed, or leave a step half done."""
 
 from __future__ import annotations
 
@@ -7,24 +7,28 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ..errors import Terminated
+
 
 @contextmanager
 def held_interrupts() -> Iterator[Callable[[], None]]:
-    """Yield what raises KeyboardInterrupt if Ctrl-C was pressed since: to be called where work may stop.
+    """Yield what raises KeyboardInterrupt, or Terminated, if either came since: to be called where work may stop.
 
     Signals belong to the main thread: in another one nothing is held back.
     """
-    pressed = threading.Event()
+    came: list[type[KeyboardInterrupt]] = []
 
     def stop_here() -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
+        if came:
+            raise came[0]
 
     if threading.current_thread() is not threading.main_thread():
         yield stop_here
         return
-    before = signal.signal(signal.SIGINT, lambda *_: pressed.set())
+    kinds = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+    before = {number: signal.signal(number, lambda *_, kind=kind: came.append(kind)) for number, kind in kinds.items()}
     try:
         yield stop_here
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

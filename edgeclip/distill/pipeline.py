@@ -17,7 +17,7 @@ from ..console import console, say
 from ..data.images import Images
 from ..data.processes import processes
 from ..data.sampler import BatchSampler
-from ..data.sentences import class_sentences, distinct, read_sentences
+from ..data.sentences import OPENAI, class_sentences, distinct, read_sentences, read_templates
 from ..data.sources import digest, located, open_source
 from ..data.strings import StringsOnDisk
 from ..data.views import Normalise, Views
@@ -27,6 +27,7 @@ from ..folders import locked
 from ..models.openclip import OpenClipEncoder, save_hub_layout
 from ..runtime.manifest import Preprocess
 from ..towers.spec import StudentSpec
+from .checkpoint import before
 from .config import DistillConfig
 from .malloc import keep_freed_memory
 from .run import Run, RunDocument, refuse_in_the_way
@@ -48,6 +49,7 @@ def distill(
     out: Path,
     *,
     classes: bool = False,
+    templates: str | None = None,
     config: DistillConfig | None = None,
     store: Path | None = None,
     dataset: str | None = None,
@@ -65,6 +67,7 @@ def distill(
         texts: sentences; they need no images.
         out: the run's folder.
         classes: ``texts`` holds class names, and sentences are made of them.
+        templates: of these sentences, as :func:`~edgeclip.data.sentences.read_templates` takes them.
         config: training settings; the defaults where None.
         store: where the teachers' embeddings are kept, to be shared by runs; the run's own folder where None.
         dataset: what ``judge`` judges on, for the run's record.
@@ -86,6 +89,7 @@ def distill(
         images=located(images),
         texts=str(texts.absolute()),
         classes=classes,
+        templates=templates if templates in (None, OPENAI) else str(Path(templates).absolute()),
         dataset=dataset,
         store=str(store.absolute()) if store else None,
         spec=spec,
@@ -107,7 +111,8 @@ def distill(
         for teacher in teachers:
             teacher.check()
         store = store or out / "store"
-        sentences = distinct(class_sentences(texts) if classes else read_sentences(texts), store / "sentences.bin")
+        phrases = class_sentences(texts, read_templates(templates)) if classes else read_sentences(texts)
+        sentences = distinct(phrases, store / "sentences.bin")
         size = max(teacher.image_size for teacher in teachers)
         square = teachers[0].preprocess.model_copy(update={"size": size, "exif": config.exif})
         pictures = Images(open_source(run.document.images, store), square)
@@ -165,7 +170,7 @@ def _train(
         logit_scale=teachers[0].logit_scale,
         judge=judged if judge else None,
     )
-    if resume and run.checkpoint.is_file():
+    if resume and (run.checkpoint.is_file() or before(run.checkpoint).is_file()):
         trainer.load()
         say(f"resumed at step {trainer.step} of {trainer.steps}")
     trainer.train(loader)
@@ -214,7 +219,7 @@ class Loader:
         rows = self._targets.rows[np.asarray(self.pictures[step])].tolist()
         phrases = self.phrases[step]
         own = rows[self._share]
-        pixels = self._normalise(self._views.apply(self._images[own], own, view))
+        pixels = self._normalise(self._views.apply(self._images[own], self._images.seeds(own), view))
         tokens = None
         if self._tokenizer:
             tokens = torch.as_tensor(self._tokenizer(self._sentences.some(phrases[self._text_share])))

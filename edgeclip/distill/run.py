@@ -43,6 +43,7 @@ class RunDocument(Document):
     dataset: str | None = None  # what the student is judged on while it learns
     store: str | None = None  # where the teachers' embeddings lie; in the run where None
     classes: bool = False  # whether ``texts`` names classes instead of sentences
+    templates: str | None = None  # that they are put into: see sentences.py
     spec: StudentSpec
     config: DistillConfig
     student: dict[str, str] = {}  # the files of student/ -> their SHA-256

@@ -68,13 +68,13 @@ def find_targets(
             "images": pictures,
             "square": images.square.model_dump_json(exclude={"mean", "std"}),
             "augment": config.augment.model_dump_json(),
-            "seed": str(config.seed),
+            "seed": f"{config.seed}, by key",
         }
         looks = texts.model_copy(update={"fingerprint": seen, "rows": len(images), "views": config.views})
         found.texts.append(feature_store(own / "texts", f"{teacher.name} reads", texts, reader(teacher, sentences)))
         title = f"{teacher.name} looks at {config.views} views"
         embed = viewer(teacher, images, views, config.views)
-        found.images.append(feature_store(own / "images", title, looks, embed, images.source.key))
+        found.images.append(feature_store(own / "images", title, looks, embed, images.source))
     broken = found.images[0].broken
     found.rows = np.delete(np.arange(len(images)), broken)
     found.broken = [images.source.key(row) for row in broken]
@@ -96,7 +96,7 @@ def viewer(teacher: Teacher, images: Images, views: Views, count: int) -> Embed:
 
     def embed(rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
         pixels, broken = images.decode(rows)
-        seen = torch.cat([views.apply(pixels, rows, view) for view in range(count)])
+        seen = torch.cat([views.apply(pixels, images.seeds(rows), view) for view in range(count)])
         embeds = teacher.look(seen).reshape(count, len(rows), -1)
         return embeds.transpose(1, 0, 2), broken
 

@@ -15,21 +15,23 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..console import progress_bar
+from ..console import progress_bar, say
 from ..data.processes import processes
 from ..errors import EdgeclipError, FormatError
 from ..files import write_bytes
-from .checkpoint import read_checkpoint, write_checkpoint
+from .checkpoint import newest_checkpoint, random_states, set_random_states, write_checkpoint
 from .config import DistillConfig
 from .interrupts import held_interrupts
 from .metrics import Metrics
 from .objectives import Embeddings, objective
+from .optimizer import ema_update, learning_rate, parameter_groups
 from .run import Run
 from .student import Towers
 
 LOG_EVERY = 10  # steps
+MOST_SKIPPED = 10  # steps in a row that were not taken
 Judge = Callable[[Towers], float]
 
 
@@ -78,7 +80,7 @@ class Trainer:
         self.average = copy.deepcopy(towers).requires_grad_(False) if config.ema else None
         self.step, self._saved = 0, time.monotonic()
         self._metrics = Metrics(run.path / "metrics.jsonl")
-        self.best_top1 = -1.0
+        self.best_top1, self._skipped = -1.0, 0
         if config.tracker != "none":
             self.accelerator.init_trackers("edgeclip", config={"student": run.document.spec.name})
 
@@ -106,17 +108,31 @@ class Trainer:
         self.accelerator.end_training()
 
     def train_step(self, batch: Batch, step: int) -> dict[str, float]:
-        """One step of the optimizer, and of the average; the loss's terms by name."""
+        """One step of the optimizer, and of the average; the loss's terms by name.
+
+        Where a term or the gradient is not finite the step is not taken, which is said.
+
+        Raises:
+            EdgeclipError: so many in a row were not taken that the training has diverged.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.config, self.steps_per_epoch)
         batch = batch.to(self.accelerator.device)
         self.optimizer.zero_grad()
         micro = self.config.micro_batch
         whole = micro is None or micro >= max(len(batch.pixels), 0 if batch.tokens is None else len(batch.tokens))
+        before = [buffer.clone() for buffer in self.towers.buffers()]  # a batch norm's
         losses = self._forward_backward(batch, step) if whole else self._in_parts(batch, step, micro or 0)
-        self.accelerator.clip_grad_norm_(self.towers.parameters(), self.config.grad_clip)
-        self.optimizer.step()
-        if self.average is not None:
+        norm = float(self.accelerator.clip_grad_norm_(self.towers.parameters(), self.config.grad_clip))
+        wrong = next((name for name, value in losses.items() if not math.isfinite(value)), None)
+        scaled = self.accelerator.scaler is not None  # it leaves out by itself what is not finite, and must be asked
+        if scaled or (wrong is None and math.isfinite(norm)):
+            self.optimizer.step()
+        self._count_skipped(step, wrong or ("" if math.isfinite(norm) else "gradient"))
+        if self._skipped:
+            for buffer, value in zip(self.towers.buffers(), before, strict=True):
+                buffer.copy_(value)
+        elif self.average is not None:
             ema_update(self.average, self.accelerator.unwrap_model(self.towers), self.config.ema, step)
         return losses
 
@@ -167,11 +183,21 @@ class Trainer:
         own = Embeddings(self._of_all(images), batch.teachers[0].texts if texts is None else self._of_all(texts))
         terms = objective(own, batch.teachers, self.config.weights.model_dump(), logit_scale=self._logit_scale)
         losses = {name: float(value.detach()) for name, value in terms.items()}
-        for name, value in losses.items():
-            if not math.isfinite(value):
-                mend = f"begin anew with a lower lr, in another --out and with --store {self.run.path}/store"
-                raise EdgeclipError(f"step {step}: the term {name!r} is {value}: {mend}")
         return losses, torch.stack(list(terms.values())).sum()
+
+    def _count_skipped(self, step: int, wrong: str) -> None:
+        """Tell of a step that was not taken, and of what was not finite; stop after too many in a row."""
+        self._skipped = self._skipped + 1 if wrong else 0
+        if not wrong:
+            return
+        scaled = self.accelerator.scaler is not None and wrong == "gradient"  # the scaler finds its scale so
+        if not scaled or self._skipped > 1:
+            say(f"step {step}: the {wrong} is not finite: the step is not taken")
+        if self.accelerator.is_main_process:
+            self._metrics.append({"step": step, "skipped": wrong})
+        if self._skipped >= MOST_SKIPPED:
+            mend = f"begin anew with a lower lr, in another --out and with --store {self.run.path}/store"
+            raise EdgeclipError(f"step {step}: the {wrong} was not finite {MOST_SKIPPED} times in a row: {mend}")
 
     def _of_all(self, embeds: Tensor) -> Tensor:
         """The embeddings of every process, in order, so that the loss is the global batch's.
@@ -231,20 +257,22 @@ class Trainer:
             tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
         for row, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{row}.{name}": torch.as_tensor(value) for name, value in state.items()}
-        tensors["rng"] = torch.get_rng_state()
+        tensors |= random_states()
+        if not all(bool(value.isfinite().all()) for value in towers.state_dict().values() if value.is_floating_point()):
+            raise EdgeclipError(f"step {self.step}: a weight is not finite: the last good checkpoint is kept")
         notes = {"step": str(self.step), "best_top1": repr(self.best_top1)}
         if self.accelerator.scaler is not None:
             notes["scaler"] = json.dumps(self.accelerator.scaler.state_dict())
         write_checkpoint(self.run.checkpoint, tensors, notes)
 
     def load(self) -> None:
-        """Continue from the run's checkpoint.
+        """Continue from the run's checkpoint, or from the one before where the last one is damaged.
 
         Raises:
-            FormatError: it is truncated, or of another student.
+            FormatError: both are damaged, or of another student.
         """
+        tensors, notes = newest_checkpoint(self.run.checkpoint)
         try:
-            tensors, notes = read_checkpoint(self.run.checkpoint)
             self.accelerator.unwrap_model(self.towers).load_state_dict(_under("towers.", tensors))
             if self.average is not None:
                 self.average.load_state_dict(_under("average.", tensors))
@@ -253,46 +281,15 @@ class Trainer:
                 row, _, key = name.partition(".")
                 state.setdefault(int(row), {})[key] = value
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-            torch.set_rng_state(tensors["rng"])
+            set_random_states(tensors)
             self.step = int(notes["step"])
             self.best_top1 = float(notes["best_top1"])
             if self.accelerator.scaler is not None:
                 self.accelerator.scaler.load_state_dict(json.loads(notes["scaler"]))
-        except Exception as error:  # safetensors raises its own, torch RuntimeError, a stranger's file KeyError
-            raise FormatError(f"{self.run.checkpoint}: damaged, or of another student: start a new run") from error
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise FormatError(f"{self.run.checkpoint}: of another student, or edgeclip: start a new run") from error
         if self.accelerator.is_main_process:
             self._metrics.cut(self.step)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices and kernels; none for biases, norms and embeddings, as in the authors' code."""
-    decayed: list[Tensor] = []
-    rest: list[Tensor] = []
-    for name, parameter in model.named_parameters():
-        plain = parameter.ndim < 2 or name.endswith("bias") or "embedding" in name or "pos_embed" in name
-        (rest if plain else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-
-
-def learning_rate(step: int, config: DistillConfig, steps_per_epoch: int) -> float:
-    """Linear warm-up to ``lr``, then a cosine from there to ``min_lr``, per step; a short run warms up for its half."""
-    total, warmup = steps_per_epoch * config.epochs, config.warmup_epochs * steps_per_epoch
-    warmup = min(warmup, total / 2)  # a short run must still reach its rate
-    if step < warmup:
-        return config.lr * (step + 1) / (warmup + 1)
-    done = (step - warmup) / max(1.0, total - warmup)
-    return config.min_lr + (config.lr - config.min_lr) * (1 + math.cos(math.pi * done)) / 2
-
-
-@torch.no_grad()
-def ema_update(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move the average towards the model; faster at first, when the model moves most."""
-    keep = min(decay, (step + 1) / (step + 10))
-    for mean, value in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value.to(mean.dtype), 1 - keep)
-        else:
-            mean.copy_(value)
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeclip.data.sentences import OPENERS, PROMPTS, class_sentences, distinct, read_sentences
+from edgeclip.data.sentences import OPENERS, PROMPTS, class_sentences, distinct, read_sentences, read_templates
 from edgeclip.data.strings import Strings
 from edgeclip.errors import EdgeclipError
 from edgeclip.lines import read_lines
@@ -33,7 +33,7 @@ def test_each_sentence_is_kept_once_in_order(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["block"]
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl.xz", "a.jsonl.bz2", "a.parquet"])
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "a.jsonl.xz", "a.jsonl.bz2", "a.txt.zst", "a.parquet"])
 def test_sentences_plain_and_packed(name, tmp_path):
     texts = ["Zwölf", "eleven & a half"]
     file = tmp_path / name
@@ -44,8 +44,14 @@ def test_sentences_plain_and_packed(name, tmp_path):
         parquet.write_table(arrow.table({"id": [1, 2, 3], "text": [*texts, " "]}), file)
     else:
         lines = [json.dumps({"text": text}) if "jsonl" in name else text for text in texts]
-        with OPENERS.get(file.suffix, open)(file, "wt", encoding="utf-8") as out:
-            out.write("\n".join(lines))
+        if file.suffix == ".zst":
+            import pyarrow
+
+            with pyarrow.output_stream(str(file), compression="zstd") as out:
+                out.write("\n".join(lines).encode())
+        else:
+            with OPENERS.get(file.suffix, open)(file, "wt", encoding="utf-8") as out:
+                out.write("\n".join(lines))
     assert list(read_sentences(file)) == texts
     assert list(class_sentences(file)) == [prompt.format(text) for text in texts for prompt in PROMPTS]
     content = file.read_bytes()
@@ -102,3 +108,14 @@ def test_other_kinds_of_files_are_refused_with_the_known_ones(tmp_path, name):
     (tmp_path / name).write_text("a cat\n")
     with pytest.raises(EdgeclipError, match=r"ends in \.txt, \.jsonl, \.parquet, and packed \.gz"):
         list(read_sentences(tmp_path / name))
+
+
+def test_classes_are_put_into_templates(tmp_path):
+    (tmp_path / "names.txt").write_text("cat\n{dog}\n")
+    assert len(list(class_sentences(tmp_path / "names.txt", read_templates("openai")))) == 160
+    (tmp_path / "templates.txt").write_text("a {}, drawn\nmy {}\n")
+    made = list(class_sentences(tmp_path / "names.txt", read_templates(str(tmp_path / "templates.txt"))))
+    assert made == ["a cat, drawn", "my cat", "a {dog}, drawn", "my {dog}"]
+    (tmp_path / "templates.txt").write_text("a thing\n")
+    with pytest.raises(EdgeclipError, match=r"no \{\} in the template 'a thing'"):
+        read_templates(str(tmp_path / "templates.txt"))

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -172,3 +174,51 @@ def test_just_five_per_cent_may_be_unreadable(tmp_path):
     assert feature_store(tmp_path / "a", "x", document(rows=100), embed).broken == [0, 1, 2, 3, 4]
     with pytest.raises(EdgeclipError, match=r"over 5% of its images cannot be read \(0, 1, 2, 3, 4\)"):
         feature_store(tmp_path / "b", "x", document(rows=99), embed)
+
+
+class Pictures:
+    """A folder of files as a source."""
+
+    def __init__(self, folder):
+        self.files = sorted(folder.iterdir())
+
+    def key(self, row):
+        return self.files[row].name
+
+    def read(self, row):
+        return self.files[row].read_bytes()
+
+    def stamp(self, row):
+        return str(self.files[row].stat().st_mtime_ns)
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROWS", 2)
+    (tmp_path / "images").mkdir()
+    for number in range(5):
+        (tmp_path / f"images/{number}.png").write_bytes(bytes([number]))
+    return tmp_path / "images"
+
+
+def test_other_images_under_the_same_names_are_refused(pictures, tmp_path):
+    feature_store(tmp_path / "store", "x", document(), numbered, Pictures(pictures))
+    (pictures / "3.png").write_bytes(b"another")
+    with pytest.raises(FormatError, match=r"part-00001.* is of other images than are there now \(2.png to 3.png\)"):
+        feature_store(tmp_path / "store", "x", document(), numbered, Pictures(pictures))
+
+
+def test_the_same_images_with_other_times_are_the_same(pictures, tmp_path):
+    feature_store(tmp_path / "store", "x", document(), numbered, Pictures(pictures))
+    for file in pictures.iterdir():
+        os.utime(file, (1, 1))
+    again = feature_store(
+        tmp_path / "store", "x", document(), lambda rows: pytest.fail("computed anew"), Pictures(pictures)
+    )
+    assert again.view(2, [4]).tolist() == [[4, 2]]
+
+
+def test_what_did_not_change_is_not_read_again(pictures, tmp_path, monkeypatch):
+    feature_store(tmp_path / "store", "x", document(), numbered, Pictures(pictures))
+    monkeypatch.setattr(Pictures, "read", lambda self, row: pytest.fail("read again"))
+    feature_store(tmp_path / "store", "x", document(), numbered, Pictures(pictures))

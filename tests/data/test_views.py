@@ -131,3 +131,22 @@ def test_pixels_are_averaged_where_an_input_is_smaller():
     assert torch.allclose(Normalise(own)(chess), torch.full((1, 3, 4, 4), 0.5), atol=0.02)
     same = torch.randint(0, 256, (1, 3, 4, 4)).float()
     assert torch.equal(Normalise(own)(same), same / 255)
+
+
+def test_a_view_follows_its_image_and_not_its_place(tmp_path):
+    from PIL import Image
+
+    from edgeclip.data.images import Images
+    from edgeclip.data.sources import Folder
+    from edgeclip.runtime.manifest import Preprocess
+
+    square = Preprocess(size=8, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    for name in ("b", "c"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    before = Images(Folder(tmp_path), square).seeds([0, 1])
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    after = Images(Folder(tmp_path), square).seeds([0, 1, 2])
+    assert (after[1:] == before).all()
+    assert len(set(after.tolist())) == 3
+    views = Views(Augment(), 7)
+    assert torch.equal(views.maps(after, 2)[1:], views.maps(before, 2))

@@ -1,5 +1,6 @@
 """Checkpoints: the whole state, written when due, resumed to the same next step; and the best student so far."""
 
+import errno
 import json
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from edgeclip.distill.trainer import learning_rate
+from edgeclip.distill import checkpoint
+from edgeclip.distill.optimizer import learning_rate
 from edgeclip.errors import FormatError
 
 from .training import batch_of, equal, trainer, weights
@@ -62,8 +64,39 @@ def flip(file):
 def test_a_checkpoint_that_does_not_fit_is_refused(spoil, tmp_path):
     trainer(tmp_path).save()
     spoil(tmp_path / "checkpoint.safetensors")
-    with pytest.raises(FormatError, match="damaged, or of another student"):
+    with pytest.raises(FormatError, match="damaged, and so is the one before it"):
         trainer(tmp_path).load()
+
+
+def test_the_one_before_stands_in_for_a_damaged_one(tmp_path, capsys):
+    one, kept = trainer(tmp_path), []
+    for step in range(2):
+        one.train_step(batch_of(step), step)
+        one.step = step + 1
+        one.save()
+        kept.append(weights(one.towers))
+    flip(tmp_path / "checkpoint.safetensors")
+    two = trainer(tmp_path)
+    two.load()
+    told = capsys.readouterr().err.replace("\n", "")
+    assert "checkpoint.safetensors is damaged" in told
+    assert "going on from the checkpoint before it, at step 1" in told
+    assert two.step == 1
+    assert equal(weights(two.towers), kept[0])
+
+
+def test_a_full_disk_leaves_the_last_good_one(tmp_path, monkeypatch):
+    one = trainer(tmp_path)
+    one.save()
+    saved = (tmp_path / "checkpoint.safetensors").read_bytes()
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(checkpoint, "write_bytes", full)
+    with pytest.raises(OSError, match="no space left"):
+        one.save()
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == saved
 
 
 def test_a_resumed_training_does_what_is_left(tmp_path):

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from edgeclip.distill.interrupts import held_interrupts
+from edgeclip.errors import Terminated
 
 
 def test_it_waits_for_the_end_of_the_step():
@@ -18,6 +19,12 @@ def test_it_waits_for_the_end_of_the_step():
         stop_here()
         done.append("the next one begins")
     assert done == ["the step goes on"]
+
+
+def test_the_end_of_a_job_is_told_from_ctrl_c():
+    with pytest.raises(Terminated), held_interrupts() as stop_here:
+        os.kill(os.getpid(), signal.SIGTERM)
+        stop_here()
 
 
 def test_it_is_not_lost_where_an_exception_would_be_swallowed():

@@ -13,23 +13,24 @@ from safetensors.torch import load_file
 from torch import nn
 
 from edgeclip.distill.config import DistillConfig, Weights
+from edgeclip.distill.optimizer import ema_update, learning_rate, parameter_groups
 from edgeclip.distill.run import Run
 from edgeclip.distill.student import Towers
-from edgeclip.distill.trainer import Batch, Trainer, ema_update, learning_rate, parameter_groups, prefetch
+from edgeclip.distill.trainer import Batch, Trainer, prefetch
 from edgeclip.errors import EdgeclipError
 
-from .training import ROWS, Text, Visual, batch_of, trainer, weights
+from .training import ROWS, Text, Visual, batch_of, equal, trainer, weights
 
 
 def test_the_learning_rate_warms_up_and_falls():
     config = DistillConfig(epochs=10, lr=1.0, min_lr=0.1, warmup_epochs=2)
     rates = [learning_rate(step, config, 10) for step in range(100)]
-    assert rates[:20] == pytest.approx([(step + 1) / 21 for step in range(20)])
+    assert rates[:20] == pytest.approx([4e-6 + (1 - 4e-6) * step / 20 for step in range(20)])
     assert rates[20] == 1.0
     assert rates[60] == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi * 40 / 80)) / 2)
     assert rates[99] == pytest.approx(0.1, abs=1e-3)
     short = DistillConfig(epochs=2, lr=1.0, min_lr=0.1, warmup_epochs=4)
-    assert [learning_rate(step, short, 2) for step in range(4)] == pytest.approx([1 / 3, 2 / 3, 1.0, 0.55])
+    assert [learning_rate(step, short, 2) for step in range(4)] == pytest.approx([4e-6, 0.500002, 1.0, 0.55])
 
 
 def test_the_optimizer_takes_the_rate_of_the_step(tmp_path):
@@ -146,11 +147,68 @@ def test_parts_are_no_larger_than_asked(pixels, tokens, micro, parts):
     assert tokens is None or sum(len(other) for _, other in found) == tokens
 
 
-def test_a_term_that_is_not_finite_stops_with_its_name(tmp_path):
-    one, batch = trainer(tmp_path, weights=Weights(vl=1, embed=1)), batch_of(0)
+def infinite(batch):
     batch.teachers[0].images[0, 0] = math.inf
-    with pytest.raises(EdgeclipError, match="step 5: the term 'vl' is nan"):
-        one.train_step(batch, 5)
+    return batch
+
+
+def test_a_step_that_is_not_finite_is_not_taken(tmp_path, capsys):
+    one = trainer(tmp_path, weights=Weights(vl=1, embed=1), ema=0.5)
+    one.towers.train()
+    one.train_step(batch_of(0), 0)
+    before, average = weights(one.towers), weights(one.student)
+    one.train_step(infinite(batch_of(1)), 1)
+    assert "step 1: the vl is not finite: the step is not taken" in capsys.readouterr().err
+    assert equal(weights(one.towers), before), "a batch norm's means and variances are weights, too"
+    assert equal(weights(one.student), average)
+    one.train_step(batch_of(2), 2)
+    assert not equal(weights(one.towers), before), "the next one is taken"
+
+
+def test_a_gradient_that_is_not_finite_is_told_from_a_loss(tmp_path, capsys, monkeypatch):
+    one = trainer(tmp_path)
+    monkeypatch.setattr(one.accelerator, "clip_grad_norm_", lambda *_: torch.tensor(math.inf))
+    before = weights(one.towers)
+    one.train_step(batch_of(0), 0)
+    assert "step 0: the gradient is not finite" in capsys.readouterr().err
+    assert equal(weights(one.towers), before)
+
+
+def test_ten_in_a_row_end_the_training_with_the_last_good_checkpoint(tmp_path):
+    one = trainer(tmp_path, epochs=20)
+    one.train_step(batch_of(0), 0)
+    one.step = 1
+    one.save()
+    saved = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with pytest.raises(EdgeclipError, match=r"step 10: the vl was not finite 10 times in a row: begin anew"):
+        one.train(lambda step: infinite(batch_of(step)))
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == saved
+    one._metrics.flush()
+    told = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in told if "skipped" in row] == list(range(1, 11))
+
+
+def test_a_weight_that_is_not_finite_is_never_saved(tmp_path):
+    one = trainer(tmp_path)
+    one.save()
+    saved = (tmp_path / "checkpoint.safetensors").read_bytes()
+    with torch.no_grad():
+        one.towers.visual.head.weight[0, 0] = math.nan
+    with pytest.raises(EdgeclipError, match="a weight is not finite"):
+        one.save()
+    assert (tmp_path / "checkpoint.safetensors").read_bytes() == saved
+
+
+def test_what_towers_say_of_weight_decay_is_heard():
+    import timm
+
+    tower = timm.create_model("tiny_vit_5m_224", num_classes=8)
+    decayed, rest = parameter_groups(torch.nn.ModuleDict({"visual": tower}), 0.1)
+    names = {id(parameter): name for name, parameter in tower.named_parameters()}
+    left = {names[id(parameter)] for parameter in rest["params"]}
+    assert {name for name in names.values() if "attention_biases" in name} <= left
+    assert decayed["weight_decay"] == 0.1
+    assert all(parameter.ndim > 1 for parameter in decayed["params"])
 
 
 def test_a_whole_training_is_every_step_once(tmp_path):
