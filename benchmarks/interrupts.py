@@ -18,12 +18,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import results
 from PIL import Image
+
+from edgeclip.folders import LOCK, SCRATCH
 
 TIMES = 8  # interruptions of each command
 
@@ -62,7 +65,9 @@ COMMANDS = {
 def interrupt(words: str, folder: Path, after: float) -> dict[str, Any] | None:
     """Run, interrupt after so many seconds, and see; None where it was over by then."""
     before = set(folder.rglob("*"))
-    started = subprocess.Popen(command(words), cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    settings: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    started = subprocess.Popen(command(words), cwd=folder, preexec_fn=heard, **settings)
     with contextlib.suppress(subprocess.TimeoutExpired):
         started.wait(after)
     over, began = started.poll() is not None, time.monotonic()
@@ -75,7 +80,7 @@ def interrupt(words: str, folder: Path, after: float) -> dict[str, Any] | None:
         shutil.rmtree(one) if one.is_dir() else one.unlink()
     if over:
         return None
-    half = [name for name in left if ".edgeclip." in name]
+    half = [name for name in left if Path(name).name in (LOCK, SCRATCH)]
     return {"after": after, "seconds": round(seconds, 2), "status": started.returncode, "half": half, "told": told}
 
 

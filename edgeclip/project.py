@@ -14,14 +14,13 @@ from .documents import Document, read_document
 from .errors import EdgeclipError
 from .files import writable, write_text
 from .folders import locked, new_folder
-from .steps import THERE, announce, command_of, exported_run, judge_on, profiled
+from .steps import THERE, announce, chosen_student, command_of, exported_run, judge_on, profiled
 
 if TYPE_CHECKING:
     from .distill.config import DistillConfig
     from .distill.run import Run
     from .report.schema import Report
     from .runtime.bundle import Bundle
-    from .towers.spec import StudentSpec
 
 FILE = "project.toml"
 HERE = "here"  # a profile that is measured
@@ -183,21 +182,11 @@ def _distil(folder: Path, project: Project, profile: Profile, config: DistillCon
         say(THERE)
         return Run.open(run)
     opened = [open_teacher(name) for name in teachers]
-    spec = Run.open(run).document.spec if there else _student(profile, opened[0].image_size)
+    spec = Run.open(run).document.spec if there else chosen_student(profile, opened[0].image_size)
     spec.save(spec_file)
-    say(f"      student: {spec.name} ({spec.precision})")
     asked: dict[str, Any] = {"classes": project.classes is not None, "config": config, "resume": there}
     asked |= {"dataset": str(Path(dataset).absolute()), "judge": judge_on(dataset), "rehearsal": rehearse}
     return distill(spec, opened, _place(folder, project.images), sentences, run, **asked)
-
-
-def _student(profile: Profile, max_image_size: int) -> StudentSpec:
-    from .export.untrained import export_untrained
-    from .select import select
-    from .select.finalists import why_unmeasured
-
-    writer = None if why_unmeasured(profile) else export_untrained
-    return select(profile, profile.budget, max_image_size=max_image_size, write_graph=writer)[0]
 
 
 def _report(folder: Path, project: Project, profile: Profile, bundle: Bundle) -> Report:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from .distill.run import Run
     from .encoder import Encoder
     from .runtime.bundle import Bundle
+    from .runtime.target import Precision
+    from .select.finalists import WriteGraph
+    from .towers.spec import StudentSpec
 
 THERE = "      there already"
 
@@ -45,6 +48,49 @@ def judge_on(dataset: str | Path) -> Callable[[Encoder], float]:
 
     data = open_dataset(dataset)
     return lambda encoder: evaluate(encoder, data).top1
+
+
+def graph_writer(profile: Profile, *, wanted: bool) -> tuple[WriteGraph | None, str]:
+    """What finalists are built with, where they can be measured for ``profile`` here; else None, and why."""
+    from .select.finalists import why_unmeasured
+
+    why = why_unmeasured(profile) if wanted else "--no-measure"
+    if why:
+        return None, f"the predictions stand unmeasured: {why}"
+    from .export.untrained import export_untrained
+
+    return export_untrained, ""
+
+
+def chosen_student(
+    profile: Profile,
+    max_image_size: int,
+    *,
+    given: StudentSpec | None = None,
+    precisions: Sequence[Precision] = (),
+    measured: bool = True,
+) -> StudentSpec:
+    """The student that was given, for this profile's device, or the best that fits the profile's budget; it is said.
+
+    Raises:
+        EdgeclipError: as :func:`edgeclip.select.select`.
+    """
+    from .select import select
+    from .select.select import for_profile
+
+    if given:
+        spec = for_profile(given, profile)
+    else:
+        writer, told = graph_writer(profile, wanted=measured)
+        limits: dict[str, Any] = {"max_image_size": max_image_size, "precisions": precisions or None}
+        spec = select(profile, profile.budget, **limits, write_graph=writer)[0]
+        if writer is None:
+            say(told)
+    predictor = spec.target.profile if spec.target else "hand"
+    predicted = f", {spec.predicted_ms:.2f} ms predicted by {predictor}" if spec.predicted_ms else ""
+    timed = f", {spec.measured_ms:.2f} ms measured untrained" if spec.measured_ms else ""
+    say(f"student: {spec.name} ({spec.precision}{predicted}{timed})")
+    return spec
 
 
 def profiled(file: Path, name: str, *, seconds: float, families: Sequence[str] = ()) -> Profile:

@@ -7,6 +7,8 @@ generated: every kind of file x every way to spoil it, every flag that takes a n
 import json
 import os
 import shutil
+import tarfile
+from pathlib import Path
 
 import click
 import pytest
@@ -26,178 +28,16 @@ DISTILL = "distill --profile raspberry-pi-5 --latency-ms 20 --teacher demo --ima
 SPEC = "distill --profile raspberry-pi-5 --teacher demo --images images --texts texts.txt --out new --spec"
 REPORT = "report bundle --profile x86-avx2-2core --other-device --dataset testset --out new --figures"
 EVAL = "eval bundle --dataset testset"
-ROWS = """
-profiles absent                             | did you mean|known
-profiles absent.toml                        | no such file
-profiles images                             | known|did you mean
-profile mine --out images                   | folder
-profile mine --out texts.txt                | did not write
-profile mine --out /proc/mine.toml          | nothing can be written|permission
-profile mine/../x --out new.toml            | name
-profile mine --out new.toml --engine tflite | there are: onnxruntime
-profile mine --out new.toml --family vits   | did you mean|known
-profile mine --out new.toml --precision fp16 | no kernels
-profile mine --out new.toml --device telnet://x | ssh://
-profile mine --out new.toml --seconds 1     | range
-select                                      | --profile
-select --profile absent                     | absent
-select --profile raspberry-pi-5             | --latency-ms
-select --profile raspberry-pi-5 --latency-ms 0 | range
-select --profile raspberry-pi-5 --latency-ms 0.001 | fastest
-select --profile raspberry-pi-5 --latency-ms 9 --precision fp16 | fp32 and int8
-select --profile raspberry-pi-5 --latency-ms 9 --precision int4 | fp32
-select --profile raspberry-pi-5 --latency-ms 9 --image-size 17 | allow 24
-select --profile raspberry-pi-5 --latency-ms 9 --trials 2 | --teacher
-select --profile raspberry-pi-5 --latency-ms 9 --out images | folder
-select --profile raspberry-pi-5 --latency-ms 9 --out texts.txt | did not write
-select --profile raspberry-pi-5 --latency-ms 9 --plot texts.txt | did not write
-select --profile raspberry-pi-5 --size-mb 0.0001 | smallest|fits
-teachers nobody-of-that-name                | nobody-of-that-name
-distill                                     | --profile and --teacher and --images and --out
-distill --resume absent                     | no run
-distill --resume bundle                     | no run
-distill --resume run --lr 3                 | leave out --lr
-distill --write-config texts.txt            | did not write
-distill --write-config images               | folder
-distill --profile raspberry-pi-5 --teacher demo --images images --out new | --texts or --classes
-distill --profile raspberry-pi-5 --teacher demo --images images --texts texts.txt --out new | what may the student cost
-{DISTILL} --classes texts.txt               | --texts or --classes
-{DISTILL} --config absent.toml              | no such file
-{DISTILL} --config texts.txt                | not valid
-{DISTILL} --config images                   | no plain file|cannot be read
-{DISTILL} --spec absent.json                | no such file
-{DISTILL} --spec good/config.toml           | edgeclip-student
-{DISTILL} --dataset absent                  | absent
-{DISTILL} --dataset images                  | class
-{DISTILL} --epochs 0                        | --epochs
-{DISTILL} --batch-size 1                    | --batch-size
-{DISTILL} --lr 0                            | --lr
-{DISTILL} --lr nan                          | --lr
-{DISTILL} --views 0                         | --views
-{DISTILL} --seed -1                         | --seed
-{DISTILL} --seed 4294967296                 | --seed
-{DISTILL} --mixed-precision fp8             | fp16
-{DISTILL} --threads 1000                    | at most
-{DISTILL} --out images                      | is no run
-{DISTILL} --out texts.txt                   | file
-{DISTILL} --out run                         | edgeclip distill --resume run
-{DISTILL} --images absent                   | no such folder
-{DISTILL} --images texts.txt                | no such folder
-{DISTILL} --images absent-{{0..3}}.tar      | no such shard
-{DISTILL} --images empty                    | no images in it
-{DISTILL} --texts absent.txt                | no such file of sentences
-{DISTILL} --texts images                    | ends in .txt
-{DISTILL} --texts bad/empty.txt             | no sentences
-{DISTILL} --texts bad/latin1.txt            | UTF-8
-{DISTILL} --texts bad/null.jsonl            | null.jsonl:2
-{DISTILL} --texts bad/number.jsonl          | number.jsonl:1
-{DISTILL} --texts bad/list.jsonl            | list.jsonl:1
-{DISTILL} --texts bad/broken.jsonl          | broken.jsonl:1
-{DISTILL} --texts bad/cut.txt.gz            | cut.txt.gz
-{DISTILL} --texts bad/table.csv             | ends in .txt
-{DISTILL} --teacher absent-model            | absent-model
-{DISTILL} --teacher ViT-B-32:nobody         | did you mean|are known|known:
-{DISTILL} --teacher local-dir:images        | open_clip_config.json
-{DISTILL} --teacher local-dir:absent        | open_clip_config.json
-{DISTILL} --teacher store:images            | store
-{DISTILL} --teacher hf-hub:not-a-repo       | not-a-repo
-{DISTILL} --teacher nothing.here:make       | can be imported
-texts select --images images --corpus texts.txt --teacher demo --out kept.txt | .jsonl
-texts select --images images --corpus texts.txt --teacher demo --out bad/list.jsonl | did not write
-texts select --images images --corpus texts.txt --teacher demo --out new.jsonl --cap 0 | range
-export absent --out new                     | unknown teacher|neither
-export runs/absent --out new                | no such run
-export images --out new                     | is no run
-export run --out images                     | did not put there
-export run --out texts.txt                  | file|folder
-export unfinished --out new                 | --resume unfinished
-export demo --out new                       | --calibration
-export demo --out new --calibration absent  | no such folder
-export demo --out new --calibration empty   | no images
-export run --out new --precision int4       | fp16
-export run --out new --recipe avx9          | x86
-export run --out new --target-gpu sm86      | --tensorrt
-export run --out new --opset 0              | range
-export run --out new --opset 3              | opset
-export run --out new --no-text-tower        | --labels
-export run --out new --profile absent       | absent
-export run --out new --labels absent.txt    | no such file
-export run --out new --dataset absent       | absent
-export run --out bundle                     | --force
-verify absent                               | no bundle
-verify run                                  | no bundle
-verify bad/cut.zip                          | not an archive
-verify bad/escape.tar                       | outside
-verify bundle --device http://x             | ssh://
-verify bundle --device ssh://               | ssh://
-measure absent                              | no bundle
-measure bundle --out images                 | folder
-measure bundle --out texts.txt              | did not write
-measure bundle --dataset absent             | absent
-measure bundle --dataset images             | class
-measure bundle --provider NoSuch            | NoSuch
-measure bundle --seconds 0                  | range
-report absent --profile x86-avx2-2core --other-device --dataset testset --out new | no bundle
-report bundle --profile raspberry-pi-5 --dataset testset --out new | estimated
-report bundle --profile x86-avx2-2core --other-device --dataset absent --out new | absent
-report bundle --profile x86-avx2-2core --other-device --dataset testset --out images | did not put there
-{REPORT} absent.json                        | no such file
-{REPORT} good/config.toml                   | edgeclip-figures
-{REPORT} good/figures.json                  | another bundle
-{REPORT} good/figures.json --device ssh://x | leave out --device
-compare good/report.json                    | two or more
-compare good/report.json absent             | no such file
-compare good/report.json good/figures.json  | edgeclip-report
-compare good/report.json good/report.json --out texts.txt | did not write
-compare good/report.json good/report.json --worse -1 | range
-eval absent                                 | absent
-eval bundle --dataset absent                | absent
-eval bundle --dataset empty                 | class
-eval bundle --dataset testset --suite openmoji | either
-eval bundle --suite absent                  | did you mean|known
-eval bundle --suite absent.toml             | no such file
-eval bundle --dataset hub:nobody            | hub:
-eval bundle --dataset torchvision:NoSuch    | NoSuch
-{EVAL} --task nothing                       | zero-shot
-{EVAL} --metric nothing                     | accuracy
-{EVAL} --task few-shot --shots 0            | range
-{EVAL} --out images                         | folder
-{EVAL} --out texts.txt                      | did not write
-retention bundle --dataset testset          | two models
-retention bundle bundle --dataset testset   | two models
-retention bundle absent --dataset testset   | absent
-retention bundle run --dataset absent       | absent
-retention bundle run --dataset testset --out images | did not put there
-classify absent images/00.png --labels a,b  | no bundle
-classify bundle images/00.png               | --labels
-classify bundle images/00.png --labels a    | one label
-classify bundle images/00.png --labels ,    | no labels
-classify bundle images/00.png --labels bad/latin1.txt | UTF-8
-classify bundle absent.png --labels a,b     | no such image
-classify bundle empty --labels a,b          | no images
-classify bundle absent-*.png --labels a,b   | no images
-classify bundle texts.txt --labels a,b      | no such image
-classify bundle bad/bomb.png --labels a,b   | bomb.png
-classify bundle bad/cut.png --labels a,b    | cut.png
-classify bundle bad/pipe.png --labels a,b   | pipe.png
-classify bundle images/00.png --labels a,b --precision int4 | fp16
-classify bundle images/00.png --labels a,b --top 0 | range
-push run nobody                             | USER/NAME
-push absent user/name                       | no run
-push unfinished user/name                   | --resume unfinished
-init good                                   | edgeclip run good
-run absent                                  | edgeclip init absent
-run good                                    | images
-nonsense                                    | No such command
-select --profile raspberry-pi-5 --budget 3  | No such option
-"""
+TABLE = Path(__file__).with_name("mistakes.txt")  # words | what is said, one of those between bars
 
 
 def rows():
     names = {name: value for name, value in globals().items() if name in ("DISTILL", "REPORT", "EVAL")}
-    for line in filter(None, ROWS.splitlines()):
+    for line in TABLE.read_text(encoding="utf-8").splitlines():
         words, _, said = line.rpartition(" | ")
-        yield words.strip().format(**names).split(), said.strip().split("|")
+        for name, value in names.items():
+            words = words.replace(f"{{{name}}}", value)
+        yield words.split(), said.strip().split("|")
 
 
 @pytest.fixture(scope="module")
@@ -235,8 +75,6 @@ def _runs(folder, spec, teacher_dir):
 
 
 def _bad(bad, folder):
-    import tarfile
-
     (bad / "empty.txt").write_text("\n \n")
     (bad / "latin1.txt").write_bytes("café\n".encode("latin-1"))
     (bad / "null.jsonl").write_text('{"text": "a"}\n{"text": null}\n')

@@ -24,10 +24,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..device.schema import Profile
     from ..distill.config import DistillConfig
     from ..distill.run import Run
-    from ..towers.spec import StudentSpec
 
 
 NEEDED = ("profile_name", "teachers", "images", "out")  # of a new run
@@ -198,7 +196,7 @@ def _begun(
     from ..distill.run import refuse_in_the_way
     from ..loading import open_teacher
     from ..rehearsal import rehearse
-    from ..steps import judge_on
+    from ..steps import chosen_student, judge_on
     from ..towers.spec import read_spec
     from .inputs import open_profile, refuse_no_budget
 
@@ -212,13 +210,8 @@ def _begun(
     read_templates(templates)
     refuse_in_the_way(out)
     opened = [open_teacher(name) for name in teachers]
-    spec = _student(given, profile, opened[0].image_size, precisions, measured=measured)
-    facts: dict[str, Any] = {
-        "classes": classes,
-        "templates": templates,
-        "config": config,
-        "store": store,
-    }
+    spec = chosen_student(profile, opened[0].image_size, given=given, precisions=precisions, measured=measured)
+    facts: dict[str, Any] = {"classes": classes, "templates": templates, "config": config, "store": store}
     with _if_cut(out):
         named = str(dataset.absolute()) if dataset else None
         return distill(spec, opened, images, sentences, out, dataset=named, judge=judge, rehearsal=rehearse, **facts)
@@ -248,26 +241,3 @@ def _resumed(path: Path) -> Run:
 def _if_cut(out: Path) -> AbstractContextManager[None]:
     command = f"edgeclip distill --resume {shlex.quote(str(out))}"
     return if_interrupted(f"what was learnt and computed is kept; go on with: {command}")
-
-
-def _student(
-    given: StudentSpec | None, profile: Profile, max_image_size: int, precisions: Sequence[Any], *, measured: bool
-) -> StudentSpec:
-    """The student that was asked for, or the best that fits the profile's budget."""
-    from ..select import select
-    from ..select.select import for_profile
-    from .inputs import graph_writer
-
-    if given:
-        spec = for_profile(given, profile)
-    else:
-        writer, told = graph_writer(profile, wanted=measured)
-        limits: dict[str, Any] = {"max_image_size": max_image_size, "precisions": precisions or None}
-        spec = select(profile, profile.budget, **limits, write_graph=writer)[0]
-        if writer is None:
-            tell(told)
-    predictor = spec.target.profile if spec.target else "hand"
-    predicted = f", {spec.predicted_ms:.2f} ms predicted by {predictor}" if spec.predicted_ms else ""
-    timed = f", {spec.measured_ms:.2f} ms measured untrained" if spec.measured_ms else ""
-    tell(f"student: {spec.name} ({spec.precision}{predicted}{timed})")
-    return spec

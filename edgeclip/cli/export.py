@@ -152,6 +152,7 @@ def _export(
 ) -> Bundle:
     """Open the model and what it is judged by, and export it."""
     from ..device.store import load_profile
+    from ..folders import refuse_foreign
     from ..loading import open_exportable
 
     target = load_profile(profile_name).target if profile_name else None
@@ -160,11 +161,13 @@ def _export(
     model, spec, images = open_exportable(source)
     model = model.with_exif(exif) if exif else model
     from ..export import export
-    from ..export.huggingface import write_huggingface
+    from ..export.huggingface import KIND, write_huggingface
     from ..export.inputs import calibration_files, classes_of, exam_of
     from ..export.pipeline import Wishes
     from ..export.validate import Gate
 
+    if huggingface:
+        refuse_foreign(huggingface, KIND, force=force)
     calibrating = calibration or images
     if calibrating is None:
         raise EdgeclipError(f"{source} is no run, so it has no images to calibrate on: give --calibration FOLDER")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..device.schema import Profile
     from ..report.schema import Report
-    from ..select.finalists import WriteGraph
 
 
 def open_profile(name: str, budget: dict[str, float | None]) -> Profile:
@@ -36,18 +35,6 @@ def refuse_no_budget(profile: Profile) -> None:
     if not profile.budget.model_dump(exclude_none=True, exclude={"accuracy_drop"}):
         what = "--latency-ms, --memory-mb or --size-mb"
         raise EdgeclipError(f"what may the student cost? Say {what}, or --no-budget for the one of the highest score")
-
-
-def graph_writer(profile: Profile, *, wanted: bool) -> tuple[WriteGraph | None, str]:
-    """What finalists are built with, where they can be measured for ``profile`` here; else None, and why."""
-    from ..select.finalists import why_unmeasured
-
-    why = why_unmeasured(profile) if wanted else "--no-measure"
-    if why:
-        return None, f"the predictions stand unmeasured: {why}"
-    from ..export.untrained import export_untrained
-
-    return export_untrained, ""
 
 
 def read_reports(paths: Sequence[Path]) -> list[Report]:

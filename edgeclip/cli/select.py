@@ -65,7 +65,8 @@ def select_command(
     from ..select.front import front, front_svg
     from ..select.select import survey
     from ..select.texttowers import text_advice
-    from .inputs import graph_writer, open_profile, refuse_no_budget
+    from ..steps import graph_writer
+    from .inputs import open_profile, refuse_no_budget
     from .tables import show, specs_table
 
     for file in filter(None, (plot, out)):

@@ -124,7 +124,9 @@ class DistillConfig(Document):
     judge_epochs: Annotated[
         float, Field(gt=0, le=MOST_EPOCHS, description="how often the student is judged, where there is a dataset")
     ] = 5
-    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    tracker: Annotated[Literal["tensorboard", "wandb", "none"], Field(description="where the curves are shown")] = (
+        "tensorboard"
+    )
     seed: Annotated[int, Field(ge=0, lt=1 << 32, description="of weights, views and batches")] = 0
     checkpoint_seconds: Annotated[float, Field(ge=0, le=1_000_000, description="between two checkpoints")] = 60
 

@@ -111,16 +111,27 @@ def distill(
         for teacher in teachers:
             teacher.check()
         store = store or out / "store"
-        phrases = class_sentences(texts, read_templates(templates)) if classes else read_sentences(texts)
-        sentences = distinct(phrases, store / "sentences.bin")
-        size = max(teacher.image_size for teacher in teachers)
-        square = teachers[0].preprocess.model_copy(update={"size": size, "exif": config.exif})
-        pictures = Images(open_source(run.document.images, store), square)
-        for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
-            if count < FEWEST:
-                raise EdgeclipError(f"{count} {name} are too few to learn from: give {FEWEST} at least")
+        pictures, sentences = _inputs(run.document, teachers, store)
         _train(run, teachers, pictures, sentences, store=store, judge=judge, resume=resume)
     return run
+
+
+def _inputs(asked: RunDocument, teachers: Sequence[Teacher], store: Path) -> tuple[Images, StringsOnDisk]:
+    """What is learnt from.
+
+    Raises:
+        EdgeclipError: it is missing or unfit, or too little.
+    """
+    texts = Path(asked.texts)
+    phrases = class_sentences(texts, read_templates(asked.templates)) if asked.classes else read_sentences(texts)
+    sentences = distinct(phrases, store / "sentences.bin")
+    size = max(teacher.image_size for teacher in teachers)
+    square = teachers[0].preprocess.model_copy(update={"size": size, "exif": asked.config.exif})
+    pictures = Images(open_source(asked.images, store), square)
+    for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
+        if count < FEWEST:
+            raise EdgeclipError(f"{count} {name} are too few to learn from: give {FEWEST} at least")
+    return pictures, sentences
 
 
 def _open(out: Path, asked: RunDocument, resume: bool) -> Run:

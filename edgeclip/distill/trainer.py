@@ -93,7 +93,7 @@ class Trainer:
                     losses = self.train_step(batch, step)
                     self.step = step + 1
                     bar.advance()
-                    if step % LOG_EVERY == 0 or self.step == self.steps:
+                    if not self._skipped and (step % LOG_EVERY == 0 or self.step == self.steps):
                         self._log(step, losses)
                         bar.note(f"loss {sum(losses.values()):.4f}{self._standing}")
                     if self._judge_with and self._is_due():
