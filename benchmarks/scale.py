@@ -21,8 +21,7 @@ import torch
 
 from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct, read_sentences
-from edgeclip.data.sources import digest
-from edgeclip.data.strings import StringsOnDisk
+from edgeclip.data.strings import StringsOnDisk, digest
 from edgeclip.data.views import Views
 from edgeclip.distill.config import DistillConfig, TextShape
 from edgeclip.distill.grounding import ground

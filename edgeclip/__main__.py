@@ -1,5 +1,49 @@
-"""``python -m edgeclip``: the commands, where the script is not on the path."""
+"""The program: the commands, and a quick end of one that was interrupted."""
 
-from .cli import main
+from __future__ import annotations
 
-main(prog_name="edgeclip")
+import contextlib
+import os
+import signal
+import sys
+from types import FrameType
+
+
+def main() -> None:
+    """Run the command that the command line names.
+
+    One that was interrupted ends at once, when what it held is put away: an interpreter that has loaded torch would
+    take a second to take itself apart. Nor is what an interruption breaks a bug, as an import that is half done.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started it wants none
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        from .cli import INTERRUPTED, TERMINATED
+        from .cli import main as commands
+
+        commands(prog_name="edgeclip")
+    except SystemExit as ended:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if ended.code not in (INTERRUPTED, TERMINATED) and not (came and ended.code):
+            raise  # also of one that was cut and still gives what it has, as a probe does
+        status = TERMINATED if ended.code == TERMINATED else INTERRUPTED
+    except BaseException:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if not came:
+            raise
+        print("edgeclip: interrupted", file=sys.stderr)
+        status = 128 + signal.SIGINT
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody may be reading any more
+            stream.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -23,9 +23,14 @@ class Encoder(Protocol):
         """Embed ``N`` decoded images of any size and mode: float32 ``[N, embed_dim]``, L2-normalised."""
         ...
 
-    def encode_text(self, texts: Sequence[str]) -> Embeddings:
-        """Embed ``N`` texts: float32 ``[N, embed_dim]``, L2-normalised."""
+    def encode_text(self, texts: str | Sequence[str]) -> Embeddings:
+        """Embed ``N`` texts, one where it is given alone: float32 ``[N, embed_dim]``, L2-normalised."""
         ...
+
+
+def as_texts(texts: str | Sequence[str]) -> list[str]:
+    """What ``encode_text`` embeds: one text alone is a batch of one, and not one text a letter."""
+    return [texts] if isinstance(texts, str) else list(texts)
 
 
 @runtime_checkable

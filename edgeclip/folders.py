@@ -25,6 +25,12 @@ MARK, LOCK, SCRATCH = ".edgeclip.json", ".edgeclip.lock", ".edgeclip.scratch"
 NOT_CONTENT = {MARK, LOCK, SCRATCH, "lost+found"}  # the last is what an empty disk holds
 
 
+def cache_folder() -> Path:
+    """Where what can be fetched or computed again is kept: ``EDGECLIP_CACHE``, else the user's own cache folder."""
+    own = os.environ.get("EDGECLIP_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeclip"
+
+
 def _below(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:

@@ -11,6 +11,14 @@ settings.load_profile("unhurried")
 WORDS = ("red", "green", "blue", "round", "square", "small", "large", "striped", "plain", "bright")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """What is kept for other runs is kept for these tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGECLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def teacher_dir(tmp_path_factory):
     """An open_clip model of 32 px in hub layout, random weights."""

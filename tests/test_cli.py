@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,50 @@ def commands(group=main, before=()):
             yield from commands(command, (*before, name))
         else:
             yield (*before, name)
+
+
+ENDING = """
+import os, signal, sys, time
+from edgeclip import __main__, cli
+
+def command(**_):
+    try:
+        os.kill(os.getpid(), signal.{signal})
+        time.sleep(0.01)
+    except KeyboardInterrupt:
+        pass
+    {end}
+
+cli.main = command
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "told"),
+    [
+        ("raise RecursionError", 130, "edgeclip: interrupted\n"),  # what numpy's import makes of it
+        ("sys.exit(2)", 130, ""),
+        ("sys.exit(0)", 0, ""),  # it gave what it had
+    ],
+)
+def test_an_interrupted_command_ends_as_such_whatever_broke(end, status, told):
+    code = ENDING.format(signal="SIGINT", end=end)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, preexec_fn=heeds_interrupts)
+    assert (done.returncode, done.stderr) == (status, told)
+
+
+def test_a_bug_keeps_its_traceback():
+    code = ENDING.format(signal="SIGCONT", end="raise RecursionError('deep')")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "deep" in done.stderr
+
+
+def heeds_interrupts():
+    """A process started in a shell's background ignores them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)

@@ -9,7 +9,9 @@ import click
 
 from .. import __version__
 from . import demo, device, distill, evaluate, export, project, push, report, select, teachers, texts
-from .options import Commands
+from .options import INTERRUPTED, TERMINATED, Commands
+
+__all__ = ["INTERRUPTED", "TERMINATED", "main"]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

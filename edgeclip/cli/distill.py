@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NEEDED = ("profile_name", "teachers", "images", "out")  # of a new run
 WITH_RESUME = ("resume", "threads", "as_json")
-SETTINGS = ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision")  # that have a flag, too
+SETTINGS = ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision", "compile")  # that have a flag, too
 
 
 @click.command(name="distill")
@@ -57,9 +57,10 @@ SETTINGS = ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision")  #
 @click.option("--views", type=int, help="Augmented views an image.  [default: 4]")
 @click.option("--seed", type=int, help="Of weights, views and batches.  [default: 0]")
 @click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]), help="To learn in.  [default: no]")
+@click.option("--compile", is_flag=True, default=None, help="By torch.compile: a slow start, faster steps.")
 @click.option("--config", "config_file", type=PATH, help="These and all other settings (.toml or .json).")
 @click.option("--write-config", type=PATH, help="Write all settings with what they mean to this file, and stop.")
-@click.option("--store", type=PATH, help="The teacher's embeddings, to share between runs.  [default: in the run]")
+@click.option("--store", type=PATH, help="The teacher's embeddings, for runs to share.  [default: in the user's cache]")
 @click.option("--dataset", type=PATH, help="Judge the student on this while it learns; keep the best.")
 @NO_MEASURE
 @THREADS

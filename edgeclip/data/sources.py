@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,7 @@ from ..pictures import SUFFIXES, image_files, is_image
 from ..tars import index_tar
 from ..web import fetch
 from .processes import processes
-from .strings import Strings
+from .strings import Strings, digest
 
 HUGGING_FACE = "hf:"
 REMOTE = ("http://", "https://")
@@ -125,7 +126,7 @@ class Folder:
         """The files themselves."""
         return [self._folder / name for name in self._names]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Over the paths."""
         return digest(self._names)
@@ -170,7 +171,7 @@ class Tars:
         """Of the shard that holds it."""
         return self._stamps[self._places[row, 0]]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Over the keys."""
         return digest(self.key(row) for row in range(len(self)))
@@ -212,18 +213,10 @@ class HuggingFace:
         """The dataset's own fingerprint."""
         return self._fingerprint
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Over the dataset's own fingerprint."""
         return digest([self._name, self._fingerprint, str(len(self))])
-
-
-def digest(values: Iterable[str]) -> str:
-    """One SHA-256 over many strings, in their order."""
-    state = hashlib.sha256()
-    for value in values:
-        state.update(value.encode("utf-8", "surrogateescape") + b"\0")
-    return state.hexdigest()
 
 
 def _shards(pattern: str, cache: Path) -> list[Path]:

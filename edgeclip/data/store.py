@@ -27,7 +27,8 @@ from ..errors import FormatError
 from ..files import refuse_too_large, write_bytes
 from ..pictures import refuse_too_many_broken
 from .processes import processes
-from .sources import Source, digest
+from .sources import Source
+from .strings import digest
 
 ROWS, MANY_ROWS = 1024, 16384  # per shard: what an interruption may cost; more where there would be files by thousands
 MANY = 1 << 20  # rows from which shards are the larger kind

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from array import array
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ..files import mendable
+
+
+def digest(values: Iterable[str]) -> str:
+    """One SHA-256 over many strings, in their order."""
+    state = hashlib.sha256()
+    for value in values:
+        state.update(value.encode("utf-8", "surrogateescape") + b"\0")
+    return state.hexdigest()
 
 
 class Strings:
@@ -62,6 +72,11 @@ class StringsOnDisk:
 
     def __len__(self) -> int:
         return len(self._starts)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over them, in their order."""
+        return digest(self)
 
     def some(self, rows: Iterable[int]) -> list[str]:
         """Several of them, in the order asked for."""

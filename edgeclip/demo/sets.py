@@ -88,7 +88,7 @@ def shift(encoders: Mapping[str, Encoder], heldout: Path, file: Path | None = No
 def _openmoji() -> Path:
     """The demo's held-out emoji, written once into the cache."""
     from .. import __version__
-    from ..evaluate.remote import cache_folder
+    from ..folders import cache_folder
     from .openmoji import write_dataset
 
     folder = cache_folder() / f"openmoji-{__version__}"

@@ -118,6 +118,9 @@ class DistillConfig(Document):
         Field(description="of the student's own; half of the teacher's blocks where it is left out"),
     ] = None
     mixed_precision: Annotated[Literal["no", "bf16", "fp16"], Field(description="in which the student learns")] = "no"
+    compile: Annotated[
+        bool, Field(description="by torch.compile: a minute at the start for faster steps; on a CPU it needs g++")
+    ] = False
     store_dtype: Annotated[Literal["float32", "float16"], Field(description="of the teachers' embeddings on disk")] = (
         "float32"
     )

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..console import progress_bar
 from ..data.images import Images
 from ..data.sentences import distinct, read_sentences
-from ..data.sources import digest, open_source
+from ..data.sources import open_source
 from ..data.store import FeatureStore, StoreDocument, feature_store
 from ..data.strings import StringsOnDisk
 from ..data.views import Augment, Views
@@ -146,7 +146,7 @@ def ground(
     own = store / folder_name(teacher)
     base = {"teacher": teacher.fingerprint}
     texts_document = StoreDocument(
-        fingerprint={**base, "sentences": digest(corpus)}, rows=len(corpus), dim=teacher.embed_dim, dtype="float16"
+        fingerprint={**base, "sentences": corpus.digest}, rows=len(corpus), dim=teacher.embed_dim, dtype="float16"
     )
     seen = {**base, "images": images.source.digest, "image_size": str(images.size)}
     images_document = texts_document.model_copy(update={"fingerprint": seen, "rows": len(images)})

@@ -18,12 +18,12 @@ from ..data.images import Images
 from ..data.processes import processes
 from ..data.sampler import BatchSampler
 from ..data.sentences import OPENAI, class_sentences, distinct, read_sentences, read_templates
-from ..data.sources import digest, located, open_source
-from ..data.strings import StringsOnDisk
+from ..data.sources import located, open_source
+from ..data.strings import StringsOnDisk, digest
 from ..data.views import Normalise, Views
 from ..errors import EdgeclipError
 from ..files import mendable, sha256
-from ..folders import locked
+from ..folders import cache_folder, locked
 from ..models.openclip import OpenClipEncoder, save_hub_layout
 from ..runtime.manifest import Preprocess
 from ..towers.spec import StudentSpec
@@ -69,14 +69,16 @@ def distill(
         classes: ``texts`` holds class names, and sentences are made of them.
         templates: of these sentences, as :func:`~edgeclip.data.sentences.read_templates` takes them.
         config: training settings; the defaults where None.
-        store: where the teachers' embeddings are kept, to be shared by runs; the run's own folder where None.
+        store: where the teachers' embeddings are kept; where None, in the user's cache, shared by every run that needs
+            the same.
         dataset: what ``judge`` judges on, for the run's record.
         judge: gives the zero-shot top-1 of the student so far; the best one becomes the student. None: the last one.
         rehearsal: tries everything on one batch before a new run begins; see :func:`edgeclip.rehearsal.rehearse`.
         resume: go on with the run that is in ``out``.
 
     Raises:
-        EdgeclipError: an input is missing or unfit, ``out`` is in the way or in use, or a resume's settings differ.
+        EdgeclipError: an input is missing or unfit, ``out`` is in the way or in use, or a resume's settings or inputs
+            differ.
     """
     config = config or DistillConfig()
     keep_freed_memory()
@@ -110,27 +112,33 @@ def distill(
             return run
         for teacher in teachers:
             teacher.check()
-        store = store or out / "store"
-        pictures, sentences = _inputs(run.document, teachers, store)
+        pictures, sentences = _inputs(run, teachers, store or cache_folder())
         _train(run, teachers, pictures, sentences, store=store, judge=judge, resume=resume)
     return run
 
 
-def _inputs(asked: RunDocument, teachers: Sequence[Teacher], store: Path) -> tuple[Images, StringsOnDisk]:
-    """What is learnt from.
+def _inputs(run: Run, teachers: Sequence[Teacher], cache: Path) -> tuple[Images, StringsOnDisk]:
+    """What is learnt from; ``cache`` keeps shards from URLs, and the index of every shard.
 
     Raises:
-        EdgeclipError: it is missing or unfit, or too little.
+        EdgeclipError: it is missing or unfit, or too little, or not what the run began with.
     """
+    asked = run.document
     texts = Path(asked.texts)
     phrases = class_sentences(texts, read_templates(asked.templates)) if asked.classes else read_sentences(texts)
-    sentences = distinct(phrases, store / "sentences.bin")
+    sentences = distinct(phrases, run.path / "sentences.bin")
     size = max(teacher.image_size for teacher in teachers)
     square = teachers[0].preprocess.model_copy(update={"size": size, "exif": asked.config.exif})
-    pictures = Images(open_source(asked.images, store), square)
+    pictures = Images(open_source(asked.images, cache), square)
     for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
         if count < FEWEST:
             raise EdgeclipError(f"{count} {name} are too few to learn from: give {FEWEST} at least")
+    now = {"images": pictures.source.digest, "sentences": sentences.digest}
+    if changed := [name for name, value in asked.inputs.items() if now[name] != value]:
+        raise EdgeclipError(f"{' and '.join(changed)} are others than {run.path} began with: begin a new run")
+    asked.inputs = now
+    if processes().is_main_process:
+        run.save()
     return pictures, sentences
 
 
@@ -142,7 +150,7 @@ def _open(out: Path, asked: RunDocument, resume: bool) -> Run:
     run = Run.open(out)
     before, now = _flat(run.document.as_data()), _flat(asked.as_data())
     changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-    if changed := [name for name in changed if not name.startswith(("status", "figures", "student."))]:
+    if changed := [name for name in changed if not name.startswith(("status", "inputs.", "figures", "student."))]:
         raise EdgeclipError(f"{out} was started with another {', '.join(changed)}: --resume cannot change that")
     return run
 
@@ -153,14 +161,14 @@ def _train(
     images: Images,
     sentences: StringsOnDisk,
     *,
-    store: Path,
+    store: Path | None,
     judge: Judge | None,
     resume: bool,
 ) -> None:
     config, spec, start = run.document.config, run.document.spec, time.monotonic()
     views = Views(config.augment, config.seed)
     targets = find_targets(store, config, teachers, images, sentences, views)
-    say(f"store: {len(targets.rows)} images x {config.views} views, {len(sentences)} sentences, in {store}")
+    say(f"store: {len(targets.rows)} images x {config.views} views, {len(sentences)} sentences, in {targets.folder}")
     stored = time.monotonic()
 
     torch.manual_seed(config.seed)
@@ -221,6 +229,9 @@ class Loader:
         self._views_an_image, self._normalise, self._tokenizer = config.views, Normalise(preprocess), tokenizer
         self.pictures = BatchSampler(len(targets.rows), config.batch_size, config.seed)
         self.phrases = BatchSampler(len(sentences), config.batch_size, config.seed + 1)
+        for name, count in (("images", len(targets.rows)), ("sentences", len(sentences))):
+            if count < config.batch_size:
+                say(f"{count} {name} are fewer than a batch of {config.batch_size}: every step sees all of them")
         self._share = share(len(self.pictures[0]))
         self._text_share = share(len(self.phrases[0])) if tokenizer else slice(0)
 

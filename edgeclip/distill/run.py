@@ -41,9 +41,10 @@ class RunDocument(Document):
     images: str  # a folder, shards, or a dataset: see sources.py
     texts: str
     dataset: str | None = None  # what the student is judged on while it learns
-    store: str | None = None  # where the teachers' embeddings lie; in the run where None
+    store: str | None = None  # where the teachers' embeddings lie; in the user's cache where None
     classes: bool = False  # whether ``texts`` names classes instead of sentences
     templates: str | None = None  # that they are put into: see sentences.py
+    inputs: dict[str, str] = {}  # digests of what was learnt from: images, sentences
     spec: StudentSpec
     config: DistillConfig
     student: dict[str, str] = {}  # the files of student/ -> their SHA-256
@@ -52,7 +53,7 @@ class RunDocument(Document):
 
 @dataclass
 class Run:
-    """A run's folder: ``run.json``, ``metrics.jsonl``, ``store/``, the checkpoints, and ``student/``."""
+    """A run's folder: ``run.json``, ``metrics.jsonl``, ``sentences.bin``, the checkpoints, and ``student/``."""
 
     path: Path
     document: RunDocument

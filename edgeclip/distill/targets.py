@@ -11,10 +11,10 @@ import torch
 
 from ..data.images import Images
 from ..data.processes import processes
-from ..data.sources import digest
 from ..data.store import Embed, FeatureStore, StoreDocument, feature_store
-from ..data.strings import StringsOnDisk
+from ..data.strings import StringsOnDisk, digest
 from ..data.views import Views
+from ..folders import cache_folder
 from ..pictures import say_skipped
 from .config import DistillConfig
 from .objectives import Embeddings
@@ -25,6 +25,7 @@ from .teachers import StoredTeacher, Teacher, folder_name, keep_teacher
 class Targets:
     """Every teacher's embeddings of every view and of the sentences."""
 
+    folder: Path  # where they lie
     images: list[FeatureStore]  # one a teacher
     texts: list[FeatureStore]
     rows: np.ndarray  # int64: the images that can be read
@@ -37,41 +38,38 @@ class Targets:
 
 
 def find_targets(
-    folder: Path,
+    folder: Path | None,
     config: DistillConfig,
     teachers: Sequence[Teacher],
     images: Images,
     sentences: StringsOnDisk,
     views: Views,
 ) -> Targets:
-    """Open the teachers' stores in ``folder``, computing what is missing.
+    """Open the teachers' stores, computing what is missing.
+
+    Args:
+        folder: where they lie; None: in the user's cache, under a name of all that they depend on, so that whatever
+            depends on the same shares them.
+        config: how many views there are, how they differ, and how embeddings are stored.
+        teachers: whose embeddings they are.
+        images: these of the views.
+        sentences: and these.
+        views: what is seen of the images.
 
     Raises:
         FormatError: a store is of other images, sentences, views or teachers, or was altered.
         EdgeclipError: over 5 % of the images cannot be read, or a teacher that is not at hand is needed.
     """
-    pictures, phrases = images.source.digest, digest(sentences)
-    found = Targets([], [], np.empty(0, np.int64), [])
-    for teacher in teachers:
+    asked = [_documents(teacher, config, images, sentences) for teacher in teachers]
+    if folder is None:
+        name = digest(document.model_dump_json() for pair in asked for document in pair)
+        folder = cache_folder() / "stores" / name[:16]
+    found = Targets(folder, [], [], np.empty(0, np.int64), [])
+    for teacher, (looks, reads) in zip(teachers, asked, strict=True):
         own = teacher.folder if isinstance(teacher, StoredTeacher) else folder / folder_name(teacher)
-        base = {"teacher": teacher.fingerprint}
         if processes().is_main_process:
             keep_teacher(teacher, own)
-        texts = StoreDocument(
-            fingerprint={**base, "sentences": phrases},
-            rows=len(sentences),
-            dim=teacher.embed_dim,
-            dtype=config.store_dtype,
-        )
-        seen = {
-            **base,
-            "images": pictures,
-            "square": images.square.model_dump_json(exclude={"mean", "std"}),
-            "augment": config.augment.model_dump_json(),
-            "seed": f"{config.seed}, by key",
-        }
-        looks = texts.model_copy(update={"fingerprint": seen, "rows": len(images), "views": config.views})
-        found.texts.append(feature_store(own / "texts", f"{teacher.name} reads", texts, reader(teacher, sentences)))
+        found.texts.append(feature_store(own / "texts", f"{teacher.name} reads", reads, reader(teacher, sentences)))
         title = f"{teacher.name} looks at {config.views} views"
         embed = viewer(teacher, images, views, config.views)
         found.images.append(feature_store(own / "images", title, looks, embed, images.source))
@@ -80,6 +78,26 @@ def find_targets(
     found.broken = [images.source.key(row) for row in broken]
     say_skipped(found.broken, "images")
     return found
+
+
+def _documents(
+    teacher: Teacher, config: DistillConfig, images: Images, sentences: StringsOnDisk
+) -> tuple[StoreDocument, StoreDocument]:
+    """What the stores of a teacher's views and of its sentences are made of."""
+    reads = StoreDocument(
+        fingerprint={"teacher": teacher.fingerprint, "sentences": sentences.digest},
+        rows=len(sentences),
+        dim=teacher.embed_dim,
+        dtype=config.store_dtype,
+    )
+    seen = {
+        "teacher": teacher.fingerprint,
+        "images": images.source.digest,
+        "square": images.square.model_dump_json(exclude={"mean", "std"}),
+        "augment": config.augment.model_dump_json(),
+        "seed": f"{config.seed}, by key",
+    }
+    return reads.model_copy(update={"fingerprint": seen, "rows": len(images), "views": config.views}), reads
 
 
 def reader(teacher: Teacher, sentences: StringsOnDisk) -> Embed:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..data.processes import processes
-from ..data.sources import digest
+from ..data.strings import digest
 from ..data.views import Normalise
 from ..documents import Document, Positive, Side, Width, read_document
 from ..encoder import Encoder

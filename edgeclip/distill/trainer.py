@@ -6,6 +6,9 @@ import contextlib
 import copy
 import json
 import math
+import os
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -75,6 +78,9 @@ class Trainer:
             log_with=None if config.tracker == "none" else config.tracker,
             project_dir=run.path,
         )
+        if config.compile:
+            refuse_no_compiler(self.accelerator.device)
+            towers.compile()
         optimizer = torch.optim.AdamW(parameter_groups(towers, config.weight_decay), lr=config.lr, betas=config.betas)
         self.towers, self.optimizer = self.accelerator.prepare(towers, optimizer)
         self.average = copy.deepcopy(towers).requires_grad_(False) if config.ema else None
@@ -196,7 +202,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             self._metrics.append({"step": step, "skipped": wrong})
         if self._skipped >= MOST_SKIPPED:
-            mend = f"begin anew with a lower lr, in another --out and with --store {self.run.path}/store"
+            mend = "begin anew with a lower lr, in another --out: what the teacher made of the data is used again"
             raise EdgeclipError(f"step {step}: the {wrong} was not finite {MOST_SKIPPED} times in a row: {mend}")
 
     def _of_all(self, embeds: Tensor) -> Tensor:
@@ -290,6 +296,17 @@ class Trainer:
             raise FormatError(f"{self.run.checkpoint}: of another student, or edgeclip: start a new run") from error
         if self.accelerator.is_main_process:
             self._metrics.cut(self.step)
+
+
+def refuse_no_compiler(device: torch.device) -> None:
+    """Find out early what torch.compile would end with on its first step.
+
+    Raises:
+        EdgeclipError: it has no C++ compiler here.
+    """
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise EdgeclipError(f"compile needs the C++ compiler {compiler}: install it, or set compile to false")
 
 
 def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

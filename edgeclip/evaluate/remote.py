@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 
 from ..errors import EdgeclipError, require
+from ..folders import cache_folder
 from ..web import fetch, unreachable
 
 HUB = "hub:"
@@ -17,12 +17,6 @@ HUB_URL = re.compile(r"^https://huggingface\.co/datasets/([^/]+/[^/]+)(?:/tree/(
 def is_remote(where: str) -> bool:
     """Whether ``where`` names something that is not on this disk."""
     return where.startswith((HUB, "https://", "http://"))
-
-
-def cache_folder() -> Path:
-    """Where fetched files are kept: ``EDGECLIP_CACHE``, or ``edgeclip`` in the user's cache folder."""
-    own = os.environ.get("EDGECLIP_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeclip"
 
 
 class Place:

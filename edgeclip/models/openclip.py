@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save
 from torch import nn
 
+from ..encoder import as_texts
 from ..errors import EdgeclipError, FormatError, did_you_mean
 from ..files import write_bytes, write_json
 from ..runtime.manifest import Preprocess, TokenizerRules
@@ -161,9 +162,10 @@ class OpenClipEncoder:
         return self.encode_pixels(self.preprocess(images))
 
     @torch.inference_mode()
-    def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts: float32 ``[N, embed_dim]``, L2-normalised."""
-        parts = (self.tokenizer(list(texts[i : i + GPU_BATCH])) for i in range(0, len(texts), GPU_BATCH))
+    def encode_text(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts, or one alone: float32 ``[N, embed_dim]``, L2-normalised."""
+        texts = as_texts(texts)
+        parts = (self.tokenizer(texts[i : i + GPU_BATCH]) for i in range(0, len(texts), GPU_BATCH))
         found = [
             self.model.encode_text(torch.as_tensor(ids).to(self.device), normalize=True).float().cpu() for ids in parts
         ]

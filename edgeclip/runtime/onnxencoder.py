@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..console import say
+from ..encoder import as_texts
 from ..errors import FormatError
 from .engines.registry import DEFAULT, find_engine
 from .manifest import Manifest, Variant
@@ -110,12 +111,13 @@ class OnnxEncoder:
         """Embed decoded images: float32 ``[N, embed_dim]``, L2-normalised."""
         return self.encode_pixels(self.preprocess(images))
 
-    def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts: float32 ``[N, embed_dim]``, L2-normalised.
+    def encode_text(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts, or one alone: float32 ``[N, embed_dim]``, L2-normalised.
 
         Raises:
             EdgeclipError: the bundle has no text tower, and a text is none of those it was exported with.
         """
+        texts = as_texts(texts)
         if self.phrases:
             return self.phrases(texts)
         return _run(self.text_session, self.tokenizer(texts), self.embed_dim)

@@ -2,6 +2,9 @@
 
 import errno
 import json
+import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -97,6 +100,32 @@ def test_a_full_disk_leaves_the_last_good_one(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         one.save()
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == saved
+
+
+FULL = """
+import sys, torch
+from pathlib import Path
+from edgeclip.distill.checkpoint import newest_checkpoint, write_checkpoint
+file = Path(sys.argv[1]) / "checkpoint.safetensors"
+write_checkpoint(file, {"weights": torch.ones(40_000)}, {"step": "1"})
+try:
+    write_checkpoint(file, {"weights": torch.zeros(40_000)}, {"step": "2"})
+except Exception as error:
+    print(type(error).__name__, error)
+print(newest_checkpoint(file)[1]["step"], sorted(one.name for one in file.parent.iterdir()))
+"""
+OWN_DISK = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+MOUNT = 'mount -t tmpfs -o size=240k none "$0"'
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint(tmp_path):
+    if shutil.which("unshare") is None or subprocess.run([*OWN_DISK, MOUNT, str(tmp_path)], check=False).returncode:
+        pytest.skip("no small disk can be mounted here")
+    words = [*OWN_DISK, f'{MOUNT} && exec "$1" -c "$2" "$0"', str(tmp_path), sys.executable, FULL]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert told[0].startswith("EdgeclipError")
+    assert "no space left on the disk" in told[0]
+    assert told[1] == "1 ['checkpoint.safetensors']"
 
 
 def test_a_resumed_training_does_what_is_left(tmp_path):

@@ -57,6 +57,22 @@ def test_tokens_are_of_the_sentences_of_the_step(inputs, tmp_path):
     assert torch.equal(loader(3).tokens, torch.as_tensor(expected))
 
 
+def test_runs_of_the_same_share_a_store_of_the_cache(inputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECLIP_CACHE", str(tmp_path / "cache"))
+    _, _, first = targets(inputs, None)
+    assert first.folder.parent == tmp_path / "cache/stores"
+    monkeypatch.setattr(type(inputs[0]), "look", lambda *_: pytest.fail("computed again"))
+    _, _, again = targets(inputs, None, lr=0.1)
+    assert again.folder == first.folder, "of the learning rate it does not depend"
+
+
+def test_runs_of_something_else_have_a_store_of_their_own(inputs, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGECLIP_CACHE", str(tmp_path / "cache"))
+    changes = [{}, {"seed": 1}, {"views": 1}, {"store_dtype": "float16"}]
+    found = [targets(inputs, None, **change)[2] for change in changes]
+    assert len({one.folder for one in found}) == len(changes)
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [

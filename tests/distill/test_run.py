@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import open_clip
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
+from edgeclip.distill.trainer import Trainer
 from edgeclip.errors import EdgeclipError, FormatError
 
 
@@ -111,23 +113,86 @@ def test_killed_and_resumed_is_equal_to_the_bit(command, environment, config, tm
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("text_tower", "close"), [("teacher", 1e-5), ("student", 1e-4)])  # two towers round twice
-def test_two_processes_are_one_with_the_whole_batch(command, environment, config, tmp_path, text_tower, close):
-    config = config.model_copy(update={"epochs": 5, "ema": 0.0, "text_tower": text_tower})  # 20 steps
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    for name, first in (("one", []), ("two", launch)):
-        words = [sys.executable, *first, *command(name, config)]
-        subprocess.run(words, check=True, env=environment, capture_output=True)
-    one, two = (rows(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
-    assert len(one) == len(two) >= 3
-    assert all(a["loss"] == pytest.approx(b["loss"], abs=close, rel=close) for a, b in zip(one, two, strict=True))
-    one, two = (load_file(tmp_path / name / "student/open_clip_model.safetensors") for name in ("one", "two"))
+LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+def close_weights(one, two):
+    """Whether two students' weights are equal to 1e-4."""
+    one, two = (load_file(run / "student/open_clip_model.safetensors") for run in (one, two))
     for weights in (one, two):
         # A key's bias shifts all of a query's scores alike, so its gradient is rounding alone, which Adam blows up.
         for name in [name for name in weights if name.endswith("attn.in_proj_bias")]:
             weights[name].view(3, -1)[1] = 0
-    assert all(torch.allclose(one[name].float(), two[name].float(), atol=1e-4) for name in one)
+    return all(torch.allclose(one[name].float(), two[name].float(), atol=1e-4) for name in one)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text_tower", "micro", "close"),
+    [("teacher", None, 1e-5), ("student", None, 1e-4), ("student", 2, 1e-4)],  # two towers round twice
+)
+def test_two_processes_are_one_with_the_whole_batch(command, environment, config, tmp_path, text_tower, micro, close):
+    changes = {"epochs": 5, "ema": 0.0, "text_tower": text_tower}  # 20 steps
+    config = config.model_copy(update=changes)
+    parts = config.model_copy(update={"micro_batch": micro})
+    for name, first, settings in (("one", [], config), ("two", LAUNCH, parts)):
+        words = [sys.executable, *first, *command(name, settings)]
+        subprocess.run(words, check=True, env=environment, capture_output=True)
+    one, two = (rows(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
+    assert len(one) == len(two) >= 3
+    assert all(a["loss"] == pytest.approx(b["loss"], abs=close, rel=close) for a, b in zip(one, two, strict=True))
+    assert close_weights(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_where_one_of_two_was_killed(command, environment, config, tmp_path):
+    config = config.model_copy(update={"epochs": 5, "ema": 0.0})
+    subprocess.run([sys.executable, *command("whole", config)], check=True, env=environment, capture_output=True)
+    words = [sys.executable, *LAUNCH, *command("cut", config)]
+    with psutil.Popen(words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as launcher:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "cut/checkpoint.safetensors").exists() and time.monotonic() < deadline:
+            time.sleep(0.001)
+        rank = next(one for one in launcher.children(recursive=True) if one.environ().get("RANK") == "1")
+        rank.send_signal(signal.SIGKILL)
+        assert launcher.wait(120), "torchrun tells of it"
+    assert Run.open(tmp_path / "cut").document.status == "running", "it was not cut short: the test shows nothing"
+    words = [sys.executable, *command("cut", config)]
+    told = subprocess.run(words, check=True, env=environment, capture_output=True, text=True).stderr
+    assert "resumed at step" in told
+    assert close_weights(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here")
+def test_a_compiled_student_learns_the_same(spec, tiny, images_dir, texts_file, config, tmp_path):
+    for compiled in (False, True):
+        settings = config.model_copy(update={"compile": compiled})
+        distill(spec, [tiny], images_dir, texts_file, tmp_path / str(compiled), config=settings)
+    assert close_weights(tmp_path / "True", tmp_path / "False")
+
+
+def test_what_cannot_be_compiled_says_so_first(spec, tiny, images_dir, texts_file, config, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    settings = config.model_copy(update={"compile": True})
+    with pytest.raises(EdgeclipError, match="needs the C\\+\\+ compiler no-such-compiler"):
+        distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=settings)
+
+
+def test_a_batch_larger_than_the_data_is_said(spec, tiny, images_dir, texts_file, config, tmp_path, capsys):
+    settings = config.model_copy(update={"batch_size": 64})
+    run = distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=settings)
+    assert "40 images are fewer than a batch of 64: every step sees all of them" in capsys.readouterr().err
+    assert run.document.figures["steps"] == settings.epochs
+
+
+def test_two_runs_into_one_folder_at_once(spec, tiny, images_dir, texts_file, config, tmp_path):
+    def meanwhile(*_):
+        with pytest.raises(EdgeclipError, match="in use by process"):
+            distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=config)
+
+    given = (spec, [tiny], images_dir, texts_file, tmp_path / "run")
+    distill(*given, config=config, rehearsal=meanwhile)
 
 
 def test_a_batch_that_processes_cannot_share(monkeypatch):
@@ -166,6 +231,25 @@ def test_what_a_run_refuses(run, spec, tiny, images_dir, texts_file, config, tmp
     (tmp_path / "thesis").touch()
     with pytest.raises(EdgeclipError, match="is no run"):
         distill(*inputs, tmp_path, config=config)
+
+
+@pytest.mark.parametrize("changed", ["images", "sentences"])
+def test_a_resume_with_other_inputs_is_refused(
+    changed, spec, tiny, images_dir, texts_file, config, tmp_path, monkeypatch
+):
+    shutil.copytree(images_dir, tmp_path / "images")
+    shutil.copy(texts_file, tmp_path / "texts.txt")
+    given = (spec, [tiny], tmp_path / "images", tmp_path / "texts.txt", tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            distill(*given, config=config)
+    if changed == "images":
+        shutil.copy(images_dir / "00.png", tmp_path / "images/another.png")
+    else:
+        (tmp_path / "texts.txt").write_text(texts_file.read_text() + "\nanother")
+    with pytest.raises(EdgeclipError, match=f"^{changed} are others than .*run began with"):
+        distill(*given, config=config, resume=True)
 
 
 def test_a_text_longer_than_the_context_is_cut(spec, tiny, images_dir, config, tmp_path):
@@ -216,7 +300,7 @@ def test_the_best_student_by_the_judge_is_kept(spec, tiny, images_dir, texts_fil
 
 @pytest.mark.parametrize("precision", ["bf16"])
 def test_a_run_in_half_precision(spec, tiny, images_dir, texts_file, config, tmp_path, precision):
-    settings = config.model_copy(update={"precision": precision})
+    settings = config.model_copy(update={"mixed_precision": precision})
     run = distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=settings)
     logged = rows(run.path / "metrics.jsonl")
     assert logged[-1]["loss"] < logged[0]["loss"]

@@ -32,6 +32,11 @@ def test_a_bundle_is_an_encoder(bundle, teacher):
     assert np.allclose(odds.sum(axis=1), 1)
 
 
+def test_a_text_alone_is_one_text(bundle, teacher):
+    for encoder in (bundle.encoder("fp32"), teacher):
+        assert np.array_equal(encoder.encode_text("a cat"), encoder.encode_text(["a cat"]))
+
+
 def test_no_images_and_no_texts_are_no_rows(bundle):
     encoder = bundle.encoder()
     assert encoder.encode_image([]).shape == (0, 32)

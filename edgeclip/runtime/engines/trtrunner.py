@@ -157,8 +157,8 @@ class EngineEncoder:
         """Embed decoded images: float32 ``[N, embed_dim]``, L2-normalised."""
         return self.encode_pixels(self.preprocess(images))
 
-    def encode_text(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts: float32 ``[N, embed_dim]``, L2-normalised."""
+    def encode_text(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts, or one alone: float32 ``[N, embed_dim]``, L2-normalised."""
         return self._towers.encode_text(texts)
 
 
