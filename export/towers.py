@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import EdgeclipError
 from ..files import mendable
+from ..interrupts import aside
 from . import graphs
 from .attention import written_out
 from .graphs import IMAGE_INPUT, IMAGE_OUTPUT, TEXT_INPUT, TEXT_OUTPUT, quiet, save_graph
@@ -103,19 +104,18 @@ def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, o
     check_opset(opset)
     # Two rows, not one: traced with one, open_clip's attention is exported with a batch of one for ever.
     batch = {0: torch.export.Dim("batch", min=1, max=4096)}
+    settings: dict[str, Any] = {
+        "dynamo": True,
+        "opset_version": opset,
+        "input_names": [input_name],
+        "output_names": [output_name],
+        "dynamic_shapes": (batch,),
+        "external_data": False,
+        "verbose": False,
+    }
     with quiet():
         try:
-            program = torch.onnx.export(
-                tower,
-                (example,),
-                dynamo=True,
-                opset_version=opset,
-                input_names=[input_name],
-                output_names=[output_name],
-                dynamic_shapes=(batch,),
-                external_data=False,
-                verbose=False,
-            )
+            program = aside(lambda: torch.onnx.export(tower, (example,), **settings))
         except torch.onnx.errors.OnnxExporterError as error:
             raise EdgeclipError(f"torch cannot export this tower at opset {opset}: {_cause(error)}") from error
     assert program is not None  # it is None only when a file name was given

@@ -17,6 +17,7 @@ BASE = {
     "decode",
     "lines",
     "folders",
+    "interrupts",
     "pictures",
     "tars",
     "web",

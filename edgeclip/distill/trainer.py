@@ -24,9 +24,9 @@ from ..console import progress_bar, say
 from ..data.processes import processes
 from ..errors import EdgeclipError, FormatError
 from ..files import write_bytes
+from ..interrupts import held_interrupts
 from .checkpoint import newest_checkpoint, random_states, set_random_states, write_checkpoint
 from .config import DistillConfig
-from .interrupts import held_interrupts
 from .metrics import Metrics
 from .objectives import Embeddings, objective
 from .optimizer import ema_update, learning_rate, parameter_groups

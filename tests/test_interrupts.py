@@ -3,11 +3,12 @@
 import os
 import signal
 import threading
+import time
 
 import pytest
 
-from edgeclip.distill.interrupts import held_interrupts
 from edgeclip.errors import Terminated
+from edgeclip.interrupts import aside, held_interrupts
 
 
 def test_it_waits_for_the_end_of_the_step():
@@ -57,3 +58,22 @@ def test_in_another_thread_nothing_is_held():
     thread.start()
     thread.join()
     assert found == [before]
+
+
+def test_work_aside_gives_what_it_found_or_its_error():
+    assert aside(lambda: threading.current_thread() is threading.main_thread()) is False
+    with pytest.raises(ZeroDivisionError):
+        aside(lambda: 1 / 0)
+
+
+def test_an_interruption_does_not_strike_in_work_that_is_aside():
+    done = threading.Event()
+
+    def work():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+        done.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        aside(work)
+    assert done.wait(60), "it went on"

@@ -1,13 +1,38 @@
-"""Ctrl-C, and SIGTERM, between two steps: within one they may be swallowed, or leave a step half done."""
+"""Ctrl-C, and SIGTERM, where they may come.
+
+Between two steps of a training, for within one they may be swallowed, or leave it half done; and not in the middle of
+what calls Python from C++, which they would abort.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from typing import TypeVar
 
-from ..errors import Terminated
+from .errors import Terminated
+
+T = TypeVar("T")
+
+
+def aside(work: Callable[[], T]) -> T:
+    """Do ``work`` in a thread of its own, and wait for it: an interruption then ends the waiting.
+
+    Torch's exporter calls Python from C++ at every operator; a KeyboardInterrupt there ends in ``std::terminate``.
+    """
+    found: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return found.result()
 
 
 @contextmanager
