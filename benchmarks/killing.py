@@ -3,8 +3,9 @@
     python benchmarks/killing.py --kills 100
 
 A short run (a tiny student of the demo's teacher; with ``--tower`` one with batch norms) is cut by SIGKILL, SIGINT or
-SIGTERM at a random moment, gone on with by ``edgeclip distill --resume``, cut again, until so many cuts were made and
-it ends. Then its student's weights are compared, byte by byte, with those of the run that nobody cut.
+SIGTERM at a random moment (most while it trains, some while it starts), gone on with by ``edgeclip distill --resume``,
+cut again, until so many cuts were made, and let run to its end. Then its student's weights are compared, byte by byte,
+with those of the run that nobody cut.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from PIL import Image
 
 VIT = {"vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 32}}
 BATCH_NORM = {"timm": "repvit_m0_9", "image_size": 64}
+STARTING = 0.2  # of the cuts come before the first step
 SIGNALS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 WEIGHTS = "student/open_clip_model.safetensors"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums in one order
@@ -52,25 +54,28 @@ def edgeclip(words: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
 
 
-def cut(words: list[str], folder: Path, draw: random.Random) -> tuple[int | None, float]:
+def cut(words: list[str], folder: Path, draw: random.Random) -> signal.Signals | None:
     """Let it train for a random while, and kill it; the signal, or None where it had ended by itself."""
-    process, began = edgeclip(words, folder), time.monotonic()
-    metrics = folder / "cut/checkpoint.safetensors"
-    seen = metrics.stat().st_mtime_ns if metrics.is_file() else 0
-    while process.poll() is None and (not metrics.is_file() or metrics.stat().st_mtime_ns == seen):
+    process = edgeclip(words, folder)
+    checkpoint = folder / "cut/checkpoint.safetensors"
+    seen = checkpoint.stat().st_mtime_ns if checkpoint.is_file() else 0
+    starting = draw.random() < STARTING
+    while (
+        not starting and process.poll() is None and (not checkpoint.is_file() or checkpoint.stat().st_mtime_ns == seen)
+    ):
         time.sleep(0.005)  # until this process has trained a step
-    time.sleep(draw.uniform(0, 0.3))
+    time.sleep(draw.uniform(0.5, 5) if starting else draw.uniform(0, 0.3))
     number = draw.choice(list(SIGNALS))
     if process.poll() is not None:
         _, told = process.communicate()
         if process.returncode:
             raise SystemExit(f"it failed by itself: {told}")
-        return None, time.monotonic() - began
+        return None
     process.send_signal(number)
     _, told = process.communicate()
-    if process.returncode not in (SIGNALS[number], 0):
+    if process.returncode not in (SIGNALS[number], -number if starting else 0, 0):
         raise SystemExit(f"signal {number}: status {process.returncode}: {told}")
-    return (number if process.returncode else None), time.monotonic() - began
+    return number if process.returncode else None
 
 
 def main() -> None:
@@ -91,11 +96,12 @@ def main() -> None:
             raise SystemExit(told)
         words = [*begin, "--out", "cut"]
         while sum(counts.values()) < given.kills:
-            number, _ = cut(words, folder, draw)
+            number = cut(words, folder, draw)
             if number is None:
-                break
-            counts[signal.Signals(number).name] += 1
-            words = ["distill", "--resume", "cut"]
+                raise SystemExit(f"it ended after {sum(counts.values())} cuts: give it more --epochs")
+            counts[number.name] += 1
+            if (folder / "cut/run.json").is_file():
+                words = ["distill", "--resume", "cut"]
         last = edgeclip(words, folder)
         _, told = last.communicate()
         if last.returncode:
@@ -103,9 +109,8 @@ def main() -> None:
         equal = (folder / "whole" / WEIGHTS).read_bytes() == (folder / "cut" / WEIGHTS).read_bytes()
     print(f"{given.tower}: {sum(counts.values())} cuts ({counts}), weights {'equal' if equal else 'DIFFERENT'}")
     if given.kills >= 100:
-        results.save(
-            f"killing_{given.tower.replace('-', '_')}", {"kills": counts, "epochs": given.epochs, "equal": equal}
-        )
+        name = f"killing_{given.tower.replace('-', '_')}"
+        results.save(name, {"kills": counts, "epochs": given.epochs, "equal": equal})
     if not equal:
         raise SystemExit(1)
 

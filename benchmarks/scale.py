@@ -23,10 +23,10 @@ from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct, read_sentences
 from edgeclip.data.strings import StringsOnDisk, digest
 from edgeclip.data.views import Views
+from edgeclip.distill.batches import Loader
 from edgeclip.distill.config import DistillConfig, TextShape
 from edgeclip.distill.grounding import ground
 from edgeclip.distill.objectives import Embeddings
-from edgeclip.distill.pipeline import Loader
 from edgeclip.distill.run import Run, RunDocument
 from edgeclip.distill.student import build_student
 from edgeclip.distill.targets import find_targets
@@ -42,7 +42,7 @@ CONFIG = DistillConfig(
     views=1,
     text_tower="student",
     text_shape=TextShape(width=16, layers=1, heads=1),
-    checkpoint_seconds=1e9,
+    checkpoint_seconds=1e6,
     tracker="none",
 )
 PARTS = ("extract", "train", "select")

@@ -31,11 +31,11 @@ from edgeclip.data.sentences import distinct, read_sentences
 from edgeclip.data.sources import open_source
 from edgeclip.data.views import Augment, Views
 from edgeclip.demo.openmoji import write_dataset
+from edgeclip.distill.batches import Loader
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.malloc import keep_freed_memory
 from edgeclip.distill.objectives import Embeddings, objective
 from edgeclip.distill.optimizer import parameter_groups
-from edgeclip.distill.pipeline import Loader
 from edgeclip.distill.run import Run, RunDocument
 from edgeclip.distill.student import build_student
 from edgeclip.distill.targets import find_targets
@@ -84,7 +84,7 @@ class Bench:
         self.teacher = as_teacher("demo", self.encoder)
         augment = Augment(area=(0.85, 1.0), flip=False)
         self.config = DistillConfig(
-            epochs=1000, batch_size=batch, views=1, augment=augment, checkpoint_seconds=1e9, tracker="none"
+            epochs=1000, batch_size=batch, views=1, augment=augment, checkpoint_seconds=1e6, tracker="none"
         )
         self.spec = StudentSpec(name="student", vision_cfg=TOWER, workload=vit_workload(TOWER))
         source = open_source(str(folder / "data/train"), folder / "store")
@@ -112,6 +112,7 @@ class Bench:
     def edgeclip(self, number: int) -> float:
         """Samples/s of our trainer, start to end."""
         out = self.folder / f"run-{number}"
+        out.mkdir()
         document = RunDocument(
             teacher="demo", teacher_fingerprint="", images="", texts="", spec=self.spec, config=self.config
         )

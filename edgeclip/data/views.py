@@ -57,7 +57,8 @@ class Views:
     def apply(self, images: Tensor, seeds: Seeds, view: int) -> Tensor:
         """Views of uint8 ``[N, 3, S, S]`` images with these seeds: float32 ``[N, 3, S, S]`` in 0..255."""
         grid = F.affine_grid(self.maps(seeds, view), list(images.shape), align_corners=False)
-        return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+        planes = images.to(torch.float32, memory_format=torch.contiguous_format)
+        return F.grid_sample(planes, grid, padding_mode="border", align_corners=False)
 
 
 def uniform(seed: int, stream: int, seeds: Seeds, width: int) -> Tensor:

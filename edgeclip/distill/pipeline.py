@@ -8,33 +8,30 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from ..console import console, say
 from ..data.images import Images
 from ..data.processes import processes
-from ..data.sampler import BatchSampler
 from ..data.sentences import OPENAI, class_sentences, distinct, read_sentences, read_templates
 from ..data.sources import located, open_source
 from ..data.strings import StringsOnDisk, digest
-from ..data.views import Normalise, Views
+from ..data.views import Views
 from ..errors import EdgeclipError
 from ..files import mendable, sha256
 from ..folders import cache_folder, locked
 from ..models.openclip import OpenClipEncoder, save_hub_layout
-from ..runtime.manifest import Preprocess
 from ..towers.spec import StudentSpec
+from .batches import Loader
 from .checkpoint import before
 from .config import DistillConfig
 from .malloc import keep_freed_memory
 from .run import Run, RunDocument, refuse_in_the_way
 from .student import Towers, build_student
-from .targets import Targets, find_targets
+from .targets import find_targets
 from .teachers import Teacher
-from .trainer import Batch, Trainer
+from .trainer import Trainer
 
 FEWEST = 16  # images, and sentences
 Judge = Callable[[OpenClipEncoder], float]
@@ -209,56 +206,6 @@ def _train(
         "train_seconds": round(time.monotonic() - stored, 1),
     }
     run.save()
-
-
-class Loader:
-    """The batch of any step: a function of the settings and the step's number alone."""
-
-    def __init__(
-        self,
-        config: DistillConfig,
-        images: Images,
-        sentences: StringsOnDisk,
-        targets: Targets,
-        views: Views,
-        preprocess: Preprocess,
-        tokenizer: Callable[[list[str]], Tensor] | None,
-    ) -> None:
-        """``tokenizer`` is that of the student's own text tower, where it has one."""
-        self._images, self._sentences, self._targets, self._views = images, sentences, targets, views
-        self._views_an_image, self._normalise, self._tokenizer = config.views, Normalise(preprocess), tokenizer
-        self.pictures = BatchSampler(len(targets.rows), config.batch_size, config.seed)
-        self.phrases = BatchSampler(len(sentences), config.batch_size, config.seed + 1)
-        for name, count in (("images", len(targets.rows)), ("sentences", len(sentences))):
-            if count < config.batch_size:
-                say(f"{count} {name} are fewer than a batch of {config.batch_size}: every step sees all of them")
-        self._share = share(len(self.pictures[0]))
-        self._text_share = share(len(self.phrases[0])) if tokenizer else slice(0)
-
-    def __call__(self, step: int) -> Batch:
-        """Its images are this process's share, its embeddings the whole batch's."""
-        view = step // self.pictures.batches % self._views_an_image
-        rows = self._targets.rows[np.asarray(self.pictures[step])].tolist()
-        phrases = self.phrases[step]
-        own = rows[self._share]
-        pixels = self._normalise(self._views.apply(self._images[own], self._images.seeds(own), view))
-        tokens = None
-        if self._tokenizer:
-            tokens = torch.as_tensor(self._tokenizer(self._sentences.some(phrases[self._text_share])))
-        return Batch(pixels, tokens, self._targets.batch(view, rows, phrases))
-
-
-def share(batch: int) -> slice:
-    """Which rows of a batch are this process's.
-
-    Raises:
-        EdgeclipError: they cannot be shared out evenly.
-    """
-    state = processes()
-    if batch % state.num_processes:
-        raise EdgeclipError(f"a batch of {batch} cannot be shared by {state.num_processes} processes: set batch_size")
-    each = batch // state.num_processes
-    return slice(state.process_index * each, (state.process_index + 1) * each)
 
 
 def _flat(data: dict[str, object], prefix: str = "") -> dict[str, object]:

@@ -11,7 +11,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from ..data.processes import processes
 from ..errors import EdgeclipError, FormatError
 from ..files import write_bytes
 from ..interrupts import held_interrupts
+from .batches import Batch, prefetch
 from .checkpoint import newest_checkpoint, random_states, set_random_states, write_checkpoint
 from .config import DistillConfig
 from .metrics import Metrics
@@ -36,23 +36,6 @@ from .student import Towers
 LOG_EVERY = 10  # steps
 MOST_SKIPPED = 10  # steps in a row that were not taken
 Judge = Callable[[Towers], float]
-
-
-@dataclass
-class Batch:
-    """The step's inputs: what the student sees and reads, and what every teacher made of the same.
-
-    Of pixels and tokens a process has its share; embeddings are small, so each has those of the whole batch.
-    """
-
-    pixels: Tensor  # float32 [N / processes, 3, S, S]
-    tokens: Tensor | None  # int64 [M / processes, L]; None where the student keeps a teacher's text tower
-    teachers: list[Embeddings]  # [N, D] and [M, D] each
-
-    def to(self, device: torch.device) -> Batch:
-        """The same on ``device``."""
-        teachers = [Embeddings(one.images.to(device), one.texts.to(device)) for one in self.teachers]
-        return Batch(self.pixels.to(device), None if self.tokens is None else self.tokens.to(device), teachers)
 
 
 class Trainer:
@@ -95,7 +78,7 @@ class Trainer:
         self.towers.train()
         try:
             with held_interrupts() as stop_here, progress_bar("distil", self.steps, done=self.step) as bar:
-                for batch, step in prefetch(batch_of, self.step, self.steps):
+                for batch, step in self._batches(batch_of):
                     losses = self.train_step(batch, step)
                     self.step = step + 1
                     bar.advance()
@@ -112,6 +95,16 @@ class Trainer:
             raise
         self.save()
         self.accelerator.end_training()
+
+    def _batches(self, batch_of: Callable[[int], Batch]) -> Iterator[tuple[Batch, int]]:
+        """The batches of the steps that are left.
+
+        On a CPU one after another: beside a step, a batch in the making would take the cores that its threads wait for
+        each other on, which costs a fifth of the speed where making it costs a twentieth.
+        """
+        if self.accelerator.device.type == "cpu":
+            return ((batch_of(step), step) for step in range(self.step, self.steps))
+        return prefetch(batch_of, self.step, self.steps)
 
     def train_step(self, batch: Batch, step: int) -> dict[str, float]:
         """One step of the optimizer, and of the average; the loss's terms by name.
@@ -316,16 +309,3 @@ def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def prefetch(batch_of: Callable[[int], Batch], first: int, last: int) -> Any:
-    """The batches of steps ``first`` to ``last``, each made in a thread while the one before it is used."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as worker:
-        waiting = worker.submit(batch_of, first) if first < last else None
-        for step in range(first, last):
-            assert waiting is not None
-            batch = waiting.result()
-            waiting = worker.submit(batch_of, step + 1) if step + 1 < last else None
-            yield batch, step

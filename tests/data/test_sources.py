@@ -9,10 +9,13 @@ import threading
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from edgeclip.data.images import Images
 from edgeclip.data.sources import find_images, open_source
+from edgeclip.decode import UnreadableImage, read_image
 from edgeclip.errors import EdgeclipError
 from edgeclip.runtime.manifest import Preprocess
 
@@ -124,6 +127,34 @@ def test_what_is_not_there(tmp_path):
         pass
     with pytest.raises(EdgeclipError, match=r"no images in 1 shard"):
         open_source(f"{tmp_path}/b.tar", tmp_path)
+
+
+@pytest.mark.parametrize("harm", ["none", "cut", "flipped"])
+@given(data=st.data())
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_jpeg_that_fits_is_read_as_pillow_reads_it(harm, data, tmp_path):
+    draw = np.random.default_rng(data.draw(st.integers(0, 1 << 16)))
+    subsampling, progressive = data.draw(st.integers(0, 2)), data.draw(st.booleans())
+    file = io.BytesIO()
+    picture = Image.fromarray(draw.integers(0, 256, (8, 8, 3), np.uint8)).resize((32, 32))
+    picture.save(file, "JPEG", quality=data.draw(st.integers(20, 95)), subsampling=subsampling, progressive=progressive)
+    content = bytearray(file.getvalue())
+    if harm == "cut":
+        content = content[: data.draw(st.integers(4, len(content)))]
+    if harm == "flipped":
+        content[data.draw(st.integers(4, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "a.jpg").write_bytes(content)
+    images = Images(open_source(str(tmp_path), tmp_path), SQUARE)
+    pixels, broken = images.decode([0])
+    try:
+        expected = np.asarray(images._square(read_image(tmp_path / "a.jpg")))
+    except UnreadableImage:
+        assert broken == [0]
+    else:
+        assert broken == []
+        assert np.array_equal(pixels[0].permute(1, 2, 0), expected)
+    if harm == "none":
+        assert images._decoded(bytes(content), np.empty((32, 32, 3), np.uint8)), "Pillow read it"
 
 
 @pytest.mark.parametrize("limit", [1 << 30, 0])

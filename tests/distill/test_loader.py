@@ -11,7 +11,7 @@ from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct, read_sentences
 from edgeclip.data.sources import open_source
 from edgeclip.data.views import Views
-from edgeclip.distill.pipeline import Loader
+from edgeclip.distill.batches import Loader
 from edgeclip.distill.targets import find_targets
 from edgeclip.distill.teachers import as_teacher
 from edgeclip.errors import FormatError

@@ -198,12 +198,12 @@ def test_two_runs_into_one_folder_at_once(spec, tiny, images_dir, texts_file, co
 def test_a_batch_that_processes_cannot_share(monkeypatch):
     from types import SimpleNamespace
 
-    from edgeclip.distill import pipeline
+    from edgeclip.distill import batches
 
-    monkeypatch.setattr(pipeline, "processes", lambda: SimpleNamespace(num_processes=3, process_index=2))
-    assert pipeline.share(12) == slice(8, 12)
+    monkeypatch.setattr(batches, "processes", lambda: SimpleNamespace(num_processes=3, process_index=2))
+    assert batches.share(12) == slice(8, 12)
     with pytest.raises(EdgeclipError, match="a batch of 10 cannot be shared by 3 processes"):
-        pipeline.share(10)
+        batches.share(10)
 
 
 @pytest.mark.parametrize("text_tower", ["teacher", "student"])

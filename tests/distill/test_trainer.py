@@ -12,11 +12,12 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import nn
 
+from edgeclip.distill.batches import Batch, prefetch
 from edgeclip.distill.config import DistillConfig, Weights
 from edgeclip.distill.optimizer import ema_update, learning_rate, parameter_groups
 from edgeclip.distill.run import Run
 from edgeclip.distill.student import Towers
-from edgeclip.distill.trainer import Batch, Trainer, prefetch
+from edgeclip.distill.trainer import Trainer
 from edgeclip.errors import EdgeclipError
 
 from .training import ROWS, Text, Visual, batch_of, equal, trainer, weights

@@ -4,11 +4,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from edgeclip.distill.batches import Batch
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.objectives import Embeddings
 from edgeclip.distill.run import Run
 from edgeclip.distill.student import Towers
-from edgeclip.distill.trainer import Batch, Trainer
+from edgeclip.distill.trainer import Trainer
 
 WIDTH, ROWS = 8, 6
 

@@ -1,0 +1,101 @@
+"""A step's inputs: what the student sees and reads, and what its teachers made of the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..console import say
+from ..data.images import Images
+from ..data.processes import processes
+from ..data.sampler import BatchSampler
+from ..data.strings import StringsOnDisk
+from ..data.views import Normalise, Views
+from ..errors import EdgeclipError
+from ..runtime.manifest import Preprocess
+from .config import DistillConfig
+from .objectives import Embeddings
+from .targets import Targets
+
+
+@dataclass
+class Batch:
+    """The step's inputs: what the student sees and reads, and what every teacher made of the same.
+
+    Of pixels and tokens a process has its share; embeddings are small, so each has those of the whole batch.
+    """
+
+    pixels: Tensor  # float32 [N / processes, 3, S, S]
+    tokens: Tensor | None  # int64 [M / processes, L]; None where the student keeps a teacher's text tower
+    teachers: list[Embeddings]  # [N, D] and [M, D] each
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on ``device``."""
+        teachers = [Embeddings(one.images.to(device), one.texts.to(device)) for one in self.teachers]
+        return Batch(self.pixels.to(device), None if self.tokens is None else self.tokens.to(device), teachers)
+
+
+class Loader:
+    """The batch of any step: a function of the settings and the step's number alone."""
+
+    def __init__(
+        self,
+        config: DistillConfig,
+        images: Images,
+        sentences: StringsOnDisk,
+        targets: Targets,
+        views: Views,
+        preprocess: Preprocess,
+        tokenizer: Callable[[list[str]], Tensor] | None,
+    ) -> None:
+        """``tokenizer`` is that of the student's own text tower, where it has one."""
+        self._images, self._sentences, self._targets, self._views = images, sentences, targets, views
+        self._views_an_image, self._normalise, self._tokenizer = config.views, Normalise(preprocess), tokenizer
+        self.pictures = BatchSampler(len(targets.rows), config.batch_size, config.seed)
+        self.phrases = BatchSampler(len(sentences), config.batch_size, config.seed + 1)
+        for name, count in (("images", len(targets.rows)), ("sentences", len(sentences))):
+            if count < config.batch_size:
+                say(f"{count} {name} are fewer than a batch of {config.batch_size}: every step sees all of them")
+        self._share = share(len(self.pictures[0]))
+        self._text_share = share(len(self.phrases[0])) if tokenizer else slice(0)
+
+    def __call__(self, step: int) -> Batch:
+        """Its images are this process's share, its embeddings the whole batch's."""
+        view = step // self.pictures.batches % self._views_an_image
+        rows = self._targets.rows[np.asarray(self.pictures[step])].tolist()
+        phrases = self.phrases[step]
+        own = rows[self._share]
+        pixels = self._normalise(self._views.apply(self._images[own], self._images.seeds(own), view))
+        tokens = None
+        if self._tokenizer:
+            tokens = torch.as_tensor(self._tokenizer(self._sentences.some(phrases[self._text_share])))
+        return Batch(pixels, tokens, self._targets.batch(view, rows, phrases))
+
+
+def share(batch: int) -> slice:
+    """Which rows of a batch are this process's.
+
+    Raises:
+        EdgeclipError: they cannot be shared out evenly.
+    """
+    state = processes()
+    if batch % state.num_processes:
+        raise EdgeclipError(f"a batch of {batch} cannot be shared by {state.num_processes} processes: set batch_size")
+    each = batch // state.num_processes
+    return slice(state.process_index * each, (state.process_index + 1) * each)
+
+
+def prefetch(batch_of: Callable[[int], Batch], first: int, last: int) -> Iterator[tuple[Batch, int]]:
+    """The batches of steps ``first`` to ``last``, each made in a thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as worker:
+        waiting = worker.submit(batch_of, first) if first < last else None
+        for step in range(first, last):
+            assert waiting is not None
+            batch = waiting.result()
+            waiting = worker.submit(batch_of, step + 1) if step + 1 < last else None
+            yield batch, step
