@@ -27,7 +27,8 @@ import results
 from PIL import Image
 
 VIT = {"vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 32}}
-BATCH_NORM = {"timm": "repvit_m0_9", "image_size": 64}
+BATCH_NORM = {"timm": "mobilenetv4_conv_small_050", "image_size": 64}
+HEEDED = 5.0  # seconds from a signal to the end, at most
 STARTING = 0.2  # of the cuts come before the first step
 SIGNALS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 WEIGHTS = "student/open_clip_model.safetensors"
@@ -72,7 +73,10 @@ def cut(words: list[str], folder: Path, draw: random.Random) -> signal.Signals |
             raise SystemExit(f"it failed by itself: {told}")
         return None
     process.send_signal(number)
+    sent = time.monotonic()
     _, told = process.communicate()
+    if time.monotonic() - sent > HEEDED:
+        raise SystemExit(f"signal {number} was not heeded: {told}")
     if process.returncode not in (SIGNALS[number], -number if starting else 0, 0):
         raise SystemExit(f"signal {number}: status {process.returncode}: {told}")
     return number if process.returncode else None

@@ -6,7 +6,8 @@ import contextlib
 import os
 import signal
 import sys
-from types import FrameType
+
+from .interrupts import listen
 
 
 def main() -> None:
@@ -15,27 +16,21 @@ def main() -> None:
     One that was interrupted ends at once, when what it held is put away: an interpreter that has loaded torch would
     take a second to take itself apart. Nor is what an interruption breaks a bug, as an import that is half done.
     """
-    came: list[int] = []
-
-    def interrupt(number: int, _: FrameType | None) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started it wants none
-        signal.signal(signal.SIGINT, interrupt)
+    interrupted = listen()
     try:
         from .cli import INTERRUPTED, TERMINATED
         from .cli import main as commands
 
         commands(prog_name="edgeclip")
+        return
     except SystemExit as ended:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if ended.code not in (INTERRUPTED, TERMINATED) and not (came and ended.code):
+        if ended.code not in (INTERRUPTED, TERMINATED) and not (interrupted.is_set() and ended.code):
             raise  # also of one that was cut and still gives what it has, as a probe does
         status = TERMINATED if ended.code == TERMINATED else INTERRUPTED
     except BaseException:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if not came:
+        if not interrupted.is_set():
             raise
         print("edgeclip: interrupted", file=sys.stderr)
         status = 128 + signal.SIGINT

@@ -1,21 +1,67 @@
-"""Ctrl-C, and SIGTERM, where they may come.
+"""Ctrl-C, and SIGTERM: never lost, never where they would do harm.
 
-Between two steps of a training, for within one they may be swallowed, or leave it half done; and not in the middle of
-what calls Python from C++, which they would abort.
+A KeyboardInterrupt is raised wherever Python is at: what calls Python from C (``hasattr``, an import's callbacks) may
+forget it, a step of a training would be left half done, and C++ would abort.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
 from .errors import Terminated
 
 T = TypeVar("T")
+INSIST = 0.5  # seconds
+_pending = threading.Event()  # an interruption came that nothing has heeded
+
+
+def listen() -> threading.Event:
+    """Have Ctrl-C raise KeyboardInterrupt again and again, until it is being handled or :func:`heeded`.
+
+    Where whoever started this process wants no interruptions, none are listened for.
+
+    Returns:
+        What is set when one came.
+    """
+    again = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal again
+        insisting, again = again, False
+        _pending.set()
+        timer = threading.Timer(INSIST, insist)
+        timer.daemon = True
+        timer.start()
+        if not insisting or not _being_handled(sys.exc_info()[1]):
+            raise KeyboardInterrupt
+
+    def insist() -> None:
+        nonlocal again
+        if _pending.is_set():
+            again = True
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes it, too
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler and hasattr(signal, "pthread_kill"):
+        signal.signal(signal.SIGINT, interrupt)
+    return _pending
+
+
+def heeded() -> None:
+    """The work was cut where the interruption wanted it, and goes on from there."""
+    _pending.clear()
+
+
+def _being_handled(error: BaseException | None) -> bool:
+    """Whether it is a KeyboardInterrupt, or came of one."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def aside(work: Callable[[], T]) -> T:
@@ -23,6 +69,8 @@ def aside(work: Callable[[], T]) -> T:
 
     Torch's exporter calls Python from C++ at every operator; a KeyboardInterrupt there ends in ``std::terminate``.
     """
+    from concurrent.futures import Future
+
     found: Future[T] = Future()
 
     def run() -> None:

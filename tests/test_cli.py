@@ -38,6 +38,7 @@ def commands(group=main, before=()):
 ENDING = """
 import os, signal, sys, time
 from edgeclip import __main__, cli
+from edgeclip.interrupts import heeded
 
 def command(**_):
     try:
@@ -50,6 +51,11 @@ def command(**_):
 cli.main = command
 __main__.main()
 """
+PUT_AWAY = """try:
+        raise KeyboardInterrupt
+    finally:
+        time.sleep(1)
+        print("put away", file=sys.stderr)"""
 
 
 @pytest.mark.parametrize(
@@ -58,6 +64,9 @@ __main__.main()
         ("raise RecursionError", 130, "edgeclip: interrupted\n"),  # what numpy's import makes of it
         ("sys.exit(2)", 130, ""),
         ("sys.exit(0)", 0, ""),  # it gave what it had
+        ("time.sleep(60)", 130, "edgeclip: interrupted\n"),  # it forgot: as hasattr() does, and an import's callbacks
+        ("heeded(); time.sleep(1)", 0, ""),
+        (PUT_AWAY, 130, "put away\nedgeclip: interrupted\n"),
     ],
 )
 def test_an_interrupted_command_ends_as_such_whatever_broke(end, status, told):

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..console import progress_bar, say
 from ..errors import EdgeclipError, did_you_mean
+from ..interrupts import heeded
 from ..runtime.engines.protocol import Engine
 from ..runtime.engines.registry import find_engine
 from ..runtime.target import Precision
@@ -179,6 +180,7 @@ def _sweep(
         if not _enough(series):
             short = f"interrupted after {len([s for s in series if s.turns])} graphs; {FEWEST} in each precision"
             raise EdgeclipError(f"{short} are needed: run it again, with fewer --seconds if time is short") from None
+        heeded()
     return [s for s in series if s.turns], interrupted
 
 
