@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ def prepare(folder: Path, spec: dict[str, Any], epochs: int) -> list[str]:
 def edgeclip(words: list[str], folder: Path) -> subprocess.Popen[str]:
     """Start a command."""
     command = [sys.executable, "-m", "edgeclip", *words]
-    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    hears = partial(signal.signal, signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    settings: dict[str, Any] = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": hears}
+    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, **settings)
 
 
 def cut(words: list[str], folder: Path, draw: random.Random) -> signal.Signals | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import FORCE, JSON, PATH, shipped, tell
+from .options import FORCE, JSON, PATH, if_interrupted, shipped, tell
 
 DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or torchvision:NAME:FOLDER."
 
@@ -18,7 +19,7 @@ DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or 
 @click.option(
     "--suite",
     metavar="S",
-    help="elevater, robustness, openmoji, or a TOML file.  [default: openmoji]",
+    help="elevater, imagenet, robustness, vtab, openmoji, or a TOML file.  [default: openmoji]",
     shell_complete=shipped("edgeclip.evaluate", "suites"),
 )
 @click.option("--data", type=PATH, help="Where a suite's data sets lie, a folder each.")
@@ -31,7 +32,7 @@ DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or 
 )
 @click.option(
     "--metric",
-    type=click.Choice(["accuracy", "mean-per-class", "roc-auc", "map-11"]),
+    type=click.Choice(["accuracy", "mean-per-class", "roc-auc", "map", "map-11"]),
     default="accuracy",
     show_default=True,
     help="Of --dataset; a suite has its own.",
@@ -39,7 +40,7 @@ DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or 
 @click.option("--train", metavar="D", help="Where a probe's training split lies.  [default: the data set's own]")
 @click.option("--shots", type=click.IntRange(1, 10_000), default=5, show_default=True, help="Examples a class.")
 @click.option("--keep-duplicates", is_flag=True, help="Classes of one name stay several, as open_clip counts.")
-@click.option("--out", type=PATH, help="Write the figures, class by class, here (.json).")
+@click.option("--out", type=PATH, help="Write the figures, class by class, here (.json); a suite that was cut goes on.")
 @FORCE
 @JSON
 def eval_command(
@@ -75,6 +76,7 @@ def eval_command(
         raise click.UsageError("give either --dataset or --suite")
     if out:
         writable_file(out, force=force)
+    part = out.with_name(f"{out.name}.part") if out and not dataset else None
     asked = Asked(task, metric, shots, train, keep_duplicates or suite is not None)
     if dataset:
         encoder = load(model)
@@ -82,11 +84,14 @@ def eval_command(
         found = Evaluation(model=model, suite="", scores=[one], missing=[])
     else:
         wanted = load_suite(suite or DEFAULT_SUITE)
-        found = evaluate_suite(load(model), model, wanted, data, asked, hub=hub, built_in=built_in)
+        with if_interrupted("the same command goes on after the sets that were measured") if out else nullcontext():
+            found = evaluate_suite(load(model), model, wanted, data, asked, hub=hub, built_in=built_in, part=part)
     told = found.scores[0].model_dump(exclude_none=True) if dataset else {**found.as_data(), "mean": found.mean}
     show(as_json, told, lambda: scores_table(found))
     if out:
         found.save(out)
+        if part:
+            part.unlink(missing_ok=True)
         tell(f"wrote {out}")
 
 

@@ -11,7 +11,7 @@ from .tables import table_of
 
 if TYPE_CHECKING:
     from ..evaluate.results import Evaluation, Score
-    from ..evaluate.retention import Retention
+    from ..evaluate.retention import ClassChange, Retention
 
 
 def scores_table(found: Evaluation) -> RenderableType:
@@ -22,6 +22,7 @@ def scores_table(found: Evaluation) -> RenderableType:
         "top-1",
         "top-5",
         "mean per class",
+        "calibration error",
         title=Text(f"{found.model}{': ' + found.suite if found.suite else ''}"),
     )
     for score in found.scores:
@@ -36,6 +37,7 @@ def scores_table(found: Evaluation) -> RenderableType:
             _percent(score.top1),
             _percent(score.top5),
             _percent(score.mean_per_class),
+            _percent(score.calibration_error),
         )
     notes = [f"{s.dataset}: {remark}" for s in found.scores for remark in s.remarks]
     notes += [f"{m.dataset}: not measured: {m.why}" for m in found.missing]
@@ -48,7 +50,9 @@ def scores_table(found: Evaluation) -> RenderableType:
 def retention_table(found: Retention) -> RenderableType:
     """The reference and what was made of it; then the classes that lost most."""
     title = Text(f"{found.dataset}: {found.images} images")
-    table = table_of("model", "top-1", "95 % interval", "kept", "same answer", "lost", "gained", "change", title=title)
+    table = table_of(
+        "model", "top-1", "95 % interval", "kept", "same answer", "lost", "gained", "change", "p", title=title
+    )
     for row in found.rows:
         change = f"{row.change_low:+.2%} … {row.change_high:+.2%}" if row.change_low is not None else "-"
         table.add_row(
@@ -60,13 +64,19 @@ def retention_table(found: Retention) -> RenderableType:
             str(row.lost),
             str(row.gained),
             change,
+            "-" if row.p_value is None else f"{row.p_value:.2g}",
         )
-    losers = [
-        Text(f"{row.model} lost most in {loser.name}: {loser.before:.0%} to {loser.after:.0%} of {loser.images}")
+    changes = [
+        Text(f"{row.model} {how} most in {one.name}: {one.before:.0%} to {one.after:.0%} of {one.images}{_some(one)}")
         for row in found.rows
-        for loser in row.losers[:3]
+        for how, classes in (("lost", row.losers), ("won", row.winners))
+        for one in classes[:3]
     ]
-    return Group(table, *losers)
+    return Group(table, *changes)
+
+
+def _some(change: ClassChange) -> str:
+    return f" ({', '.join(change.examples)})" if change.examples else ""
 
 
 def _interval(score: Score) -> str:

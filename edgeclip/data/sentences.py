@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import EdgeclipError, require
 from ..lines import read_lines
-from .strings import StringsOnDisk
+from .strings import StringsOnDisk, digest
 
 
 def _zstandard(path: Path, mode: str, *, encoding: str, newline: str) -> IO[Any]:
@@ -118,6 +118,29 @@ def read_templates(given: str | None) -> Sequence[str]:
     if not lines:
         raise EdgeclipError(f"{given}: no templates in it")
     return lines
+
+
+def kept_sentences(path: Path, folder: Path, templates: Sequence[str] | None = None) -> StringsOnDisk:
+    """The distinct sentences of a file; ``templates``: of the class names in it.
+
+    They are kept in ``folder`` until the file changes: tens of millions take a minute to read.
+
+    Raises:
+        EdgeclipError: as :func:`read_sentences`.
+    """
+    sentences = read_sentences(path) if templates is None else class_sentences(path, templates)
+    try:
+        state = path.stat()
+    except OSError:
+        return distinct(sentences, folder / "none.bin")  # which tells what is wrong
+    asked = [str(path.absolute()), str(state.st_size), str(state.st_mtime_ns), *(templates or ())]
+    file = folder / f"{digest(asked)[:24]}.bin"
+    index = file.with_suffix(".npz")
+    found = StringsOnDisk.kept(file, index)
+    if found is None:
+        found = distinct(sentences, file)
+        found.keep(index)
+    return found
 
 
 def distinct(sentences: Iterable[str], file: Path) -> StringsOnDisk:

@@ -41,7 +41,7 @@ class StoreDocument(Document):
     """``store.json``: what the shards hold and what they depend on."""
 
     FORMAT: ClassVar[str] = "edgeclip-store"
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
 
     fingerprint: dict[str, str]  # name -> value of everything that the embeddings depend on
     rows: Size
@@ -119,7 +119,7 @@ class FeatureStore:
         write_bytes(self.file(shard), save({"embeds": values}, metadata=notes))
 
     def _stamp(self, shard: int, source: Source) -> str:
-        return digest(source.stamp(row) for row in self.span(shard))
+        return source.stamp(self.span(shard))
 
     def _content(self, shard: int, source: Source) -> str:
         """Of the images' bytes; one that is gone counts as empty."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import zipfile
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -11,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..files import mendable
+from ..files import mendable, write_bytes
+
+PART = 1 << 20  # bytes
 
 
 def digest(values: Iterable[str]) -> str:
@@ -23,20 +27,36 @@ def digest(values: Iterable[str]) -> str:
 
 
 class Strings:
-    """A sequence of strings as one block of UTF-8 and the places where they end."""
+    """A sequence of strings as one block of UTF-8 and the places where they end; a NUL in one becomes U+FFFD."""
 
     def __init__(self, texts: Iterable[str]) -> None:
-        block, ends = bytearray(), array("q", [0])
+        block = bytearray()
         for text in texts:
-            block += text.encode("utf-8", "surrogateescape")
-            ends.append(len(block))
-        self._block, self._ends = bytes(block), ends
+            block += text.replace("\0", "\ufffd").encode("utf-8", "surrogateescape") + b"\0"
+        self._take(bytes(block))
+
+    @classmethod
+    def of_block(cls, block: bytes) -> Strings:
+        """Strings that lie one after another, each with a NUL behind it."""
+        found = cls.__new__(cls)
+        found._take(block)
+        return found
+
+    def _take(self, block: bytes) -> None:
+        self.block = block
+        self._ends = np.flatnonzero(np.frombuffer(block, np.uint8) == 0)
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return len(self._ends)
 
     def __getitem__(self, row: int) -> str:
-        return self._block[self._ends[row] : self._ends[row + 1]].decode("utf-8", "surrogateescape")
+        start = self._ends[row - 1] + 1 if row else 0
+        return self.block[start : self._ends[row]].decode("utf-8", "surrogateescape")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over them, in their order."""
+        return hashlib.sha256(self.block).hexdigest()
 
     def __iter__(self) -> Iterator[str]:
         return (self[row] for row in range(len(self)))
@@ -75,8 +95,38 @@ class StringsOnDisk:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over them, in their order."""
-        return digest(self)
+        """SHA-256 over them, in their order: over how long they are, and what lies one after another in one go."""
+        state, ends = hashlib.sha256(self._lengths.astype("<i4").tobytes()), self._starts + self._lengths
+        breaks = (np.flatnonzero(self._starts[1:] != ends[:-1]) + 1).tolist()
+        with self._file.open("rb") as file:
+            for first, last in zip([0, *breaks], [*breaks, len(self)], strict=True):
+                if last > first:
+                    file.seek(int(self._starts[first]))
+                    left = int(ends[last - 1] - self._starts[first])
+                    while left:
+                        part = file.read(min(left, PART))
+                        if not part:
+                            break  # the file was cut short: another digest
+                        state.update(part)
+                        left -= len(part)
+        return state.hexdigest()
+
+    def keep(self, index: Path) -> None:
+        """Write where the strings lie, for :meth:`kept`."""
+        with io.BytesIO() as packed:
+            digest = np.frombuffer(self.digest.encode(), np.uint8)
+            np.savez(packed, starts=self._starts, lengths=self._lengths, digest=digest)
+            write_bytes(index, packed.getvalue())
+
+    @classmethod
+    def kept(cls, file: Path, index: Path) -> StringsOnDisk | None:
+        """What :meth:`keep` wrote of ``file``; None where nothing is there, or not what was written."""
+        try:
+            with index.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
+                own = cls(file, found["starts"], found["lengths"])
+                return own if own.digest == found["digest"].tobytes().decode() else None
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
 
     def some(self, rows: Iterable[int]) -> list[str]:
         """Several of them, in the order asked for."""

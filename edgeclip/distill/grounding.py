@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..console import progress_bar
 from ..data.images import Images
-from ..data.sentences import distinct, read_sentences
+from ..data.sentences import kept_sentences
 from ..data.sources import open_source
 from ..data.store import FeatureStore, StoreDocument, feature_store
 from ..data.strings import StringsOnDisk
@@ -93,7 +93,7 @@ def select_sentences(
     """
     folder = store or out.with_suffix(".store")
     with mendable(out):
-        sentences = distinct(read_sentences(corpus), folder / "corpus.bin")
+        sentences = kept_sentences(corpus, folder / "sentences")
         pictures = Images(open_source(images, folder), teacher.preprocess)
         found, summary = ground(teacher, pictures, sentences, folder, neighbours=neighbours, cap=cap)
         lines = (json.dumps(record, ensure_ascii=False) for record in found.records(sentences, pictures))

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from ..console import console, say
 from ..data.images import Images
 from ..data.processes import processes
-from ..data.sentences import OPENAI, class_sentences, distinct, read_sentences, read_templates
+from ..data.sentences import OPENAI, kept_sentences, read_templates
 from ..data.sources import located, open_source
 from ..data.strings import StringsOnDisk, digest
 from ..data.views import Views
@@ -115,15 +115,14 @@ def distill(
 
 
 def _inputs(run: Run, teachers: Sequence[Teacher], cache: Path) -> tuple[Images, StringsOnDisk]:
-    """What is learnt from; ``cache`` keeps shards from URLs, and the index of every shard.
+    """What is learnt from; ``cache`` keeps the sentences, shards from URLs, and the index of every shard.
 
     Raises:
         EdgeclipError: it is missing or unfit, or too little, or not what the run began with.
     """
     asked = run.document
-    texts = Path(asked.texts)
-    phrases = class_sentences(texts, read_templates(asked.templates)) if asked.classes else read_sentences(texts)
-    sentences = distinct(phrases, run.path / "sentences.bin")
+    templates = read_templates(asked.templates) if asked.classes else None
+    sentences = kept_sentences(Path(asked.texts), cache / "sentences", templates)
     size = max(teacher.image_size for teacher in teachers)
     square = teachers[0].preprocess.model_copy(update={"size": size, "exif": asked.config.exif})
     pictures = Images(open_source(asked.images, cache), square)

@@ -53,7 +53,7 @@ class RunDocument(Document):
 
 @dataclass
 class Run:
-    """A run's folder: ``run.json``, ``metrics.jsonl``, ``sentences.bin``, the checkpoints, and ``student/``."""
+    """A run's folder: ``run.json``, ``metrics.jsonl``, the checkpoints, and ``student/``."""
 
     path: Path
     document: RunDocument

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ class Embedded:
     image_embeds: NDArray[np.float32]  # [N, D], L2-normalised
     labels: NDArray[Any]  # int64 [N]; bool [N, C] where an image may be of several classes
     captions: list[Sequence[str]]  # of each image, where it has captions in place of a class
+    keys: list[str] = field(default_factory=list)  # what people find each image by
 
 
 def embed(
@@ -51,22 +52,24 @@ def embed(
     """
     embeds: list[Embeddings] = []
     labels: list[Any] = []
+    keys: list[str] = []
     with progress_bar(title, len(dataset)) as bar:
-        for ready, found in prepared(encoder, dataset, batch=batch, workers=workers):
+        for ready, found, names in prepared(encoder, dataset, batch=batch, workers=workers):
             embeds.append(ready())
             labels += found
+            keys += names
             bar.advance(len(found))
     if not labels:
         raise EdgeclipError(f"{dataset.name}: there is no image in it")
     if not dataset.classnames:
-        return Embedded(np.concatenate(embeds), np.arange(len(labels)), labels)
-    return Embedded(np.concatenate(embeds), np.asarray(labels, bool if dataset.several else np.int64), [])
+        return Embedded(np.concatenate(embeds), np.arange(len(labels)), labels, keys)
+    return Embedded(np.concatenate(embeds), np.asarray(labels, bool if dataset.several else np.int64), [], keys)
 
 
 def prepared(
     encoder: Encoder, dataset: Dataset, *, batch: int, workers: int
-) -> Iterator[tuple[Callable[[], Embeddings], list[Any]]]:
-    """Batch after batch: a call that embeds it, and its labels. Reading and preparing run ahead in threads.
+) -> Iterator[tuple[Callable[[], Embeddings], list[Any], list[str]]]:
+    """Batch after batch: a call that embeds it, its labels and its keys. Reading and preparing run ahead in threads.
 
     Raises:
         EdgeclipError: too many of the images cannot be read.
@@ -74,7 +77,7 @@ def prepared(
     dataset.broken = []
     examples = iter(dataset.source)
     together = getattr(encoder, "concurrent", False)
-    waiting: deque[Future[tuple[Callable[[], Embeddings], list[Any], list[str]]]] = deque()
+    waiting: deque[Future[tuple[Callable[[], Embeddings], list[Any], list[str], list[str]]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
@@ -82,11 +85,11 @@ def prepared(
                     waiting.append(pool.submit(_prepare, encoder, some, together))
                 if not waiting:
                     break
-                ready, labels, broken = waiting.popleft().result()
+                ready, labels, keys, broken = waiting.popleft().result()
                 for key in broken:
                     dataset.note_broken(key)
                 if labels:
-                    yield ready, labels
+                    yield ready, labels, keys
         finally:
             for future in waiting:
                 future.cancel()
@@ -95,10 +98,11 @@ def prepared(
 
 def _prepare(
     encoder: Encoder, examples: Sequence[Example], together: bool
-) -> tuple[Callable[[], Embeddings], list[Any], list[str]]:
+) -> tuple[Callable[[], Embeddings], list[Any], list[str], list[str]]:
     images: list[Image.Image] = []
     squares: list[Embeddings] = []
-    labels, broken = [], []
+    labels: list[Any] = []
+    keys, broken = [], []
     for example in examples:
         try:
             image = example.decode()
@@ -110,10 +114,11 @@ def _prepare(
             broken.append(example.key)
         else:
             labels.append(example.label)
+            keys.append(example.key)
     if not labels or not isinstance(encoder, PixelEncoder):
-        return lambda: encoder.encode_image(images), labels, broken
+        return lambda: encoder.encode_image(images), labels, keys, broken
     pixels = np.concatenate(squares)
     if together:
         embeds = encoder.encode_pixels(pixels)
-        return lambda: embeds, labels, broken
-    return lambda: encoder.encode_pixels(pixels), labels, broken
+        return lambda: embeds, labels, keys, broken
+    return lambda: encoder.encode_pixels(pixels), labels, keys, broken

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Metric = Literal["accuracy", "mean-per-class", "roc-auc", "map-11"]
+Metric = Literal["accuracy", "mean-per-class", "roc-auc", "map", "map-11"]
 Labels = NDArray[np.int64] | NDArray[np.bool_]  # the class [N]; where an image may be of several, which [N, C]
 RESAMPLES = 1000
+BINS = 15  # of confidence, as Guo et al. take
 SURE = 0.95
 
 
@@ -54,6 +56,42 @@ def average_precision_11(scores: NDArray[np.floating], positive: NDArray[np.bool
 def mean_average_precision_11(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:
     """:func:`average_precision_11`, the mean over all classes: scores and labels ``[N, C]``."""
     return float(np.mean([average_precision_11(scores[:, c], labels[:, c]) for c in range(scores.shape[1])]))
+
+
+def average_precision(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
+    """Average precision of one class, as CLIP_benchmark has it: the mean precision at the positives, best first."""
+    found = positive[np.argsort(-scores, kind="stable")]
+    precision = np.cumsum(found) / np.arange(1, len(found) + 1)
+    return float(precision[found].sum() / max(1, int(found.sum())))
+
+
+def mean_average_precision(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:
+    """:func:`average_precision`, the mean over all classes: scores and labels ``[N, C]``."""
+    return float(np.mean([average_precision(scores[:, c], labels[:, c]) for c in range(scores.shape[1])]))
+
+
+def calibration_error(confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error, 0..1 (Guo et al. 2017, arXiv 1706.04599, eq. 3, with 15 bins of equal width).
+
+    How far what a model says of its answers, their probability, is from how often they are right: the mean over all
+    images of their bin's difference. A bin takes its upper bound in.
+    """
+    place = np.clip(np.ceil(confidence * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    gap = np.bincount(place, weights=right, minlength=BINS) - np.bincount(place, weights=confidence, minlength=BINS)
+    return float(np.abs(gap).sum() / len(right))
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """How likely a change at least as lopsided is where nothing changed: the exact two-sided test of McNemar (1947).
+
+    Args:
+        lost: images that were right and are wrong now.
+        gained: images that were wrong and are right now.
+    """
+    changed, fewer = lost + gained, min(lost, gained)
+    log = math.lgamma(changed + 1) - changed * math.log(2)
+    tail = sum(math.exp(log - math.lgamma(i + 1) - math.lgamma(changed - i + 1)) for i in range(fewer + 1))
+    return min(1.0, 2 * tail)
 
 
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:

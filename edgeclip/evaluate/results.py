@@ -33,6 +33,7 @@ class Score(Part):
     top1: Fraction | None = None
     top5: Fraction | None = None
     mean_per_class: Fraction | None = None
+    calibration_error: Fraction | None = None
     more: dict[str, float] = {}  # recalls; strength of a probe; the draws of a few-shot probe
     remarks: list[str] = []  # in what the data differs from its authors'
     per_class: list[ClassScore] = []
@@ -54,6 +55,7 @@ class Evaluation(Document):
     suite: str
     scores: list[Score]
     missing: list[Missing]
+    of: str = ""  # digest of what was measured, and how: an evaluation that was cut goes on only with the same
 
     @property
     def mean(self) -> float | None:

@@ -12,22 +12,23 @@ from pydantic import Field
 
 from ..documents import Count, Document, Fraction, NonNegative, Part
 from ..errors import EdgeclipError
-from .metrics import interval
+from .metrics import interval, mcnemar
 from .zeroshot import ZeroShot
 
 Change = Annotated[float, Field(ge=-1, le=1)]
-LOSERS = 10
+MOST, EXAMPLES = 10, 3  # classes that are named, and images of each
 LARGEST_PLOT = 14  # classes a side
 CELL, MARGIN, HEAD = 34, 190, 150  # px
 
 
-class Loser(Part):
-    """A class that lost images which the reference got right."""
+class ClassChange(Part):
+    """A class of which the model gets fewer images right than the reference, or more."""
 
     name: str
     images: Count
     before: Fraction
     after: Fraction
+    examples: list[str] = []  # some of the images that changed
 
 
 class Kept(Part):
@@ -44,7 +45,9 @@ class Kept(Part):
     gained: Count = 0  # wrong in the reference, right here
     change_low: Change | None = None  # 95 % bootstrap interval of the change of top1, image by image
     change_high: Change | None = None
-    losers: list[Loser] = []
+    p_value: Fraction | None = None  # of McNemar's test: how likely a change as large is where nothing changed
+    losers: list[ClassChange] = []  # most images first
+    winners: list[ClassChange] = []
     broken: list[tuple[str, str, Count]] = []  # (what it shows, what it is now taken for, images), most first
 
 
@@ -79,10 +82,6 @@ def _row(name: str, result: ZeroShot) -> Kept:
 def _compared(name: str, result: ZeroShot, reference: ZeroShot, classnames: Sequence[str]) -> Kept:
     lost, gained = reference.right & ~result.right, result.right & ~reference.right
     low, high = interval(lambda gain, loss: float(gain.mean() - loss.mean()), gained, lost)
-    before, after = reference.recall_per_class, result.recall_per_class
-    count = np.bincount(reference.labels, minlength=len(classnames))
-    fell = np.nan_to_num((before - after) * count)
-    worst = [row for row in np.argsort(-fell, kind="stable")[:LOSERS].tolist() if fell[row] > 0]
     pairs = Counter(zip(reference.labels[lost].tolist(), result.predictions[lost].tolist(), strict=True))
     return _row(name, result).model_copy(
         update={
@@ -92,13 +91,29 @@ def _compared(name: str, result: ZeroShot, reference: ZeroShot, classnames: Sequ
             "gained": int(gained.sum()),
             "change_low": low,
             "change_high": high,
-            "losers": [
-                Loser(name=classnames[row], images=int(count[row]), before=before[row], after=after[row])
-                for row in worst
-            ],
+            "p_value": mcnemar(int(lost.sum()), int(gained.sum())),
+            "losers": _changed(result, reference, classnames, -1),
+            "winners": _changed(result, reference, classnames, 1),
             "broken": [(classnames[true], classnames[taken], n) for (true, taken), n in pairs.most_common()],
         }
     )
+
+
+def _changed(result: ZeroShot, reference: ZeroShot, classnames: Sequence[str], sign: int) -> list[ClassChange]:
+    """The classes that won (1) or lost (-1) most images, with some of these."""
+    before, after = reference.recall_per_class, result.recall_per_class
+    count = np.bincount(reference.labels, minlength=len(classnames))
+    change = np.nan_to_num((after - before) * count) * sign
+    moved = result.right & ~reference.right if sign > 0 else reference.right & ~result.right
+    found = []
+    for row in np.argsort(-change, kind="stable")[:MOST].tolist():
+        if change[row] <= 0:
+            break
+        own = np.flatnonzero(moved & (reference.labels == row))[:EXAMPLES]
+        some = [reference.keys[image] for image in own] if len(reference.keys) else []
+        facts = {"images": int(count[row]), "before": before[row], "after": after[row]}
+        found.append(ClassChange(name=classnames[row], examples=some, **facts))
+    return found
 
 
 def confusion_svg(kept: Kept, reference: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -74,6 +75,7 @@ def evaluate_suite(
     *,
     hub: bool = False,
     built_in: BuiltIn | None = None,
+    part: Path | None = None,
 ) -> Evaluation:
     """One model on all sets of a suite that are at hand; the others are named.
 
@@ -85,13 +87,20 @@ def evaluate_suite(
         asked: the task.
         hub: fetch what is not there.
         built_in: gives those sets that need no folder, by name: where they lie, and the set; None for others.
+        part: where the scores so far are kept, set by set: what is there of the same model, suite and task is not
+            measured again.
 
     Raises:
         EdgeclipError: not one of the sets is at hand.
     """
-    scores: list[Score] = []
     missing: list[Missing] = []
+    of = _identity(encoder, suite, data, asked, hub)
+    kept = _kept(part, of)
+    scores: list[Score] = []
     for entry in suite.datasets:
+        if entry.name in kept:
+            scores.append(kept[entry.name])
+            continue
         try:
             own = built_in(entry.name) if built_in else None
             where = own[0] if own else locate(entry, data, hub=hub)
@@ -105,10 +114,31 @@ def evaluate_suite(
             say(f"{entry.name}: {error}")
             continue
         scores.append(one.model_copy(update={"dataset": entry.name, "remarks": remarks(entry, dataset)}))
+        if part and of:
+            Evaluation(model=model, suite=suite.name, scores=scores, missing=[], of=of).save(part)
     if not scores:
         where_to = "; ".join(f"{m.dataset}: {m.why}" for m in missing)
         raise EdgeclipError(f"none of {suite.name}'s sets is at hand (--data FOLDER, --hub): {where_to}")
-    return Evaluation(model=model, suite=suite.name, scores=scores, missing=missing)
+    return Evaluation(model=model, suite=suite.name, scores=scores, missing=missing, of=of)
+
+
+def _identity(encoder: Encoder, suite: Suite, data: Path | None, asked: Asked, hub: bool) -> str:
+    """A digest of all that the scores depend on but the images; empty where the encoder does not tell what it is."""
+    own = getattr(encoder, "fingerprint", None)
+    told = [own, suite.model_dump_json(), data and str(data.absolute()), repr(asked), hub]
+    return hashlib.sha256(repr(told).encode()).hexdigest() if own else ""
+
+
+def _kept(part: Path | None, of: str) -> dict[str, Score]:
+    """The scores of an evaluation of the same that was cut, by data set."""
+    if part is None or not of or not part.is_file():
+        return {}
+    found = read_document(part, Evaluation)
+    if found.of != of:
+        say(f"{part} is of another evaluation: begun anew")
+        return {}
+    say(f"goes on after {len(found.scores)} set(s) that were measured before it was cut")
+    return {score.dataset: score for score in found.scores}
 
 
 def locate(entry: Entry, data: Path | None, *, hub: bool = False) -> str | None:

@@ -69,7 +69,9 @@ def _zero_shot(encoder: Encoder, dataset: Dataset, asked: Asked) -> dict[str, An
     count = np.bincount(result.labels, minlength=len(dataset.classnames))
     rows = zip(dataset.classnames, count.tolist(), result.recall_per_class.tolist(), strict=True)
     per_class = [ClassScore(name=name, images=images, recall=recall) for name, images, recall in rows if images]
-    return {**facts, "mean_per_class": result.mean_per_class, "per_class": per_class}
+    return {**facts, "mean_per_class": result.mean_per_class, "per_class": per_class} | {
+        "calibration_error": result.calibration_error
+    }
 
 
 def _probe(encoder: Encoder, dataset: Dataset, asked: Asked, *, where: str) -> dict[str, Any]:

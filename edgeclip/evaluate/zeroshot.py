@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 from ..encoder import Encoder
 from .datasets import Dataset
 from .embed import BATCH, WORKERS, Embedded, embed
-from .metrics import Labels, Metric, interval, mean_average_precision_11, mean_per_class, recall_per_class, roc_auc
+from .metrics import (
+    Labels,
+    Metric,
+    calibration_error,
+    interval,
+    mean_average_precision,
+    mean_average_precision_11,
+    mean_per_class,
+    recall_per_class,
+    roc_auc,
+)
 from .metrics import softmax as odds_of
 
 SCALE = 100.0  # what ELEVATER multiplies similarities by before it takes probabilities of them
@@ -29,6 +39,8 @@ class ZeroShot:
     labels: Labels  # int64 [N]; bool [N, C] where an image may be of several classes
     image_embeds: NDArray[np.float32]  # [N, D], L2-normalised
     class_embeds: NDArray[np.float32]  # [C, D], L2-normalised
+    confidence: NDArray[np.float32]  # [N], the probability that the model gives its guess
+    keys: Sequence[str] = ()  # what people find each image by
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
@@ -45,15 +57,25 @@ class ZeroShot:
         """The part of each class's images that are right, float64 ``[C]``; NaN where it has none."""
         return recall_per_class(self.right, self.labels, len(self.class_embeds))  # type: ignore[arg-type]
 
+    @property
+    def calibration_error(self) -> float:
+        """How far the probabilities are from how often they come true, 0..1."""
+        return calibration_error(self.confidence, self.right)
+
     def score(self, metric: Metric, *, sure: bool = False) -> tuple[float, tuple[float, float] | None]:
         """The value of ``metric``, 0..1, and, where ``sure`` asks for it, its 95 % bootstrap interval.
 
-        ``roc-auc`` is that of the second of two classes, ``map-11`` the mean over classes: both of probabilities.
+        ``roc-auc`` is that of the second of two classes, ``map-11`` the mean over classes: both of probabilities, as
+        ELEVATER has it. ``map`` is CLIP_benchmark's, of similarities.
         """
         if metric == "accuracy":
             return self.top1, interval(lambda right: float(right.mean()), self.right) if sure else None
         if metric == "mean-per-class":
             return self.mean_per_class, interval(mean_per_class, self.right, self.labels) if sure else None
+        if metric == "map":
+            rows = (self.image_embeds @ self.class_embeds.T, self.labels.astype(bool))
+            value = mean_average_precision(*rows)
+            return value, interval(mean_average_precision, *rows, resamples=200) if sure else None
         odds = odds_of(SCALE * self.image_embeds @ self.class_embeds.T)
         if metric == "roc-auc":
             rows = (odds[:, 1], self.labels.astype(bool))
@@ -72,12 +94,18 @@ def evaluate(
         EdgeclipError: too many of the dataset's images cannot be read.
     """
     classes = class_embeddings(encoder, dataset.classnames, dataset.templates)
-    return classify(embed(encoder, dataset, batch=batch, workers=workers, title=title), classes)
+    seen = embed(encoder, dataset, batch=batch, workers=workers, title=title)
+    return classify(seen, classes, scale=float(getattr(encoder, "logit_scale", SCALE)))
 
 
-def classify(images: Embedded, classes: NDArray[np.float32]) -> ZeroShot:
-    """Hold embedded images against class embeddings, float32 ``[C, D]``."""
-    best = np.concatenate([top_k(block @ classes.T, min(5, len(classes))) for block in _blocks(images.image_embeds)])
+def classify(images: Embedded, classes: NDArray[np.float32], *, scale: float = SCALE) -> ZeroShot:
+    """Hold embedded images against class embeddings, float32 ``[C, D]``; ``scale`` is of the model's probabilities."""
+    guesses, confidence = [], []
+    for block in _blocks(images.image_embeds):
+        scores = block @ classes.T
+        guesses.append(top_k(scores, min(5, len(classes))))
+        confidence.append(1 / np.exp(np.float32(scale) * (scores - scores.max(axis=1, keepdims=True))).sum(axis=1))
+    best = np.concatenate(guesses)
     hits = _hits(best, images.labels)
     return ZeroShot(
         top1=float(hits[:, 0].mean()),
@@ -86,6 +114,8 @@ def classify(images: Embedded, classes: NDArray[np.float32]) -> ZeroShot:
         labels=images.labels,
         image_embeds=images.image_embeds,
         class_embeds=classes,
+        confidence=np.concatenate(confidence),
+        keys=images.keys,
     )
 
 

@@ -186,7 +186,7 @@ def _judged(
     good = np.delete(np.arange(len(examples)), broken)
     labels = np.asarray([label for _, label in examples], bool if dataset.several else np.int64)
     classes = class_embeddings(stage.encoder, dataset.classnames, dataset.templates)
-    return classify(Embedded(embeds[good], labels[good], []), classes)
+    return classify(Embedded(embeds[good], labels[good], []), classes, scale=stage.encoder.logit_scale)
 
 
 def _row(chain: _Chain, stage: Stage, found: dict[str, Any]) -> Row:

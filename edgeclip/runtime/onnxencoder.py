@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,11 @@ class OnnxEncoder:
             threads=self.threads,
             provider=self._provider,
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that its embeddings depend on: the manifest holds the hash of every file."""
+        return hashlib.sha256(f"{self._variant.file} {self._manifest.model_dump_json()}".encode()).hexdigest()
 
     @PerProcess
     def image_session(self) -> Session:

@@ -1,11 +1,21 @@
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeclip.data.sentences import OPENERS, PROMPTS, class_sentences, distinct, read_sentences, read_templates
-from edgeclip.data.strings import Strings
+from edgeclip.data import sentences as module
+from edgeclip.data.sentences import (
+    OPENERS,
+    PROMPTS,
+    class_sentences,
+    distinct,
+    kept_sentences,
+    read_sentences,
+    read_templates,
+)
+from edgeclip.data.strings import Strings, StringsOnDisk
 from edgeclip.errors import EdgeclipError
 from edgeclip.lines import read_lines
 
@@ -63,7 +73,7 @@ def test_sentences_plain_and_packed(name, tmp_path):
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]))))
 def test_strings_come_back_as_they_were(texts):
     packed = Strings(texts)
-    assert list(packed) == texts
+    assert list(packed) == [text.replace("\0", "\ufffd") for text in texts]
     assert len(packed) == len(texts)
 
 
@@ -71,6 +81,53 @@ def test_strings_come_back_as_they_were(texts):
 def test_distinct_is_what_a_dictionary_would_keep(tmp_path_factory, texts):
     file = tmp_path_factory.mktemp("strings") / "block"
     assert list(distinct(texts, file)) == list(dict.fromkeys(texts))
+
+
+def test_sentences_are_read_once_until_their_file_changes(tmp_path, monkeypatch):
+    file, folder = tmp_path / "a.txt", tmp_path / "kept"
+    file.write_text("b\na\nb\nü\n")
+    first = kept_sentences(file, folder)
+    assert list(first) == ["b", "a", "ü"]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "distinct", lambda *_: pytest.fail("read again"))
+        again = kept_sentences(file, folder)
+    assert list(again) == list(first)
+    assert again.digest == first.digest
+    assert list(kept_sentences(file, folder, ["the {}", "a {}"]))[:2] == ["the b", "a b"]
+    file.write_text("another\n")
+    assert list(kept_sentences(file, folder)) == ["another"]
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "index", "gone"])
+def test_kept_sentences_that_were_altered_are_made_anew(harm, tmp_path):
+    file, folder = tmp_path / "a.txt", tmp_path / "kept"
+    file.write_text("one\ntwo\nthree\n")
+    kept_sentences(file, folder)
+    (block,), (index,) = folder.glob("*.bin"), folder.glob("*.npz")
+    if harm == "gone":
+        block.unlink()
+    elif harm == "index":
+        index.write_bytes(index.read_bytes()[:-9])
+    else:
+        block.write_bytes(b"X" + block.read_bytes()[1:] if harm == "flip" else block.read_bytes()[:-1])
+    assert list(kept_sentences(file, folder)) == ["one", "two", "three"]
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_categories=["Cs"])), max_size=6), st.lists(st.text(max_size=4), max_size=6)
+)
+def test_digests_tell_strings_apart(tmp_path_factory, some, others):
+    folder = tmp_path_factory.mktemp("strings")
+    packed = [
+        StringsOnDisk.write(folder / name, (t.encode() for t in texts))
+        for name, texts in (("a", some), ("b", others), ("c", [*others, *some]))
+    ]
+    same = list(packed[0]) == list(packed[1])
+    assert (packed[0].digest == packed[1].digest) == same
+    part = packed[2].only(np.arange(len(others), len(others) + len(some)))
+    assert part.digest == packed[0].digest
+    mixed = packed[2].only(np.arange(len(packed[2]))[::-1])
+    assert mixed.digest == StringsOnDisk.write(folder / "d", (t.encode() for t in reversed(list(packed[2])))).digest
 
 
 def test_lines_end_at_a_line_feed_alone(tmp_path):

@@ -188,8 +188,8 @@ class Pictures:
     def read(self, row):
         return self.files[row].read_bytes()
 
-    def stamp(self, row):
-        return str(self.files[row].stat().st_mtime_ns)
+    def stamp(self, rows):
+        return str([self.files[row].stat().st_mtime_ns for row in rows])
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,13 @@ from edgeclip.demo.sets import shift
 from edgeclip.documents import read_document
 from edgeclip.errors import EdgeclipError
 from edgeclip.evaluate import evaluate
+from edgeclip.evaluate import suite as suite_module
 from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.evaluate.embed import Embedded
+from edgeclip.evaluate.results import Evaluation
 from edgeclip.evaluate.retention import Retention, confusion_svg, retention
-from edgeclip.evaluate.suite import load_suite, only, suites
+from edgeclip.evaluate.suite import evaluate_suite, load_suite, only, suites
+from edgeclip.evaluate.tasks import Asked, score
 from edgeclip.evaluate.zeroshot import classify
 
 from ..test_cli import run
@@ -131,7 +135,59 @@ def test_a_suite_of_which_nothing_is_there(own_suite, teacher_dir, tmp_path):
     result = run("eval", f"local-dir:{teacher_dir}", "--suite", own_suite, expect=2)
     assert "none of own's sets is at hand" in result.stderr
     assert "did you mean elevater" in run("eval", "demo", "--suite", "elevator", expect=2).stderr
-    assert suites() == ["elevater", "openmoji", "robustness"]
+    assert suites() == ["elevater", "imagenet", "openmoji", "robustness", "vtab"]
+
+
+def test_a_suite_that_was_cut_goes_on_after_the_sets_that_were_measured(own_suite, teacher_dir, tmp_path, monkeypatch):
+    suite = tmp_path / "two.toml"
+    suite.write_text(own_suite.read_text().replace('name = "gone"', 'name = "again"'))
+    shutil.copytree(tmp_path / "data/here", tmp_path / "data/again")
+    command = ["eval", f"local-dir:{teacher_dir}", "--suite", suite, "--data", tmp_path / "data"]
+    command += ["--out", tmp_path / "eval.json"]
+    measured = []
+
+    def stops_at_the_second(encoder, model, dataset, *rest):
+        measured.append(dataset.name)
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        return score(encoder, model, dataset, *rest)
+
+    monkeypatch.setattr(suite_module, "score", stops_at_the_second)
+    assert "goes on after the sets that were measured" in run(*command, expect=130).stderr
+    assert not (tmp_path / "eval.json").exists()
+    told = run(*command).stderr
+    assert "goes on after 1 set(s)" in told
+    assert measured == ["here", "again", "again"]
+    scores = json.loads((tmp_path / "eval.json").read_text())["scores"]
+    assert [one["dataset"] for one in scores] == ["here", "again"]
+    assert sorted(path.name for path in tmp_path.glob("eval.json*")) == ["eval.json"]
+
+
+def test_what_was_measured_of_another_model_is_not_taken_for_this_one(own_suite, teacher, tmp_path, capsys):
+    suite, part = load_suite(str(own_suite)), tmp_path / "part.json"
+    evaluate_suite(teacher, "t", suite, tmp_path / "data", Asked(), part=part)
+    own = read_document(part, Evaluation)
+    own.model_copy(update={"of": "another"}).save(part)
+    evaluate_suite(teacher, "t", suite, tmp_path / "data", Asked(), part=part)
+    assert "is of another evaluation" in capsys.readouterr().err
+
+
+def test_vtab_is_clip_benchmarks_list():
+    builder = pytest.importorskip("clip_benchmark.datasets.builder")
+    folder = Path(builder.__file__).parent
+    names, templates = (
+        json.loads((folder / f"en_{what}.json").read_text())
+        for what in ("classnames", "zeroshot_classification_templates")
+    )
+    entries = {entry.name.replace("-", "_"): entry for entry in load_suite("vtab").datasets}
+    assert set(entries) == {name.removeprefix("vtab/") for name in builder.dataset_collection["vtab"]}
+    assert len(entries) == 19
+    for name, entry in entries.items():
+        assert entry.templates == len(templates[name])
+        assert entry.hub == f"clip-benchmark/wds_{name if name == 'sun397' else f'vtab-{name}'}"
+        assert entry.classes == len(names[name]) if name in names else True
+    (imagenet,) = load_suite("imagenet").datasets
+    assert (imagenet.classes, imagenet.templates) == (len(names["imagenet1k"]), len(templates["imagenet1k"]))
 
 
 def test_probes_on_the_command_line(teacher_dir, tmp_path):
@@ -168,6 +224,8 @@ def test_retention_counts_what_was_lost_and_gained():
     assert row.retention == pytest.approx(after.top1 / before.top1)
     assert row.change_low <= after.top1 - before.top1 <= row.change_high
     assert [(loser.name, loser.before, loser.after) for loser in row.losers] == [("cat", 1, 0.5), ("dog", 1, 0.5)]
+    assert [(winner.name, winner.before, winner.after) for winner in row.winners] == [(CLASSNAMES[2], 0.5, 1)]
+    assert row.p_value == 1.0
     assert sorted(row.broken) == [("cat", "dog", 1), ("dog", CLASSNAMES[2], 1)]
     plot = confusion_svg(row, "teacher")
     assert "<script" not in plot
@@ -181,6 +239,9 @@ def test_retention_writes_table_and_plots(teacher_dir, bundle, images_dir, tmp_p
     command = ["retention", f"local-dir:{teacher_dir}", bundle.path, "--dataset", tmp_path / "data"]
     told = json.loads(run(*command, "--out", tmp_path / "kept", "--json").stdout)
     assert told == read_document(tmp_path / "kept/retention.json", Retention).as_data()
+    named = [name for row in told["rows"] for change in row["losers"] + row["winners"] for name in change["examples"]]
+    assert set(named) <= {image.name for image in images_dir.iterdir()}
+    assert bool(named) == any(row["lost"] + row["gained"] for row in told["rows"])
     assert (tmp_path / "kept/broken-1.svg").read_text().startswith("<svg")
     assert "95 % interval" in run(*command).stdout
     assert "needs two models" in run("retention", "demo", "--dataset", tmp_path / "data", expect=2).stderr

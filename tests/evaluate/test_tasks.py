@@ -8,7 +8,16 @@ from edgeclip.errors import EdgeclipError
 from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.evaluate.embed import Embedded
 from edgeclip.evaluate.logistic import fit
-from edgeclip.evaluate.metrics import average_precision_11, interval, mean_per_class, recall_per_class, roc_auc
+from edgeclip.evaluate.metrics import (
+    average_precision_11,
+    calibration_error,
+    interval,
+    mcnemar,
+    mean_average_precision,
+    mean_per_class,
+    recall_per_class,
+    roc_auc,
+)
 from edgeclip.evaluate.probe import few_shot, linear_probe, sweep
 from edgeclip.evaluate.retrieval import ranks, retrieve
 
@@ -43,6 +52,36 @@ def test_metrics_are_scikit_learns():
     precision, recall, _ = sklearn_metrics.precision_recall_curve(positive, scores)
     eleven = np.mean([precision[recall >= level].max() for level in np.linspace(0, 1, 11)])
     assert average_precision_11(scores, positive) == pytest.approx(eleven)
+
+
+def test_average_precision_is_clip_benchmarks():
+    peer = pytest.importorskip("clip_benchmark.metrics.zeroshot_classification")
+    import torch
+
+    draw = np.random.default_rng(0)
+    scores, labels = draw.random((300, 7)), draw.random((300, 7)) < 0.2
+    labels[:, 3] = False  # nothing to be found
+    theirs = peer.average_precision_per_class(torch.from_numpy(scores), torch.from_numpy(labels)).mean().item()
+    assert mean_average_precision(scores, labels) == pytest.approx(theirs, abs=1e-6)
+
+
+def test_calibration_error_is_the_mean_gap_of_fifteen_bins():
+    draw = np.random.default_rng(0)
+    confidence = draw.random(2000)
+    right = draw.random(2000) < confidence**2
+    expected = 0.0
+    for low in np.arange(15) / 15:
+        inside = (confidence > low) & (confidence <= low + 1 / 15)
+        expected += inside.sum() / 2000 * abs(right[inside].mean() - confidence[inside].mean())
+    assert calibration_error(confidence, right) == pytest.approx(expected)
+    assert calibration_error(np.array([1.0, 1.0, 0.0]), np.array([True, False, False])) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (5, 5), (3, 12), (12, 3), (400, 480), (1, 0)])
+def test_mcnemars_is_the_exact_binomial_test(lost, gained):
+    stats = pytest.importorskip("scipy.stats")
+    expected = stats.binomtest(lost, lost + gained).pvalue if lost + gained else 1.0
+    assert mcnemar(lost, gained) == pytest.approx(expected)
 
 
 def test_classes_without_an_image_do_not_count():
