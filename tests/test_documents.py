@@ -20,7 +20,7 @@ from edgeclip.distill.teachers import TeacherDocument
 from edgeclip.documents import Document, read_document
 from edgeclip.errors import EdgeclipError, FormatError
 from edgeclip.evaluate.results import ClassScore, Evaluation, Score
-from edgeclip.evaluate.retention import Kept, Loser, Retention
+from edgeclip.evaluate.retention import ClassChange, Kept, Retention
 from edgeclip.evaluate.suite import load_suite
 from edgeclip.folders import Mark
 from edgeclip.project import Project
@@ -72,7 +72,7 @@ def documents(bundle=None):
     one = Score(**score, per_class=[ClassScore(name="c", images=2, recall=0.5)])
     yield Evaluation(model="m", suite="s", scores=[one], missing=[])
     kept = {"model": "m", "top1": 0.5, "low": 0.4, "high": 0.6, "mean_per_class": 0.5, "change_low": -0.1}
-    loser = Loser(name="c", images=3, before=0.5, after=0.4)
+    loser = ClassChange(name="c", images=3, before=0.5, after=0.4)
     rows = [Kept(**kept, retention=0.9, agreement=0.9, losers=[loser], broken=[("a", "b", 1)])] * 2
     yield Retention(dataset="d", images=4, rows=rows)
     counts = dict.fromkeys(("images", "candidates", "neighbours", "cap", "voted_for", "full", "said_twice", "kept"), 1)

@@ -110,9 +110,10 @@ def retention_command(models: tuple[str, ...], dataset: str, out: Path | None, f
     from ..errors import EdgeclipError
     from ..evaluate import evaluate
     from ..evaluate.datasets import open_dataset
-    from ..evaluate.retention import confusion_svg, retention
+    from ..evaluate.retention import retention
     from ..files import writable, write_text
     from ..folders import new_folder, refuse_foreign
+    from ..report.confusion import confusion_svg
     from .evaluation_tables import retention_table
     from .tables import show
 
@@ -130,5 +131,5 @@ def retention_command(models: tuple[str, ...], dataset: str, out: Path | None, f
         with new_folder(out, "retention", "retention.json", force=force) as folder:
             found.save(folder / "retention.json")
             for number, row in enumerate(found.rows[1:], 1):
-                write_text(folder / f"broken-{number}.svg", confusion_svg(row, found.rows[0].model))
+                write_text(folder / f"broken-{number}.svg", confusion_svg(row.broken, row.model, found.rows[0].model))
         tell(f"wrote {out}/retention.json and {len(found.rows) - 1} plot(s)")

@@ -67,6 +67,7 @@ class _Chain:
 
     stages: Sequence[Stage]
     place: Place
+    classnames: Sequence[str] = ()
     accuracy: dict[str, ZeroShot] = field(default_factory=dict)
 
     def is_tower(self, stage: Stage) -> bool:
@@ -85,7 +86,7 @@ def run_chain(
     Raises:
         EdgeclipError: too many of the dataset's images cannot be read, or the device cannot be reached.
     """
-    chain = _Chain(stages, place)
+    chain = _Chain(stages, place, dataset.classnames if dataset else ())
     towers = {s.name: s.encoder.job for s in stages if chain.is_tower(s) and isinstance(s.encoder, OnnxEncoder)}
     focus = next(stage for stage in stages if stage.focus)
     with tempfile.TemporaryDirectory() as scratch:
@@ -117,7 +118,7 @@ def accuracy_here(stages: Sequence[Stage], dataset: Dataset) -> Measured:
     Raises:
         EdgeclipError: too many of the dataset's images cannot be read.
     """
-    chain = _Chain(stages, Here())
+    chain = _Chain(stages, Here(), dataset.classnames)
     for stage in stages:
         chain.accuracy[stage.name] = evaluate(stage.encoder, dataset, title=f"zero-shot, {stage.name}")
     with tempfile.TemporaryDirectory() as scratch:
@@ -186,7 +187,8 @@ def _judged(
     good = np.delete(np.arange(len(examples)), broken)
     labels = np.asarray([label for _, label in examples], bool if dataset.several else np.int64)
     classes = class_embeddings(stage.encoder, dataset.classnames, dataset.templates)
-    return classify(Embedded(embeds[good], labels[good], []), classes, scale=stage.encoder.logit_scale)
+    keys = [examples[row][0].name for row in good.tolist()]
+    return classify(Embedded(embeds[good], labels[good], [], keys), classes, scale=stage.encoder.logit_scale)
 
 
 def _row(chain: _Chain, stage: Stage, found: dict[str, Any]) -> Row:
@@ -194,7 +196,7 @@ def _row(chain: _Chain, stage: Stage, found: dict[str, Any]) -> Row:
     other = chain.accuracy.get(stage.compared_to) if stage.compared_to else None
     return make_row(
         stage.name,
-        accuracy_columns(own, other) if own else {},
+        accuracy_columns(own, other, chain.classnames) if own else {},
         device_columns(found),
         where="device" if chain.place.local or chain.is_tower(stage) else "host",
         compared_to=stage.compared_to,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +13,14 @@ from ..report.schema import EndToEnd, HotSpot, Row, Sustained, Timing
 if TYPE_CHECKING:
     from ..evaluate.zeroshot import ZeroShot
 
+MOST_BROKEN = 200  # pairs of classes: more than a plot has room for
 
-def accuracy_columns(own: ZeroShot, other: ZeroShot | None) -> dict[str, Any]:
+
+def accuracy_columns(own: ZeroShot, other: ZeroShot | None, classnames: Sequence[str]) -> dict[str, Any]:
     """Top-k with its interval; agreement, flips and cosine where there is another stage to hold it against."""
+    from ..evaluate.metrics import mcnemar
+    from ..evaluate.retention import broken, changed
+
     columns: dict[str, Any] = {"top1": own.top1, "top5": own.top5, "top1_interval": wilson(own.top1, len(own.labels))}
     columns["mean_per_class"] = own.mean_per_class if own.labels.ndim == 1 else None
     columns["right"] = "".join("01"[int(answer)] for answer in own.right)
@@ -25,7 +30,13 @@ def accuracy_columns(own: ZeroShot, other: ZeroShot | None) -> dict[str, Any]:
     same = float((own.predictions == other.predictions).mean())
     right, was_right = own.right, other.right
     columns |= {"agreement": same, "flip_rate": 1 - same, "flip_interval": wilson(1 - same, len(own.labels))}
-    columns |= {"lost": float((was_right & ~right).mean()), "won": float((right & ~was_right).mean())}
+    lost, won = was_right & ~right, right & ~was_right
+    columns |= {"lost": float(lost.mean()), "won": float(won.mean())}
+    columns["p_value"] = mcnemar(int(lost.sum()), int(won.sum()))
+    if own.labels.ndim == 1:
+        for name, sign in (("losers", -1), ("winners", 1)):
+            columns[name] = [change.model_dump() for change in changed(own, other, classnames, sign)]
+        columns["broken"] = broken(own, other, classnames)[:MOST_BROKEN]
     if other.image_embeds.shape == own.image_embeds.shape:
         cosine = (own.image_embeds.astype(np.float64) * other.image_embeds).sum(axis=1)
         columns |= {"cosine_mean": float(cosine.mean()), "cosine_worst": float(cosine.min())}

@@ -20,6 +20,7 @@ from .cells import (
     verdict,
 )
 from .charts import chain, hot_spots, over_time
+from .confusion import what_broke
 from .criteria import times_as_long
 from .plots import predicted, scatter, strips
 from .schema import Report
@@ -44,6 +45,7 @@ def html(report: Report) -> str:
         chain=_table(CHAIN_COLUMNS, [chain_cells(row) for row in report.rows], report.rows.index(chosen)),
         costs=_table(DEVICE_COLUMNS, [device_cells(row) for row in report.rows if row.where == "device"], None),
         accuracy=chain(report.rows),
+        broke=what_broke(report.rows),
         time=over_time(report.rows, report.reference),
         hot=hot_spots(chosen),
         fell_back=escape(_fell_back(report)),

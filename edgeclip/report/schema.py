@@ -53,6 +53,16 @@ class Sustained(Part):
     each_second: list[tuple[NonNegative, NonNegative]] = []  # seconds since the start, p50
 
 
+class ClassChange(Part):
+    """A class of which a stage gets fewer images right than the one before, or more."""
+
+    name: str
+    images: Count
+    before: Fraction
+    after: Fraction
+    examples: list[str] = []  # some of the images that changed
+
+
 class Row(Part):
     """One stage of the chain, from the teacher to the artefact on the device."""
 
@@ -73,6 +83,10 @@ class Row(Part):
     flip_interval: Interval | None = None  # 95 %, Wilson
     lost: Fraction | None = None  # fraction that ``compared_to`` had right and this has wrong
     won: Fraction | None = None  # the other way round
+    p_value: Fraction | None = None  # of McNemar's test of these two
+    losers: list[ClassChange] = []  # against ``compared_to``, most images first
+    winners: list[ClassChange] = []
+    broken: list[tuple[str, str, Count]] = []  # (what an image shows, what it is now taken for, images), most first
     size_bytes: Count
     timing: Timing | None = None
     import_ms: NonNegative | None = None  # of the runtime's library

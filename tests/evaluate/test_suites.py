@@ -17,10 +17,11 @@ from edgeclip.evaluate import suite as suite_module
 from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.evaluate.embed import Embedded
 from edgeclip.evaluate.results import Evaluation
-from edgeclip.evaluate.retention import Retention, confusion_svg, retention
+from edgeclip.evaluate.retention import Retention, retention
 from edgeclip.evaluate.suite import evaluate_suite, load_suite, only, suites
 from edgeclip.evaluate.tasks import Asked, score
 from edgeclip.evaluate.zeroshot import classify
+from edgeclip.report.confusion import confusion_svg
 
 from ..test_cli import run
 from .test_layouts import png, write_tar
@@ -227,7 +228,7 @@ def test_retention_counts_what_was_lost_and_gained():
     assert [(winner.name, winner.before, winner.after) for winner in row.winners] == [(CLASSNAMES[2], 0.5, 1)]
     assert row.p_value == 1.0
     assert sorted(row.broken) == [("cat", "dog", 1), ("dog", CLASSNAMES[2], 1)]
-    plot = confusion_svg(row, "teacher")
+    plot = confusion_svg(row.broken, row.model, "teacher")
     assert "<script" not in plot
     assert "2 of 2 images that teacher got right" in plot
 

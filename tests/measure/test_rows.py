@@ -49,13 +49,17 @@ def answers(rows, labels):
 
 def test_two_stages_are_compared_image_by_image():
     before, after = answers([0, 1, 2, 2], [0, 1, 2, 0]), answers([0, 1, 1, 0], [0, 1, 2, 0])
-    columns = accuracy_columns(after, before)
+    columns = accuracy_columns(after, before, ["a", "b", "c"])
     assert (columns["top1"], columns["right"], columns["answers"]) == (0.75, "1101", [0, 1, 1, 0])
     assert columns["top1_interval"] == wilson(0.75, 4)
     assert (columns["agreement"], columns["flip_rate"]) == (0.5, 0.5)
     assert (columns["lost"], columns["won"]) == (0.25, 0.25)
+    assert columns["p_value"] == 1.0
+    assert [(c["name"], c["before"], c["after"]) for c in columns["losers"]] == [("c", 1.0, 0.0)]
+    assert [(c["name"], c["before"], c["after"]) for c in columns["winners"]] == [("a", 0.5, 1.0)]
+    assert columns["broken"] == [("c", "b", 1)]
     assert (columns["cosine_mean"], columns["cosine_worst"]) == (0.5, 0.0)
-    assert "agreement" not in accuracy_columns(after, None)
+    assert "agreement" not in accuracy_columns(after, None, [])
 
 
 def test_a_call_takes_the_milliseconds_that_it_takes():

@@ -1,0 +1,84 @@
+"""What distillation or quantisation broke, as a plot that stands by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+
+from .schema import ClassChange, Row
+
+LARGEST_PLOT = 14  # classes a side
+CELL, MARGIN, HEAD = 34, 190, 150  # px
+SHOWN = 5  # classes that lost, and that won
+
+
+def what_broke(rows: Sequence[Row]) -> str:
+    """A part of the page for each stage that is held against another: what was lost and won, class by class."""
+    found = []
+    for row in rows:
+        if row.p_value is None or not (row.losers or row.winners):
+            continue
+        told = f"{row.stage} against {row.compared_to}"
+        facts = f"lost {_share(row.lost)} of the images, won {_share(row.won)}; McNemar's p {row.p_value:.2g}"
+        changes = [*(("lost", one) for one in row.losers[:SHOWN]), *(("won", one) for one in row.winners[:SHOWN])]
+        items = "".join(f"<li>{escape(_told(how, one))}</li>" for how, one in changes)
+        plot = confusion_svg(row.broken, row.stage, row.compared_to or "", background="none") if row.broken else ""
+        found.append(f"<h3>{escape(told)}</h3><p>{escape(facts)}</p><ul>{items}</ul>{plot}")
+    return "".join(found) or '<p class="soft">No stage was held against another on the same images.</p>'
+
+
+def _told(how: str, change: ClassChange) -> str:
+    some = f" ({', '.join(change.examples)})" if change.examples else ""
+    return f"{how} in {change.name}: {change.before:.0%} to {change.after:.0%} of {change.images}{some}"
+
+
+def _share(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1%}"
+
+
+def confusion_svg(
+    broken: Sequence[tuple[str, str, int]], model: str, reference: str, *, background: str = "white"
+) -> str:
+    """What ``model`` broke: images right in the reference, by what they show (rows) and are now taken for (columns).
+
+    The classes that lost most are drawn; what is left out is counted below. Names are escaped.
+    """
+    rows = [name for name, _ in _weights(broken, 0).most_common(LARGEST_PLOT)]
+    shown = [pair for pair in broken if pair[0] in rows]
+    columns = [name for name, _ in _weights(shown, 1).most_common(LARGEST_PLOT)]
+    cells = {(true, taken): n for true, taken, n in broken if true in rows and taken in columns}
+    most, total = max(cells.values(), default=1), sum(n for *_, n in broken)
+    parts = []
+    for y, true in enumerate(rows):
+        parts.append(_label(MARGIN - 8, HEAD + CELL * (y + 0.6), true, "end"))
+        for x, taken in enumerate(columns):
+            n = cells.get((true, taken), 0)
+            left, top = MARGIN + CELL * x, HEAD + CELL * y
+            shade = f"fill:#b3261e;fill-opacity:{n / most:.2f}" if n else "fill:#808080;fill-opacity:0.1"
+            parts.append(f'<rect x="{left}" y="{top}" width="{CELL - 2}" height="{CELL - 2}" style="{shade}"/>')
+            if n:
+                parts.append(_label(left + CELL / 2 - 1, top + CELL * 0.6, str(n), "middle"))
+    for x, taken in enumerate(columns):
+        place = f"translate({MARGIN + CELL * (x + 0.6):.0f} {HEAD - 8}) rotate(-45)"
+        parts.append(f'<g transform="{place}">{_label(0, 0, taken, "start")}</g>')
+    width, height = MARGIN + CELL * max(4, len(columns)) + HEAD, HEAD + CELL * len(rows) + 40
+    told = f"{sum(cells.values())} of {total} images that {reference} got right and {model} does not"
+    parts.append(_label(12, height - 12, told, "start"))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
+        f'aria-label="{escape(told)}" font-family="sans-serif" font-size="12">'
+        f'<rect width="100%" height="100%" fill="{background}"/>{"".join(parts)}</svg>\n'
+    )
+
+
+def _weights(broken: Sequence[tuple[str, str, int]], side: int) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for pair in broken:
+        found[str(pair[side])] += pair[2]
+    return found
+
+
+def _label(x: float, y: float, text: str, anchor: str) -> str:
+    short = text if len(text) <= 26 else text[:25] + "…"
+    return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(short)}</text>'
