@@ -234,3 +234,11 @@ def test_the_make_targets_of_the_readme_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert targets == ["demo", "test"]
     assert all(re.search(rf"^{target}:", makefile, re.M) for target in targets)
+
+
+def test_a_folder_called_demo_hides_no_teacher(tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert edgeclip.load("demo").embed_dim > 0
+    with pytest.raises(edgeclip.errors.EdgeclipError, match="is no bundle or run"):
+        edgeclip.load(Path("demo"))

@@ -94,6 +94,9 @@ def classnames_in(file: Path, folders: list[str]) -> dict[str, str]:
     unnamed = [name for name in folders if name not in names]
     if unnamed:
         raise FormatError(f"{file}: {len(unnamed)} folder(s) have no class name there ({', '.join(unnamed[:3])})")
+    if gone := [name for name in names if name not in folders]:
+        shown = ", ".join(gone[:5]) + (", …" if len(gone) > 5 else "")
+        say(f"{file}: {len(gone)} name(s) of folders that are not there count as no class: {shown}")
     return names
 
 

@@ -41,17 +41,39 @@ def score(encoder: Encoder, model: str, dataset: Dataset, where: str, asked: Ask
     """
     from .results import Score
 
+    refuse_unfit(dataset, asked)
     tasks: dict[Task, Callable[..., dict[str, Any]]] = {
         "zero-shot": _zero_shot,
         "linear-probe": partial(_probe, where=where),
         "few-shot": partial(_probe, where=where),
         "retrieval": _retrieval,
     }
-    if asked.task != "retrieval" and not dataset.classnames:
-        raise EdgeclipError(f"{dataset.name} has captions, not classes: --task retrieval")
     facts = tasks[asked.task](encoder, dataset, asked)
     counts = {"classes": len(dataset.classnames), "templates": len(dataset.templates)}
     return Score(model=model, dataset=dataset.name, task=asked.task, **{**counts, **facts})
+
+
+def refuse_unfit(dataset: Dataset, asked: Asked) -> None:
+    """Refuse before any image is looked at what could not be counted after all were.
+
+    Raises:
+        EdgeclipError: the task or its metric is for other labels than the data set has.
+    """
+    name, classes = dataset.name, len(dataset.classnames)
+    if asked.task == "retrieval":
+        return
+    if not classes:
+        raise EdgeclipError(f"{name} has captions, not classes: --task retrieval")
+    if classes == 1:
+        raise EdgeclipError(f"{name} has one class, {dataset.classnames[0]}: nothing can be taken for another there")
+    if asked.task != "zero-shot":
+        return
+    if asked.metric in ("map", "map-11") and not dataset.several:
+        raise EdgeclipError(f"{asked.metric} is of images that may be of several classes, and those of {name} are not")
+    if asked.metric == "mean-per-class" and dataset.several:
+        raise EdgeclipError(f"images of {name} may be of several classes: --metric map or map-11")
+    if asked.metric == "roc-auc" and classes != 2:
+        raise EdgeclipError(f"roc-auc is of two classes, and {name} has {classes}")
 
 
 def _zero_shot(encoder: Encoder, dataset: Dataset, asked: Asked) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from .metrics import (
 from .metrics import softmax as odds_of
 
 SCALE = 100.0  # what ELEVATER multiplies similarities by before it takes probabilities of them
-BLOCK = 8192  # rows of scores at a time: 50,000 images and 1,000 classes need not lie in memory at once
+BLOCK = 4096  # rows of scores at a time: 50,000 images and 1,000 classes need not lie in memory at once
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def class_embeddings(
 
 def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
     """The columns of the ``k`` largest scores of each row, the largest first: int64 ``[N, k]``; ties by order."""
-    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k].copy()  # a view would hold all the columns
 
 
 def _hits(best: NDArray[np.int64], labels: Labels) -> NDArray[np.bool_]:

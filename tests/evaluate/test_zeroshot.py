@@ -10,6 +10,7 @@ from edgeclip.evaluate import evaluate, zeroshot
 from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.evaluate.embed import Embedded
 from edgeclip.evaluate.metrics import mean_average_precision_11, softmax
+from edgeclip.evaluate.tasks import Asked, score
 from edgeclip.evaluate.zeroshot import class_embeddings, classify, top_k
 
 COLOURS = {"a": "red", "b": "lime", "c": "blue"}
@@ -73,6 +74,10 @@ def test_top_k_breaks_ties_by_order():
     assert top_k(np.float32([[1, 3, 3, 2]]), 3).tolist() == [[1, 2, 3]]
 
 
+def test_top_k_holds_no_more_than_it_gives():
+    assert top_k(np.zeros((3, 1000), np.float32), 5).base is None, "else fifty thousand rows of all columns stay"
+
+
 def test_unreadable_images(folder):
     (folder / "a/broken.png").write_bytes(b"nothing")
     with pytest.raises(EdgeclipError, match=r"cannot be read \(broken\.png"):
@@ -95,6 +100,34 @@ def test_files_that_are_not_as_they_should_be(folder, file, content, complaint):
     (folder / file).write_text(content)
     with pytest.raises(FormatError, match=complaint):
         open_dataset(folder)
+
+
+def test_a_class_list_longer_than_the_folders_is_said(folder, capsys):
+    named = "".join(f"{path.name}\t{path.name}\n" for path in folder.iterdir() if path.is_dir())
+    (folder / "classnames.txt").write_text(named + "gone\tgreen\n")
+    assert "green" not in open_dataset(folder).classnames
+    assert "1 name(s) of folders that are not there count as no class: gone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("metric", "complaint"),
+    [
+        ("map", "map is of images that may be of several classes"),
+        ("map-11", "map-11 is of images that may be of several classes"),
+        ("roc-auc", "roc-auc is of two classes, and .* has 3"),
+    ],
+)
+def test_a_metric_of_other_labels_is_refused_before_any_image_is_looked_at(metric, complaint, folder):
+    with pytest.raises(EdgeclipError, match=complaint):
+        score(None, "m", open_dataset(folder), str(folder), Asked("zero-shot", metric))
+
+
+@pytest.mark.parametrize("task", ["zero-shot", "linear-probe", "few-shot"])
+def test_one_class_alone_is_refused(task, tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a/1.png")
+    with pytest.raises(EdgeclipError, match="has one class, a: nothing can be taken for another"):
+        score(None, "m", open_dataset(tmp_path), str(tmp_path), Asked(task))
 
 
 def test_folders_that_are_no_dataset(tmp_path):
