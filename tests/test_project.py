@@ -68,6 +68,7 @@ def test_no_project_says_how_to_begin(tmp_path):
     assert f"edgeclip init {tmp_path} begins one" in run("run", tmp_path, expect=2).stderr
 
 
+@pytest.mark.slow
 def test_from_images_to_a_report_and_again(project, monkeypatch):
     monkeypatch.setattr("edgeclip.project.REPORT_SECONDS", 1.0)
     first = run("run", project, expect=None)

@@ -72,7 +72,7 @@ def test_two_teachers_of_different_width(spec, tiny, config, images_dir, texts_f
     run = distill(spec, both, images_dir, texts_file, tmp_path / "run", config=config, store=store)
     assert run.document.more_teachers == ["colours"]
     assert run.encoder().embed_dim == tiny.embed_dim, "the student lives in the first teacher's space"
-    assert {path.name for path in store.iterdir()} == {"tiny", "colours"}
+    assert {path.name for path in store.iterdir()} == {"tiny", "colours", "sentences"}
 
 
 def test_plug_ins_are_told_apart_by_what_they_do():
