@@ -41,6 +41,22 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+class ClassChange(Part):
+    """A class of which a model gets fewer images right than another, or more: in reports and in retention alike."""
+
+    name: str
+    images: Count
+    before: Fraction
+    after: Fraction
+    examples: list[str] = []  # some of the images that changed
+
+    @property
+    def told(self) -> str:
+        """In words."""
+        some = f" ({', '.join(self.examples)})" if self.examples else ""
+        return f"{self.name}: {self.before:.0%} to {self.after:.0%} of {self.images}{some}"
+
+
 class Document(Part):
     """A versioned file of ours. Subclasses set ``FORMAT`` and ``VERSION``; both are written into the file."""
 

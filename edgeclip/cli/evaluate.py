@@ -76,16 +76,18 @@ def eval_command(
         raise click.UsageError("give either --dataset or --suite")
     if out:
         writable_file(out, force=force)
-    part = out.with_name(f"{out.name}.part") if out and not dataset else None
     asked = Asked(task, metric, shots, train, keep_duplicates or suite is not None)
+    part: Path | None = None
     if dataset:
         encoder = load(model)
         one = score(encoder, model, open_dataset(dataset, keep_duplicates=keep_duplicates), dataset, asked)
         found = Evaluation(model=model, suite="", scores=[one], missing=[])
     else:
-        wanted = load_suite(suite or DEFAULT_SUITE)
-        with if_interrupted("the same command goes on after the sets that were measured") if out else nullcontext():
-            found = evaluate_suite(load(model), model, wanted, data, asked, hub=hub, built_in=built_in, part=part)
+        wanted, encoder = load_suite(suite or DEFAULT_SUITE), load(model)
+        if out and getattr(encoder, "fingerprint", None):  # else nobody could tell whether it is the same later
+            part = out.with_name(f"{out.name}.part")
+        with if_interrupted("the same command goes on after the sets that were measured") if part else nullcontext():
+            found = evaluate_suite(encoder, model, wanted, data, asked, hub=hub, built_in=built_in, part=part)
     told = found.scores[0].model_dump(exclude_none=True) if dataset else {**found.as_data(), "mean": found.mean}
     show(as_json, told, lambda: scores_table(found))
     if out:

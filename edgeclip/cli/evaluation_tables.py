@@ -11,7 +11,7 @@ from .tables import table_of
 
 if TYPE_CHECKING:
     from ..evaluate.results import Evaluation, Score
-    from ..evaluate.retention import ClassChange, Retention
+    from ..evaluate.retention import Retention
 
 
 def scores_table(found: Evaluation) -> RenderableType:
@@ -67,16 +67,12 @@ def retention_table(found: Retention) -> RenderableType:
             "-" if row.p_value is None else f"{row.p_value:.2g}",
         )
     changes = [
-        Text(f"{row.model} {how} most in {one.name}: {one.before:.0%} to {one.after:.0%} of {one.images}{_some(one)}")
+        Text(f"{row.model} {how} most in {one.told}")
         for row in found.rows
         for how, classes in (("lost", row.losers), ("won", row.winners))
         for one in classes[:3]
     ]
     return Group(table, *changes)
-
-
-def _some(change: ClassChange) -> str:
-    return f" ({', '.join(change.examples)})" if change.examples else ""
 
 
 def _interval(score: Score) -> str:

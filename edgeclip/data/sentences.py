@@ -132,7 +132,8 @@ def kept_sentences(path: Path, folder: Path, templates: Sequence[str] | None = N
     try:
         state = path.stat()
     except OSError:
-        return distinct(sentences, folder / "none.bin")  # which tells what is wrong
+        next(sentences)  # tells what is wrong
+        raise
     asked = [str(path.absolute()), str(state.st_size), str(state.st_mtime_ns), *(templates or ())]
     file = folder / f"{digest(asked)[:24]}.bin"
     index = file.with_suffix(".npz")

@@ -9,23 +9,13 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..documents import Count, Document, Fraction, NonNegative, Part
+from ..documents import ClassChange, Count, Document, Fraction, NonNegative, Part
 from ..errors import EdgeclipError
 from .metrics import interval, mcnemar
 from .zeroshot import ZeroShot
 
 Change = Annotated[float, Field(ge=-1, le=1)]
 MOST, EXAMPLES = 10, 3  # classes that are named, and images of each
-
-
-class ClassChange(Part):
-    """A class of which the model gets fewer images right than the reference, or more."""
-
-    name: str
-    images: Count
-    before: Fraction
-    after: Fraction
-    examples: list[str] = []  # some of the images that changed
 
 
 class Kept(Part):

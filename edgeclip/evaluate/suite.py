@@ -88,7 +88,7 @@ def evaluate_suite(
         hub: fetch what is not there.
         built_in: gives those sets that need no folder, by name: where they lie, and the set; None for others.
         part: where the scores so far are kept, set by set: what is there of the same model, suite and task is not
-            measured again.
+            measured again. For encoders with a ``fingerprint``.
 
     Raises:
         EdgeclipError: not one of the sets is at hand.
@@ -114,7 +114,7 @@ def evaluate_suite(
             say(f"{entry.name}: {error}")
             continue
         scores.append(one.model_copy(update={"dataset": entry.name, "remarks": remarks(entry, dataset)}))
-        if part and of:
+        if part:
             Evaluation(model=model, suite=suite.name, scores=scores, missing=[], of=of).save(part)
     if not scores:
         where_to = "; ".join(f"{m.dataset}: {m.why}" for m in missing)
@@ -123,15 +123,15 @@ def evaluate_suite(
 
 
 def _identity(encoder: Encoder, suite: Suite, data: Path | None, asked: Asked, hub: bool) -> str:
-    """A digest of all that the scores depend on but the images; empty where the encoder does not tell what it is."""
+    """A digest of all that the scores depend on but the images."""
     own = getattr(encoder, "fingerprint", None)
     told = [own, suite.model_dump_json(), data and str(data.absolute()), repr(asked), hub]
-    return hashlib.sha256(repr(told).encode()).hexdigest() if own else ""
+    return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def _kept(part: Path | None, of: str) -> dict[str, Score]:
     """The scores of an evaluation of the same that was cut, by data set."""
-    if part is None or not of or not part.is_file():
+    if part is None or not part.is_file():
         return {}
     found = read_document(part, Evaluation)
     if found.of != of:

@@ -35,7 +35,7 @@ def accuracy_columns(own: ZeroShot, other: ZeroShot | None, classnames: Sequence
     columns["p_value"] = mcnemar(int(lost.sum()), int(won.sum()))
     if own.labels.ndim == 1:
         for name, sign in (("losers", -1), ("winners", 1)):
-            columns[name] = [change.model_dump() for change in changed(own, other, classnames, sign)]
+            columns[name] = changed(own, other, classnames, sign)
         columns["broken"] = broken(own, other, classnames)[:MOST_BROKEN]
     if other.image_embeds.shape == own.image_embeds.shape:
         cosine = (own.image_embeds.astype(np.float64) * other.image_embeds).sum(axis=1)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
-from .schema import ClassChange, Row
+from .schema import Row
 
 LARGEST_PLOT = 14  # classes a side
 CELL, MARGIN, HEAD = 34, 190, 150  # px
@@ -22,15 +22,10 @@ def what_broke(rows: Sequence[Row]) -> str:
         told = f"{row.stage} against {row.compared_to}"
         facts = f"lost {_share(row.lost)} of the images, won {_share(row.won)}; McNemar's p {row.p_value:.2g}"
         changes = [*(("lost", one) for one in row.losers[:SHOWN]), *(("won", one) for one in row.winners[:SHOWN])]
-        items = "".join(f"<li>{escape(_told(how, one))}</li>" for how, one in changes)
+        items = "".join(f"<li>{escape(f'{how} in {one.told}')}</li>" for how, one in changes)
         plot = confusion_svg(row.broken, row.stage, row.compared_to or "", background="none") if row.broken else ""
         found.append(f"<h3>{escape(told)}</h3><p>{escape(facts)}</p><ul>{items}</ul>{plot}")
     return "".join(found) or '<p class="soft">No stage was held against another on the same images.</p>'
-
-
-def _told(how: str, change: ClassChange) -> str:
-    some = f" ({', '.join(change.examples)})" if change.examples else ""
-    return f"{how} in {change.name}: {change.before:.0%} to {change.after:.0%} of {change.images}{some}"
 
 
 def _share(value: float | None) -> str:

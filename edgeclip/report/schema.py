@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from ..documents import Cosine, Count, Document, Fraction, NonNegative, Part, Size
+from ..documents import ClassChange, Cosine, Count, Document, Fraction, NonNegative, Part, Size
 
 Interval = tuple[float, float]
 
@@ -51,16 +51,6 @@ class Sustained(Part):
     window_seconds: NonNegative  # of the beginning and the end that are compared
     last_over_first: NonNegative  # p50 of the last window over that of the first
     each_second: list[tuple[NonNegative, NonNegative]] = []  # seconds since the start, p50
-
-
-class ClassChange(Part):
-    """A class of which a stage gets fewer images right than the one before, or more."""
-
-    name: str
-    images: Count
-    before: Fraction
-    after: Fraction
-    examples: list[str] = []  # some of the images that changed
 
 
 class Row(Part):

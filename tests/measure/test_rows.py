@@ -55,8 +55,8 @@ def test_two_stages_are_compared_image_by_image():
     assert (columns["agreement"], columns["flip_rate"]) == (0.5, 0.5)
     assert (columns["lost"], columns["won"]) == (0.25, 0.25)
     assert columns["p_value"] == 1.0
-    assert [(c["name"], c["before"], c["after"]) for c in columns["losers"]] == [("c", 1.0, 0.0)]
-    assert [(c["name"], c["before"], c["after"]) for c in columns["winners"]] == [("a", 0.5, 1.0)]
+    assert [(c.name, c.before, c.after) for c in columns["losers"]] == [("c", 1.0, 0.0)]
+    assert [(c.name, c.before, c.after) for c in columns["winners"]] == [("a", 0.5, 1.0)]
     assert columns["broken"] == [("c", "b", 1)]
     assert (columns["cosine_mean"], columns["cosine_worst"]) == (0.5, 0.0)
     assert "agreement" not in accuracy_columns(after, None, [])
