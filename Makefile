@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test slow mutants aarch64 lint types docs typed clean
+.PHONY: demo test slow gpu mutants aarch64 lint types docs typed clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeclip demo --out runs/demo
@@ -13,6 +13,10 @@ test: $(VENV)/.dev
 
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+# On a machine with an NVIDIA GPU.
+gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m gpu
 
 # Do the tests see mistakes? First the silent ones that were thought of, then every small change to the modules that carry
 # the project's claims ([tool.mutmut] in pyproject.toml); an hour and a half. Survivors: benchmarks/LOG.md.

@@ -1,5 +1,7 @@
 """A tiny but real teacher, and images and sentences for it."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -7,6 +9,13 @@ from PIL import Image
 
 settings.register_profile("unhurried", deadline=None)  # how long an example takes says more of the machine than of it
 settings.load_profile("unhurried")
+
+
+def pytest_configure(config):
+    """Where there is a GPU, `-m gpu` alone sees it: what other tests expect to the bit is a CPU's."""
+    if config.getoption("markexpr") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 
 WORDS = ("red", "green", "blue", "round", "square", "small", "large", "striped", "plain", "bright")
 

@@ -32,7 +32,7 @@ from .strings import digest
 
 ROWS, MANY_ROWS = 1024, 16384  # per shard: what an interruption may cost; more where there would be files by thousands
 MANY = 1 << 20  # rows from which shards are the larger kind
-BATCH = 64  # rows that the teacher is given at once
+BATCH, GPU_BATCH = 64, 256  # rows that the teacher is given at once
 # Row numbers -> embeddings float32 [n, views, dim], and which of the rows could not be read (theirs are ignored).
 Embed = Callable[[Sequence[int]], tuple[np.ndarray, list[int]]]
 
@@ -213,9 +213,9 @@ def _agree(index: Path, asked: StoreDocument) -> None:
 
 
 def _compute(span: range, embed: Embed, advance: Callable[[float], None]) -> tuple[NDArray[np.float32], list[int]]:
-    found, broken = [], []
-    for start in range(span.start, span.stop, BATCH):
-        rows = range(start, min(start + BATCH, span.stop))
+    found, broken, batch = [], [], BATCH if processes().device.type == "cpu" else GPU_BATCH
+    for start in range(span.start, span.stop, batch):
+        rows = range(start, min(start + batch, span.stop))
         embeds, unread = embed(rows)
         found.append(np.asarray(embeds, np.float32))
         broken += unread

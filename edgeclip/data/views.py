@@ -55,8 +55,8 @@ class Views:
         return torch.stack([first, second], dim=1)
 
     def apply(self, images: Tensor, seeds: Seeds, view: int) -> Tensor:
-        """Views of uint8 ``[N, 3, S, S]`` images with these seeds: float32 ``[N, 3, S, S]`` in 0..255."""
-        grid = F.affine_grid(self.maps(seeds, view), list(images.shape), align_corners=False)
+        """Views of uint8 ``[N, 3, S, S]`` images with these seeds, on their device: float32, the same shape, 0..255."""
+        grid = F.affine_grid(self.maps(seeds, view).to(images.device), list(images.shape), align_corners=False)
         planes = images.to(torch.float32, memory_format=torch.contiguous_format)
         return F.grid_sample(planes, grid, padding_mode="border", align_corners=False)
 
@@ -91,4 +91,4 @@ class Normalise:
         """float32 ``[N, 3, s, s]`` -> float32 ``[N, 3, size, size]``."""
         if pixels.shape[-1] != self.size:
             pixels = F.interpolate(pixels, size=(self.size, self.size), mode="bilinear", antialias=True)
-        return (pixels - self._mean) / self._std
+        return (pixels - self._mean.to(pixels.device)) / self._std.to(pixels.device)

@@ -34,6 +34,16 @@ class Batch:
     tokens: Tensor | None  # int64 [M / processes, L]; None where the student keeps a teacher's text tower
     teachers: list[Embeddings]  # [N, D] and [M, D] each
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that is in it."""
+        every = [
+            self.pixels,
+            self.tokens,
+            *(one for teacher in self.teachers for one in (teacher.images, teacher.texts)),
+        ]
+        return [one for one in every if one is not None]
+
     def to(self, device: torch.device) -> Batch:
         """The same on ``device``."""
         teachers = [Embeddings(one.images.to(device), one.texts.to(device)) for one in self.teachers]
@@ -70,7 +80,8 @@ class Loader:
         rows = self._targets.rows[np.asarray(self.pictures[step])].tolist()
         phrases = self.phrases[step]
         own = rows[self._share]
-        pixels = self._normalise(self._views.apply(self._images[own], self._images.seeds(own), view))
+        squares = self._images[own].to(processes().device)  # as bytes, a quarter of what views of them would be
+        pixels = self._normalise(self._views.apply(squares, self._images.seeds(own), view))
         tokens = None
         if self._tokenizer:
             tokens = torch.as_tensor(self._tokenizer(self._sentences.some(phrases[self._text_share])))
@@ -92,10 +103,35 @@ def share(batch: int) -> slice:
 
 def prefetch(batch_of: Callable[[int], Batch], first: int, last: int) -> Iterator[tuple[Batch, int]]:
     """The batches of steps ``first`` to ``last``, each made in a thread while the one before it is used."""
+    making = _Making(batch_of)
     with ThreadPoolExecutor(1) as worker:
-        waiting = worker.submit(batch_of, first) if first < last else None
+        waiting = worker.submit(making, first) if first < last else None
         for step in range(first, last):
             assert waiting is not None
             batch = waiting.result()
-            waiting = worker.submit(batch_of, step + 1) if step + 1 < last else None
+            waiting = worker.submit(making, step + 1) if step + 1 < last else None
+            making.hand_over(batch)
             yield batch, step
+
+
+class _Making:
+    """Makes batches where they are used. On a GPU in a stream of its own, else a copy waits for the step to end."""
+
+    def __init__(self, batch_of: Callable[[int], Batch]) -> None:
+        self._batch_of, self._device = batch_of, processes().device
+        self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+
+    def __call__(self, step: int) -> Batch:
+        """The step's batch, whole."""
+        if self._stream is None:
+            return self._batch_of(step)
+        with torch.cuda.stream(self._stream):
+            batch = self._batch_of(step).to(self._device)
+        self._stream.synchronize()
+        return batch
+
+    def hand_over(self, batch: Batch) -> None:
+        """Keep its memory from the next one until the stream that uses it from here on is done with it."""
+        if self._stream is not None:
+            for tensor in batch.tensors:
+                tensor.record_stream(torch.cuda.current_stream(self._device))

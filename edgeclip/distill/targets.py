@@ -114,7 +114,8 @@ def viewer(teacher: Teacher, images: Images, views: Views, count: int) -> Embed:
 
     def embed(rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
         pixels, broken = images.decode(rows)
-        seen = torch.cat([views.apply(pixels, images.seeds(rows), view) for view in range(count)])
+        squares, seeds = pixels.to(processes().device), images.seeds(rows)
+        seen = torch.cat([views.apply(squares, seeds, view) for view in range(count)])
         embeds = teacher.look(seen).reshape(count, len(rows), -1)
         return embeds.transpose(1, 0, 2), broken
 

@@ -63,7 +63,7 @@ class Teacher(Protocol):
         ...
 
     def look(self, pixels: Tensor) -> np.ndarray:
-        """Embed views: float32 ``[N, 3, s, s]`` in 0..255 -> float32 ``[N, embed_dim]``, L2-normalised."""
+        """Embed views: float32 ``[N, 3, s, s]`` in 0..255, on any device -> float32 ``[N, embed_dim]``, normalised."""
         ...
 
     def read(self, texts: Sequence[str]) -> np.ndarray:
@@ -98,7 +98,7 @@ class OpenClipTeacher:
 
     def look(self, pixels: Tensor) -> np.ndarray:
         """See :class:`Teacher`."""
-        return self._encoder.encode_pixels(self._normalise(pixels).numpy())
+        return self._encoder.encode_tensor(self._normalise(pixels))
 
     def read(self, texts: Sequence[str]) -> np.ndarray:
         """See :class:`Teacher`."""
@@ -127,7 +127,7 @@ class PluginTeacher:
 
     def look(self, pixels: Tensor) -> np.ndarray:
         """See :class:`Teacher`."""
-        squares = pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+        squares = pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         return self._checked(self._encoder.encode_image([Image.fromarray(square) for square in squares]), len(pixels))
 
     def read(self, texts: Sequence[str]) -> np.ndarray:

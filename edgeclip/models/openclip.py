@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from ..encoder import as_texts
 from ..errors import EdgeclipError, FormatError, did_you_mean
@@ -150,10 +150,14 @@ class OpenClipEncoder:
         """float32 ``[N, 3, S, S]``: the device's own preprocessing, equal to open_clip's transform."""
         return self._pixels(images)
 
-    @torch.inference_mode()
     def encode_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 ``[N, 3, S, S]`` -> float32 ``[N, embed_dim]``, L2-normalised."""
-        parts = torch.from_numpy(pixels).split(BATCH if self.device.type == "cpu" else GPU_BATCH)
+        return self.encode_tensor(torch.from_numpy(pixels))
+
+    @torch.inference_mode()
+    def encode_tensor(self, pixels: Tensor) -> NDArray[np.float32]:
+        """As :meth:`encode_pixels`, of pixels that may lie on any device already."""
+        parts = pixels.split(BATCH if self.device.type == "cpu" else GPU_BATCH)
         found = [self.model.encode_image(part.to(self.device), normalize=True).float().cpu() for part in parts]
         return torch.cat(found).numpy() if found else np.empty((0, self.embed_dim), np.float32)
 
