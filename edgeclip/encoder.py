@@ -38,7 +38,11 @@ class PixelEncoder(Encoder, Protocol):
     """An encoder whose image tower can be fed and timed by itself: every one of ours."""
 
     image_size: int  # side of the square input, pixels
-    runtime: str  # what executes it, with version: "onnxruntime 1.32.0", "torch 2.15.0"
+
+    @property
+    def runtime(self) -> str:
+        """What executes it, with its version: "onnxruntime 1.32.0", "torch 2.15.0"."""
+        ...
 
     @property
     def image_bytes(self) -> int:

@@ -23,6 +23,7 @@ from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import KIND, MANIFEST, Bundle
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
+from ..runtime.engines.trtengine import Build
 from ..runtime.golden import probe_image
 from ..runtime.target import Precision, Target
 from ..towers.spec import StudentSpec
@@ -30,7 +31,7 @@ from . import graphs
 from . import optimumrecipes as optimum
 from .bundling import Contents, finish
 from .calibration import COUNT, FEWEST, calibration_pixels
-from .engine import Build, build_engines
+from .engine import build_engines
 from .extras import Classes, with_bytes_input, with_classes
 from .fp16 import convert_fp16
 from .graphs import IMAGE_OUTPUT, read_graph, save_graph, weights_beside
@@ -300,5 +301,5 @@ def _extras(job: _Job, chosen: Candidate) -> None:
         sources: dict[Precision, Path] = {c.precision: c.file for c in job.contents.variants if c.precision != "int8"}
         tensorrt = job.folder / "image.int8-tensorrt.onnx"
         sources |= {"int8": tensorrt} if tensorrt.is_file() else {}
-        for engine in build_engines(sources, job.folder, model.image_size, wishes.engines):
+        for engine in build_engines(sources, job.folder, wishes.engines):
             job.contents.extra(engine.file, "engine", engine.precision, engine.facts)

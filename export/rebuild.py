@@ -9,8 +9,9 @@ from ..errors import EdgeclipError
 from ..files import sha256
 from ..folders import new_folder
 from ..runtime.bundle import KIND, MANIFEST, Bundle
+from ..runtime.engines.trtengine import Build
 from ..runtime.manifest import Extra
-from .engine import Build, build_engines
+from .engine import build_engines
 from .tune import Precision
 
 
@@ -30,7 +31,7 @@ def add_engines(source: Path, out: Path, build: Build, *, force: bool = False) -
         for artefact in bundle.artefacts:
             shutil.copyfile(bundle.path / artefact.file, folder / artefact.file)
         paths = {precision: folder / file for precision, file in graphs.items()}
-        engines = build_engines(paths, folder, manifest.preprocess.size, build)
+        engines = build_engines(paths, folder, build)
         if not engines:
             raise EdgeclipError(f"{source} holds no graph that an engine could be built from: export it again")
         built = [

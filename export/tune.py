@@ -126,9 +126,8 @@ class Tuner:
 
         def embed(recipe: Recipe) -> NDArray[np.float32]:
             calibrated.write(scratch, recipe)
-            return self._embed(
-                Candidate("", "int8", scratch, {}, as_written=_elsewhere(recipe)), self.pixels[:RANKED_ON]
-            )
+            tried = Candidate("", "int8", scratch, {}, as_written=self._elsewhere(recipe))
+            return self._embed(tried, self.pixels[:RANKED_ON])
 
         say(f"no int8 recipe passes the gate as it is: looking for the blocks that {recipe.title} hurts")
         self.ranking = rank_blocks(calibrated, recipe, embed, self.reference[:RANKED_ON])
@@ -177,9 +176,13 @@ class Tuner:
     def _enter_recipe(self, calibrated: Calibrated, recipe: Recipe, folder: Path) -> Candidate:
         file = folder / f"candidate-{len(self.candidates)}.onnx"
         calibrated.write(file, recipe)
-        candidate = Candidate(recipe.title, "int8", file, recipe.describe(), as_written=_elsewhere(recipe))
+        candidate = Candidate(recipe.title, "int8", file, recipe.describe(), as_written=self._elsewhere(recipe))
         self.enter(candidate)
         return candidate
+
+    def _elsewhere(self, recipe: Recipe) -> bool:
+        """Whether a recipe is for another engine, or another machine, than what judges it."""
+        return recipe.name != recipe_for(target_here(self.engine.name)).name
 
     def _embed(self, candidate: Candidate, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         session = self._open(candidate)
@@ -200,11 +203,6 @@ def fastest(candidates: Sequence[Candidate]) -> Candidate | None:
 
 def _speed_and_cosine(candidate: Candidate) -> tuple[float, float]:
     return candidate.relative_speed or 0, _cosine(candidate)
-
-
-def _elsewhere(recipe: Recipe) -> bool:
-    """Whether a recipe is for other machines than this one."""
-    return recipe.name != recipe_for(target_here()).name
 
 
 def _cosine(candidate: Candidate) -> float:

@@ -11,8 +11,8 @@ from ..errors import EdgeclipError
 from .options import FORCE, JSON, PATH, THREADS, Number, shipped, tell
 
 if TYPE_CHECKING:
-    from ..export.engine import Build
     from ..runtime.bundle import Bundle
+    from ..runtime.engines.trtengine import Build
 
 
 @click.command(name="export")
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 @click.option("--workspace-mb", type=click.IntRange(1, 1 << 20), default=1024, show_default=True, help="Of GPU memory.")
 @click.option("--version-compatible", is_flag=True, help="Engines for later TensorRT of this major version too.")
 @click.option("--hardware-compatible", is_flag=True, help="Engines for other GPUs from Ampere on too.")
+@click.option("--dla", type=click.IntRange(0, 1), help="Engines for this accelerator of a Jetson, as far as it can.")
 @click.option("--opset", type=click.IntRange(1, 100), default=20, show_default=True, help="ONNX opset.")
 @THREADS
 @FORCE
@@ -84,6 +85,7 @@ def export_command(
     workspace_mb: int,
     version_compatible: bool,
     hardware_compatible: bool,
+    dla: int | None,
     recipes: tuple[str, ...],
     profile_name: str | None,
     dataset: Path | None,
@@ -106,8 +108,8 @@ def export_command(
     for folder in filter(None, (out, huggingface)):
         writable(folder)
     refuse_foreign(out, KIND, force=force)
-    compatible = {"version_compatible": version_compatible, "hardware_compatible": hardware_compatible}
-    engines = _engines(tensorrt, target_gpu, max_batch, workspace_mb, **compatible)
+    special = {"version_compatible": version_compatible, "hardware_compatible": hardware_compatible, "dla": dla}
+    engines = _engines(tensorrt, target_gpu, max_batch, workspace_mb, **special)
     if engines and (Path(run) / "bundle.json").is_file():
         from ..export.rebuild import add_engines
 
@@ -182,7 +184,7 @@ def _export(
 
 
 def _engines(
-    wanted: bool, target_gpu: str | None, largest_batch: int, workspace_mb: int, **compatible: Any
+    wanted: bool, target_gpu: str | None, largest_batch: int, workspace_mb: int, **special: Any
 ) -> Build | None:
     """``Build`` from the command line's flags; None where no engine is wished for.
 
@@ -190,9 +192,9 @@ def _engines(
         EdgeclipError: a flag about engines is there, and --tensorrt is not.
     """
     if not wanted:
-        if target_gpu or any(compatible.values()):
-            raise EdgeclipError("--target-gpu and --…-compatible are about engines: add --tensorrt")
+        if target_gpu or any(value not in (None, False) for value in special.values()):
+            raise EdgeclipError("--target-gpu, --dla and --…-compatible are about engines: add --tensorrt")
         return None
-    from ..export.engine import Build
+    from ..runtime.engines.trtengine import Build
 
-    return Build(target_gpu, largest_batch, workspace_mb, **compatible)
+    return Build(target_gpu, largest_batch, workspace_mb, **special)

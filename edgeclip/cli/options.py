@@ -105,6 +105,11 @@ NO_MEASURE = click.option(
     help="Believe the predictions: do not time finalists, even if the profile is of this device.",
 )
 
+ENGINE = click.option(
+    "--engine",
+    metavar="NAME",
+    help="What executes the image tower: onnxruntime, tensorrt, tensorrt-rtx.  [default: what it was made for]",
+)
 DEVICE = click.option(
     "--device",
     is_eager=True,  # whose cores --threads are of

@@ -8,7 +8,20 @@ from typing import Any
 
 import click
 
-from .options import DEVICE, FORCE, JSON, PATH, PRECISIONS, PROFILE, THREADS, Number, budget_options, command_line, tell
+from .options import (
+    DEVICE,
+    ENGINE,
+    FORCE,
+    JSON,
+    PATH,
+    PRECISIONS,
+    PROFILE,
+    THREADS,
+    Number,
+    budget_options,
+    command_line,
+    tell,
+)
 
 SECONDS = click.option("--seconds", type=Number(1, 3600), default=20, show_default=True, help="For latency.")
 SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="Seconds without a break, too.")
@@ -99,6 +112,7 @@ def report_command(
 )
 @click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Labels of each image.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="[default: the recommended one]")
+@ENGINE
 @THREADS
 @JSON
 def classify_command(
@@ -107,6 +121,7 @@ def classify_command(
     labels: str | None,
     top: int,
     precision: str | None,
+    engine: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -119,16 +134,17 @@ def classify_command(
     from ..runtime.classify import classify
     from .tables import classes_table, show
 
-    answers = classify(bundle, images, labels, precision=precision, threads=threads, top=top)
+    answers = classify(bundle, images, labels, precision=precision, threads=threads, engine=engine, top=top)
     show(as_json, answers, lambda: classes_table(answers))
 
 
 @click.command(name="verify")
 @click.argument("bundle", type=PATH)
+@ENGINE
 @DEVICE
 @THREADS
 @JSON
-def verify_command(bundle: Path, device: str | None, threads: int | None, as_json: bool) -> None:
+def verify_command(bundle: Path, engine: str | None, device: str | None, threads: int | None, as_json: bool) -> None:
     """Does the device give what was recorded at export: tokens, pixels, embeddings? Exit 0: it does; 3: it does not.
 
     Example:  edgeclip verify bundles/pi --device ssh://pi@raspberry.local
@@ -136,7 +152,7 @@ def verify_command(bundle: Path, device: str | None, threads: int | None, as_jso
     from ..measure import verify
     from .tables import findings_table, show
 
-    found = verify(bundle, device=device, threads=threads)
+    found = verify(bundle, device=device, threads=threads, engine=engine)
     show(as_json, found, lambda: findings_table(found))
     sys.exit(0 if found["verified"] else 3)
 
@@ -146,6 +162,7 @@ def verify_command(bundle: Path, device: str | None, threads: int | None, as_jso
 @click.option("--dataset", help="Labelled images, for accuracy too.  [default: latency and memory alone]")
 @click.option("--out", type=PATH, help="Write the figures here (.json): edgeclip report joins them.")
 @PRECISIONS
+@ENGINE
 @click.option("--provider", help="Of the engine.  [default: its usual one]")
 @SECONDS
 @SUSTAINED

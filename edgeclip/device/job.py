@@ -18,7 +18,7 @@ from typing import IO, Any
 from ..errors import EdgeclipError, FormatError
 from ..runtime.bytepairs import BytePairTokenizer, is_plain
 from ..runtime.golden import check_golden
-from ..runtime.plain import read_plain, text_job, tower_job
+from ..runtime.plain import read_plain, readable, text_job, tower_job
 from .bench import Plan, bench
 
 STARTED_WITHIN = 10.0  # seconds
@@ -120,26 +120,36 @@ def _edgeclip(words: Sequence[str], folder: Path, tell: Any) -> dict[str, Any]:
 
 def _verify(plan: dict[str, Any], files: Path, command: Sequence[str]) -> dict[str, Any]:
     try:
-        return verify_bundle(files, command, threads=plan["threads"], provider=plan["provider"])
+        settings = {name: plan.get(name) for name in ("threads", "provider", "engine")}
+        return verify_bundle(files, command, **settings)
     except EdgeclipError as error:
         return {"verified": False, "findings": [{"part": "files", "ok": False, "detail": str(error)}]}
 
 
 def verify_bundle(
-    bundle: Path, command: Sequence[str], *, threads: int | None = None, provider: str | None = None
+    bundle: Path,
+    command: Sequence[str],
+    *,
+    threads: int | None = None,
+    provider: str | None = None,
+    engine: str | None = None,
 ) -> dict[str, Any]:
     """Is every file whole, and does this device give what was recorded? ``verified``, and ``findings`` by part.
+
+    What the engine cannot read is a part that was not checked; the engine is what a variant was made for where None.
 
     Raises:
         EdgeclipError: there is no bundle, or a file of it is missing or altered.
     """
     manifest = read_plain(bundle)
     jobs = {"text": text_job(bundle, manifest, threads=threads)} if manifest.get("text") else {}
-    for variant in manifest["variants"]:
-        settings: dict[str, Any] = {"threads": threads, "provider": provider}
-        jobs[variant["precision"]] = tower_job(bundle, manifest, variant["precision"], **settings)
+    precisions, left_out = readable(manifest, engine)
+    for precision in precisions:
+        settings: dict[str, Any] = {"threads": threads, "provider": provider, "engine": engine}
+        jobs[precision] = tower_job(bundle, manifest, precision, **settings)
     tokenize = plain_tokenizer(bundle, manifest) if manifest.get("text") else None
     findings = check_golden(bundle, manifest, tokenize, jobs, command)
+    findings += [{"part": "image tower", "ok": True, "detail": f"not checked: {reason}"} for reason in left_out]
     return {"verified": all(found["ok"] for found in findings), "findings": findings}
 
 

@@ -32,7 +32,13 @@ class Place(Protocol):
         ...
 
     def verify(
-        self, bundle: Path, *, threads: int | None = None, provider: str | None = None, on_step: Step | None = None
+        self,
+        bundle: Path,
+        *,
+        threads: int | None = None,
+        provider: str | None = None,
+        engine: str | None = None,
+        on_step: Step | None = None,
     ) -> dict[str, Any]:
         """As :func:`edgeclip.device.job.verify_bundle`."""
         ...
@@ -50,10 +56,16 @@ class Here:
         return bench(plan, command=WORKER, out=out, beside=beside, on_step=on_step)
 
     def verify(
-        self, bundle: Path, *, threads: int | None = None, provider: str | None = None, on_step: Step | None = None
+        self,
+        bundle: Path,
+        *,
+        threads: int | None = None,
+        provider: str | None = None,
+        engine: str | None = None,
+        on_step: Step | None = None,
     ) -> dict[str, Any]:
         """Verify in processes of this installation."""
-        return verify_bundle(bundle, WORKER, threads=threads, provider=provider)
+        return verify_bundle(bundle, WORKER, threads=threads, provider=provider, engine=engine)
 
 
 @contextmanager

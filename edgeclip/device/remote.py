@@ -102,15 +102,20 @@ class Remote:
             return self._job({"kind": "bench", "bench": asdict(settings)}, files, out, wanted, on_step)
 
     def verify(
-        self, bundle: Path, *, threads: int | None = None, provider: str | None = None, on_step: Step | None = None
+        self,
+        bundle: Path,
+        *,
+        threads: int | None = None,
+        provider: str | None = None,
+        engine: str | None = None,
+        on_step: Step | None = None,
     ) -> dict[str, Any]:
         """As :class:`~edgeclip.device.place.Place`."""
         names = [MANIFEST, *(artefact.file for artefact in Bundle.open(bundle, verify=False).artefacts)]
         files = {name: bundle / name for name in names}
         with tempfile.TemporaryDirectory() as out:
-            return self._job(
-                {"kind": "verify", "threads": threads, "provider": provider}, files, Path(out), [], on_step
-            )
+            plan = {"kind": "verify", "threads": threads, "provider": provider, "engine": engine}
+            return self._job(plan, files, Path(out), [], on_step)
 
     def edgeclip(self, words: list[str], wanted: str, out: Path, *, on_step: Step | None = None) -> None:
         """Run a command of the edgeclip that is installed there, and bring the file ``wanted`` to ``out``.

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..console import say
 from ..errors import EdgeclipError, did_you_mean
+from ..runtime.engines.registry import DEFAULT
+from ..runtime.plain import readable
 
 if TYPE_CHECKING:
     from ..evaluate.datasets import Dataset
@@ -23,7 +25,6 @@ EXPORTED = "exported "  # and the precision: the stage of a variant
 def _refuse_provider(bundle: Bundle, provider: str) -> None:
     """Refuse a provider that onnxruntime has not got here, before a process is started for each variant."""
     from ..runtime.engines.ort import Onnxruntime
-    from ..runtime.engines.registry import DEFAULT
 
     there = Onnxruntime().providers()
     if provider not in there and all(variant.engine == DEFAULT for variant in bundle.manifest.variants):
@@ -40,6 +41,7 @@ def measure(
     device: str | None = None,
     threads: int | None = None,
     provider: str | None = None,
+    engine: str | None = None,
     before: Sequence[Stage] = (),
 ) -> Figures:
     """Measure a bundle's variants here or on a device, each in a process of its own, in turns with a reference graph.
@@ -54,6 +56,7 @@ def measure(
         device: address of another machine; this one when None.
         threads: CPU threads; all usable ones when None.
         provider: of the engine; its usual one when None.
+        engine: what executes the variants; what each was made for when None.
         before: stages of the chain that come before the variants, measured beside them.
 
     Raises:
@@ -67,9 +70,9 @@ def measure(
 
     opened = Bundle.open(bundle)
     data = open_dataset(dataset) if dataset is not None else None
-    if provider and device is None:
+    if provider and device is None and engine in (None, DEFAULT):
         _refuse_provider(opened, provider)
-    settings: dict[str, Any] = {"threads": threads, "provider": provider}
+    settings: dict[str, Any] = {"threads": threads, "provider": provider, "engine": engine}
     stages = [*before, *_variants(opened, precisions, before, settings)]
     with open_place(device) as place:
         with device_steps(f"verify on {place.name}") as tell:
@@ -114,7 +117,11 @@ def _variants(
     from .chain import Stage
 
     manifest = bundle.manifest
-    wanted = list(precisions) or [variant.precision for variant in manifest.variants]
+    wanted = list(precisions)
+    if not wanted:
+        wanted, left_out = readable(manifest.model_dump(mode="json"), settings["engine"])
+        for reason in left_out:
+            say(f"left out: {reason}")
     stages: list[Stage] = []
     for precision in wanted:
         earlier = [*before, *stages]
@@ -146,7 +153,7 @@ def _best(bundle: Bundle, rows: Sequence[Row]) -> str | None:
         return None
     options = {}
     for variant in bundle.manifest.variants:
-        row = by_stage[f"{EXPORTED}{variant.precision}"]
-        if variant.faithful and row.timing and not row.failed:
+        row = by_stage.get(f"{EXPORTED}{variant.precision}")
+        if row and variant.faithful and row.timing and not row.failed:
             options[variant.precision] = (fp32.timing.p50_ms / row.timing.p50_ms, variant.fidelity.cosine_mean)
     return recommend(options) or "fp32"

@@ -7,7 +7,12 @@ from typing import Any
 
 
 def verify(
-    bundle: Path, *, device: str | None = None, threads: int | None = None, provider: str | None = None
+    bundle: Path,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    provider: str | None = None,
+    engine: str | None = None,
 ) -> dict[str, Any]:
     """Is every file whole, and does the device give what was recorded? ``verified``, and ``findings`` by part.
 
@@ -19,4 +24,4 @@ def verify(
 
     opened = Bundle.open(bundle)
     with open_place(device) as place, device_steps(f"verify on {place.name}") as tell:
-        return place.verify(opened.path, threads=threads, provider=provider, on_step=tell)
+        return place.verify(opened.path, threads=threads, provider=provider, engine=engine, on_step=tell)

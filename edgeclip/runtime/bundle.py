@@ -13,12 +13,11 @@ import numpy as np
 from PIL import Image
 
 from ..documents import read_document
-from ..encoder import Encoder
 from ..errors import EdgeclipError, FormatError
 from ..files import sha256
 from .archive import is_archive, unpack
 from .labels import odds
-from .manifest import Artefact, Extra, File, Manifest
+from .manifest import Artefact, File, Manifest
 from .onnxencoder import OnnxEncoder
 
 MANIFEST, KIND = "bundle.json", "bundle"
@@ -67,34 +66,24 @@ class Bundle:
         named = [one for one in (*all_of_them, own.runner, *own.extras) if one]
         return [*named, *(one.weights for one in named if one.weights)]
 
-    def engine(self, precision: str | None = None) -> Encoder:
-        """The TensorRT engine of that precision, or of the first there is, on this device's GPU.
-
-        Raises:
-            EdgeclipError: the bundle holds none, TensorRT is missing, or the engine was built for another GPU.
-        """
-        from .engines.trtrunner import EngineEncoder
-
-        found: list[Extra] = [e for e in self.manifest.extras if e.kind == "engine"]
-        fitting = [e for e in found if precision in (None, e.precision)]
-        if not fitting:
-            there = ", ".join(e.file for e in found) or "none"
-            raise EdgeclipError(f"{self.path} holds no such engine ({there}): make one with edgeclip export --tensorrt")
-        return EngineEncoder(self.path, self.manifest, fitting[0])
-
     def encoder(
-        self, precision: str | None = None, *, threads: int | None = None, provider: str | None = None
+        self,
+        precision: str | None = None,
+        *,
+        threads: int | None = None,
+        provider: str | None = None,
+        engine: str | None = None,
     ) -> OnnxEncoder:
-        """The variant of that precision, or the one that the manifest chooses.
+        """The variant of that precision, or the one that the manifest chooses, in the engine asked for or its own.
 
         Raises:
-            EdgeclipError: the bundle holds no such variant.
+            EdgeclipError: the bundle holds no such variant, or the engine cannot be used here.
         """
         variant = self.manifest.variant(precision or self.manifest.chosen)
         if variant is None:
             there = ", ".join(v.precision for v in self.manifest.variants)
             raise EdgeclipError(f"{self.path} holds no {precision} variant; it holds {there}")
-        return OnnxEncoder(self.path, self.manifest, variant, threads=threads, provider=provider)
+        return OnnxEncoder(self.path, self.manifest, variant, threads=threads, provider=provider, engine=engine)
 
     def classify(
         self, images: Sequence[Image.Image], labels: Sequence[str], encoder: OnnxEncoder | None = None

@@ -19,6 +19,7 @@ def classify(
     *,
     precision: str | None = None,
     threads: int | None = None,
+    engine: str | None = None,
     top: int | None = None,
 ) -> list[dict[str, Any]]:
     """The likeliest labels of each image with their probabilities, or the ``problem`` of one that cannot be read.
@@ -29,6 +30,7 @@ def classify(
         labels: as in :func:`~edgeclip.runtime.labels.read_labels`; None: the classes of a bundle without text tower.
         precision: the one that the bundle chooses where None.
         threads: all cores where None.
+        engine: what executes the image tower; what it was made for where None.
         top: how many labels of each image; ten where None.
 
     Raises:
@@ -50,7 +52,7 @@ def classify(
         names = known.labels
     encode_text = opened.encoder(threads=threads).encode_text
     scorer = LabelScorer(names, encode_text, own.logit_scale, own.logit_bias, shown=top or SHOWN)
-    encoder = opened.encoder(precision, threads=threads)
+    encoder = opened.encoder(precision, threads=threads, engine=engine)
     answers: list[dict[str, Any]] = []
     with progress_bar("classify", len(files), after=PATIENCE) as bar:
         for start in range(0, len(files), AT_ONCE):

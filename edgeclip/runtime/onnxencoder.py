@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from PIL import Image
 
 from ..console import say
 from ..encoder import as_texts
-from ..errors import FormatError
+from ..errors import EdgeclipError, FormatError
 from .engines.registry import DEFAULT, find_engine
 from .manifest import Manifest, Variant
 from .perprocess import PerProcess, without_opened
@@ -39,17 +41,24 @@ class OnnxEncoder:
         *,
         threads: int | None = None,
         provider: str | None = None,
+        engine: str | None = None,
     ) -> None:
         self.folder, self._manifest, self._variant = folder, manifest, variant
-        self._engine = find_engine(variant.engine)
-        self.threads, self._provider = threads, provider or self._engine.provider
+        self.engine = engine or variant.engine
+        self.threads, self._provider = threads, provider
         self.precision = variant.precision
         self.embed_dim = manifest.embed_dim
         self.image_size = manifest.preprocess.size
         self.image_bytes = variant.size
         self.logit_scale = manifest.logit_scale
-        self.runtime = f"{self._engine.name} {self._engine.version()}"
         self._preprocess = Preprocessor(manifest.preprocess)
+
+    @cached_property
+    def runtime(self) -> str:
+        """The engine and its version; its name alone where only a device that is reached from here has it."""
+        with suppress(EdgeclipError):
+            return f"{self.engine} {find_engine(self.engine).version()}"
+        return self.engine
 
     def __getstate__(self) -> dict[str, Any]:
         return without_opened(self)
@@ -57,13 +66,8 @@ class OnnxEncoder:
     @property
     def job(self) -> dict[str, Any]:
         """What a worker needs to hold the image tower in a process of its own."""
-        return tower_job(
-            self.folder,
-            self._manifest.model_dump(mode="json"),
-            self.precision,
-            threads=self.threads,
-            provider=self._provider,
-        )
+        settings: dict[str, Any] = {"threads": self.threads, "provider": self._provider, "engine": self.engine}
+        return tower_job(self.folder, self._manifest.model_dump(mode="json"), self.precision, **settings)
 
     @property
     def fingerprint(self) -> str:
@@ -73,10 +77,11 @@ class OnnxEncoder:
     @PerProcess
     def image_session(self) -> Session:
         """The image tower."""
-        path = self.folder / self._variant.file
-        session = self._engine.open(path, threads=self.threads, precision=self.precision, provider=self._provider)
-        if (taken := session.providers[0]) != self._provider:
-            say(f"{path.name}: {self._provider} could not be used here; {taken} takes its place")
+        path, engine = Path(self.job["graph"]), find_engine(self.engine)
+        wanted = self._provider or engine.provider
+        session = engine.open(path, threads=self.threads, precision=self.precision, provider=wanted)
+        if (taken := session.providers[0]) != wanted:
+            say(f"{path.name}: {wanted} could not be used here; {taken} takes its place")
         return session
 
     @property
@@ -88,7 +93,7 @@ class OnnxEncoder:
     def text_session(self) -> Session:
         """The text tower, where there is one."""
         assert self._manifest.text is not None  # `encode_text` asks no session where there are phrases
-        provider = self._provider if self._engine.name == DEFAULT else None
+        provider = self._provider if self.engine == DEFAULT else None
         return find_engine().open(self.folder / self._manifest.text.file, threads=self.threads, provider=provider)
 
     @PerProcess

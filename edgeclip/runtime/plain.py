@@ -38,6 +38,7 @@ def read_plain(folder: Path) -> dict[str, Any]:
     try:
         words = ("phrases",) if manifest.get("phrases") else ("text", "tokenizer")
         files = [*manifest["variants"], manifest["golden"], *(manifest[name] for name in words)]
+        files += manifest.get("extras", ())
         for name in NEEDED:
             manifest[name]
         for entry in [*files, *([manifest["runner"]] if manifest.get("runner") else [])]:
@@ -81,6 +82,34 @@ def variant_of(manifest: Mapping[str, Any], precision: str | None) -> dict[str, 
     raise EdgeclipError(f"the bundle holds no {wanted} variant; it holds {there}")
 
 
+def graph_for(manifest: Mapping[str, Any], variant: Mapping[str, Any], engine: str | None) -> Mapping[str, Any]:
+    """The entry of the graph that an engine reads for a variant: TensorRT's int8 is another than a CPU's.
+
+    Raises:
+        EdgeclipError: the bundle holds none.
+    """
+    if not (engine or "").startswith("tensorrt") or variant["precision"] != "int8":
+        return variant
+    told = [(variant, variant.get("recipe", {}))]
+    told += [(one, one["facts"]) for one in manifest.get("extras", ()) if one["kind"] == "int8-target"]
+    for entry, facts in told:
+        if facts.get("recipe") == "tensorrt":
+            return entry
+    raise EdgeclipError(f"the bundle's int8 is none that {engine} reads: export it with --recipe tensorrt")
+
+
+def readable(manifest: Mapping[str, Any], engine: str | None) -> tuple[list[str], list[str]]:
+    """The precisions of a bundle that an engine reads, and what is the matter with the others."""
+    found, left_out = [], []
+    for variant in manifest["variants"]:
+        try:
+            graph_for(manifest, variant, engine)
+            found.append(variant["precision"])
+        except EdgeclipError as error:
+            left_out.append(str(error))
+    return found, left_out
+
+
 def tower_job(
     folder: Path,
     manifest: Mapping[str, Any],
@@ -88,12 +117,17 @@ def tower_job(
     *,
     threads: int | None = None,
     provider: str | None = None,
+    engine: str | None = None,
 ) -> dict[str, Any]:
-    """The job of a worker that is to hold this variant's image tower."""
+    """The job of a worker that is to hold this variant's image tower, in the engine it was made for where None.
+
+    Raises:
+        EdgeclipError: the bundle holds no such variant, or none that the engine reads.
+    """
     variant = variant_of(manifest, precision)
     return {
-        **_graph(folder, variant),
-        "engine": variant.get("engine"),
+        **_graph(folder, graph_for(manifest, variant, engine)),
+        "engine": engine or variant.get("engine"),
         "precision": variant["precision"],
         "threads": threads,
         "provider": provider,

@@ -26,6 +26,20 @@ def bindings() -> Any:
     return runtime
 
 
+def count_gpus() -> int:
+    """How many there are.
+
+    Raises:
+        MissingExtra: CUDA's bindings are not installed.
+        EdgeclipError: none, or no driver.
+    """
+    api = bindings()
+    status, count = api.cudaGetDeviceCount()
+    if int(status) or not count:
+        raise EdgeclipError("no NVIDIA GPU, or no driver of one, is here: an engine runs on nothing else")
+    return int(count)
+
+
 class Cuda:
     """One stream, and buffers of both sides of the bus, on the current GPU."""
 

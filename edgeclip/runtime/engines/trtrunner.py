@@ -1,26 +1,21 @@
-"""A bundle's image tower as a TensorRT engine, behind the Encoder protocol; texts stay with onnxruntime."""
+"""Runs a TensorRT engine: batches of any size in a stream, each size recorded once and replayed as a CUDA graph."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from ...errors import EdgeclipError
-from ..manifest import Extra, Manifest
-from ..onnxencoder import OnnxEncoder
+from ...errors import EdgeclipError, FormatError
 from .cuda import Cuda
 
 if TYPE_CHECKING:
     import tensorrt
-
-INPUT, OUTPUT = "pixel_values", "image_embeds"
 
 
 @dataclass
@@ -33,10 +28,12 @@ class _Lane:
 
 
 class EngineRunner:
-    """An engine on the current GPU: any batch within its profile, each size replayed as a CUDA graph.
+    """A :class:`~edgeclip.runtime.engines.protocol.Session` on the current GPU.
 
-    ``start`` puts the work into the stream and returns at once; ``finish`` waits for the embeddings.
+    ``start`` puts a batch within the engine's profile into the stream and returns at once; ``finish`` waits for it.
     """
+
+    providers, concurrent = ("CUDA",), False
 
     def __init__(self, plan: bytes, *, name: str = "engine", cuda: Cuda | None = None) -> None:
         """
@@ -56,14 +53,15 @@ class EngineRunner:
             )
         self._engine: tensorrt.ICudaEngine = engine
         self._context: tensorrt.IExecutionContext = engine.create_execution_context()
-        *_, largest = engine.get_tensor_profile_shape(INPUT, 0)
+        self._names = self._inputs_first(engine)
+        *_, largest = engine.get_tensor_profile_shape(self._names[0], 0)
         self.batch, *rest = (int(largest[i]) for i in range(len(largest)))
         self._shape = tuple(rest)
-        self.dim = int(engine.get_tensor_shape(OUTPUT)[-1])
+        self.dim = int(engine.get_tensor_shape(self._names[1])[-1])
         self._input = self.cuda.device_buffer(4 * self.batch * int(np.prod(rest)))
         self._output = self.cuda.device_buffer(4 * self.batch * self.dim)
-        self._context.set_tensor_address(INPUT, self._input)
-        self._context.set_tensor_address(OUTPUT, self._output)
+        for tensor, address in zip(self._names, (self._input, self._output), strict=True):
+            self._context.set_tensor_address(tensor, address)
         self._lanes: dict[int, _Lane] = {}
         self._running: _Lane | None = None
         self._shaped = 0  # the batch that the context is set to
@@ -92,11 +90,17 @@ class EngineRunner:
             lane.graph = self.cuda.capture(lambda: self._enqueue(lane))
         return found
 
-    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embed float32 ``[N, 3, S, S]`` of any N: float32 ``[N, D]``."""
+    def run(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+        """Embed float32 ``[N, 3, S, S]`` of any N, in batches that the engine's profile has: float32 ``[N, D]``.
+
+        Raises:
+            FormatError: the engine takes no such rows: whoever fed it was told another size.
+        """
+        if rows.shape[1:] != self._shape:
+            raise FormatError(f"the engine takes [N, {', '.join(map(str, self._shape))}], not {list(rows.shape)}")
         parts = [np.empty((0, self.dim), np.float32)]
-        for begin in range(0, len(pixels), self.batch):
-            self.start(pixels[begin : begin + self.batch])
+        for begin in range(0, len(rows), self.batch):
+            self.start(rows[begin : begin + self.batch])
             parts.append(self.finish())
         return np.concatenate(parts)
 
@@ -106,7 +110,7 @@ class EngineRunner:
     def _enqueue(self, lane: _Lane) -> None:
         """Copy in, run, copy out: all in the stream."""
         if self._shaped != len(lane.pixels):
-            self._context.set_input_shape(INPUT, lane.pixels.shape)
+            self._context.set_input_shape(self._names[0], lane.pixels.shape)
             self._shaped = len(lane.pixels)
         self.cuda.to_device(self._input, lane.pixels)
         if not self._context.execute_async_v3(int(self.cuda.stream)):
@@ -114,6 +118,43 @@ class EngineRunner:
 
             raise EdgeclipError(f"the engine stopped ({here.LOG.last()}): build it anew on this device")
         self.cuda.to_host(lane.embeds, self._output)
+
+    def layers(self) -> list[dict[str, Any]]:
+        """What TensorRT's inspector says of each layer."""
+        from . import trt as here
+
+        told = self._engine.create_engine_inspector().get_engine_information(here.trt.LayerInformationFormat.JSON)
+        return [layer if isinstance(layer, dict) else {"Name": layer} for layer in json.loads(told)["Layers"]]
+
+    def layer_times(self, rows: NDArray[np.float32], runs: int) -> dict[str, float]:
+        """Milliseconds in each layer, by its name, over so many runs of a batch within the profile."""
+        from . import trt as here
+
+        spent: dict[str, float] = defaultdict(float)
+
+        class Profiler(here.trt.IProfiler):  # type: ignore[misc, name-defined]
+            """Adds up."""
+
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                """Called by TensorRT after each run."""
+                spent[layer_name] += ms
+
+        profiler = Profiler()
+        self._context.profiler = profiler
+        lane = self._open(len(rows))
+        lane.pixels[:] = rows
+        for _ in range(runs):
+            self._enqueue(lane)
+            self.cuda.wait()
+        return dict(spent)
+
+    @staticmethod
+    def _inputs_first(engine: tensorrt.ICudaEngine) -> list[str]:
+        """The names of the engine's one input and its one output."""
+        from . import trt as here
+
+        names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
+        return sorted(names, key=lambda name: engine.get_tensor_mode(name) != here.trt.TensorIOMode.INPUT)
 
     def close(self) -> None:
         """Give the GPU's memory back."""
@@ -124,62 +165,3 @@ class EngineRunner:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-class EngineEncoder:
-    """A :class:`~edgeclip.encoder.PixelEncoder`: the image tower on the GPU, the text tower in onnxruntime."""
-
-    def __init__(self, folder: Path, manifest: Manifest, engine: Extra) -> None:
-        """
-        Raises:
-            EdgeclipError: the engine is for another GPU, system or TensorRT than these.
-        """
-        from . import trt as here
-
-        cuda = Cuda()
-        check_fit(engine, {**cuda.gpu(), "system": here.SYSTEM, "tensorrt": f"{here.NAME} {here.VERSION}"})
-        self._towers = OnnxEncoder(folder, manifest, manifest.variants[0])
-        self._run = EngineRunner((folder / engine.file).read_bytes(), name=engine.file, cuda=cuda)
-        self.precision = engine.precision
-        self.embed_dim, self.image_size = manifest.embed_dim, manifest.preprocess.size
-        self.image_bytes, self.logit_scale = engine.bytes, manifest.logit_scale
-        self.runtime = f"{here.NAME} {here.VERSION}"
-
-    def preprocess(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """float32 ``[N, 3, S, S]``."""
-        return self._towers.preprocess(images)
-
-    def encode_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """float32 ``[N, 3, S, S]`` -> float32 ``[N, embed_dim]``, L2-normalised."""
-        return self._run(pixels)
-
-    def encode_image(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Embed decoded images: float32 ``[N, embed_dim]``, L2-normalised."""
-        return self.encode_pixels(self.preprocess(images))
-
-    def encode_text(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
-        """Embed texts, or one alone: float32 ``[N, embed_dim]``, L2-normalised."""
-        return self._towers.encode_text(texts)
-
-
-def check_fit(engine: Extra, here: dict[str, Any]) -> None:
-    """Refuse an engine of another GPU, system or TensorRT before TensorRT does so in its own words.
-
-    Args:
-        engine: of a bundle.
-        here: this machine's ``compute`` (``sm89``), ``system`` and ``tensorrt`` (name and version).
-
-    Raises:
-        EdgeclipError: naming what differs, and how to build one that fits.
-    """
-    built = engine.facts
-    differ = [] if built.get("hardware_compatible") or built.get("compute") == here["compute"] else ["compute"]
-    differ += [] if built.get("system") == here["system"] else ["system"]
-    if built.get("tensorrt") != here["tensorrt"] and not built.get("version_compatible"):
-        differ.append("tensorrt")
-    if differ:
-        was, now = (", ".join(str(facts.get(key)) for key in differ) for facts in (built, here))
-        raise EdgeclipError(
-            f"{engine.file} was built for {was}; here is {now}: build one on this device, with "
-            "edgeclip export BUNDLE --tensorrt"
-        )
