@@ -28,7 +28,7 @@ from PIL import Image
 
 from edgeclip.folders import LOCK, SCRATCH
 
-TIMES = 8  # interruptions of each command
+TIMES = 8
 LONGEST = 16.0  # seconds in which they are spread
 
 
@@ -110,7 +110,9 @@ def main() -> None:
     """Interrupt everything, and write what was found."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(COMMANDS))
-    only = parser.parse_args().only
+    parser.add_argument("--times", type=int, default=TIMES, help="interruptions of each command")
+    asked = parser.parse_args()
+    only, times = asked.only, asked.times
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -119,16 +121,17 @@ def main() -> None:
             if only not in (None, name):
                 continue
             length = seconds_of(words, folder)
-            cuts = [interrupt(words, folder, length * (number + 0.5) / TIMES) for number in range(TIMES)]
+            cuts = [interrupt(words, folder, length * (number + 0.5) / times) for number in range(times)]
             own = [cut for cut in cuts if cut]
-            for cut in own:
-                if not as_it_should(name, cut):
-                    print(f"{name}, after {cut['after']} s: {cut}")
+            wrong = [cut for cut in own if not as_it_should(name, cut)]
+            for cut in wrong:
+                print(f"{name}, after {cut['after']} s: {cut}")
             found[name] = {
                 "interrupted": len(own),
                 "longest_seconds": max((cut["seconds"] for cut in own), default=None),
                 "seconds": [cut["seconds"] for cut in own],
-                "as_it_should": all(as_it_should(name, cut) for cut in own),
+                "as_it_should": not wrong,
+                **({"wrong": [{**cut, "told": cut["told"][-500:]} for cut in wrong]} if wrong else {}),
             }
             print(name, found[name])
     if only is None:

@@ -1,9 +1,10 @@
 """Make edgeclip/device/kit/kit.zip: students exported as they would be deployed, their weights left out.
 
-    python benchmarks/make_probe_kit.py [--work build/probe-kit]
+    python benchmarks/make_probe_kit.py [--work build/probe-kit] [--keep-fp32]
 
-Run it when the exporter or the int8 recipe changes (with an empty --work): the probe must measure what is exported.
-Half an hour on one core; what lies in --work is not exported again.
+Run it when the exporter or a recipe changes (with an empty --work): the probe must measure what is exported. Half an
+hour on one core; what lies in --work is not exported again. Where recipes changed and the exporter did not,
+--keep-fp32 takes the fp32 graphs from the kit that is there, which leaves minutes.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from edgeclip.console import progress_bar, say
-from edgeclip.device.probekit import GRAPHS, INDEX, KIT, Graph, Index, Tensor
+from edgeclip.device.probekit import GRAPHS, INDEX, KIT, Graph, Index, Kit, Tensor
 from edgeclip.device.schema import Workload
-from edgeclip.export.int8 import ARM, X86, Recipe, quantize_int8
+from edgeclip.export.fp16 import convert_fp16
+from edgeclip.export.int8 import ARM, TENSORRT, X86, Recipe, quantize_int8
 from edgeclip.export.untrained import export_untrained
 from edgeclip.towers.space import name_of, workload_of
 from edgeclip.towers.spec import StudentSpec
@@ -105,7 +107,7 @@ TOWERS = (
 KEYS = ("image_size", "patch_size", "width", "layers", "mlp_ratio", "head_width")
 SMALLEST = 1024  # elements: what is left out of the graph; scales, norms and biases stay
 PAGE = 4096  # onnxruntime maps external data page by page
-FILLED = ("float32", "int8", "uint8", "int64")
+FILLED = ("float32", "float16", "int8", "uint8", "int64")
 
 
 @dataclass
@@ -121,8 +123,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=KIT)
     parser.add_argument("--work", type=Path, default=Path("build/probe-kit"))
+    parser.add_argument("--keep-fp32", action="store_true")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
+    if args.keep_fp32:
+        keep_fp32(args.work)
     configs = in_turns([vit_cfg(*tower) for tower in VITS], [timm_vision_cfg(*tower) for tower in TOWERS])
     towers: dict[str, Workload] = {}
     graphs: list[Graph] = []
@@ -143,6 +148,17 @@ def main() -> None:
     say(f"wrote {args.out}: {len(graphs)} graphs, {args.out.stat().st_size / 1e3:.0f} kB")
 
 
+def keep_fp32(work: Path) -> None:
+    """Put the kit's own fp32 graphs into ``work``, their weights filled: graphs are all that the kit is about."""
+    with Kit() as kit:
+        for entry in kit.index.graphs:
+            if entry.precision == "fp32":
+                unpacked = kit.unpack(entry, work)
+                graph = onnx.load(str(unpacked))  # with the weights beside it
+                onnx.save(graph, str(unpacked))
+                (work / entry.weights).unlink()
+
+
 def vit_cfg(*numbers: int) -> dict[str, Any]:
     """open_clip's config of a ViT."""
     config = dict(zip(KEYS, numbers, strict=True))
@@ -156,15 +172,19 @@ def in_turns(*queues: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def make(name: str, config: dict[str, Any], load: Workload, work: Path) -> list[Made]:
-    """One tower in fp32 and in int8 for x86 and Arm, stripped."""
+    """One tower in fp32, fp16, and int8 for x86, Arm and TensorRT, stripped."""
     spec = StudentSpec(name=name, vision_cfg=config, workload=load)
     fp32 = work / f"{name}.fp32.onnx"
     if not fp32.is_file():
         export_untrained(spec, fp32)
     found = [strip(name, fp32, spec.image_size, {"precision": "fp32", "recipe": "fp32", "activations": "float32"})]
+    fp16 = work / f"{name}.fp16.onnx"
+    if not fp16.is_file():
+        convert_fp16(fp32, fp16)
+    found.append(strip(name, fp16, spec.image_size, {"precision": "fp16", "recipe": "fp16", "activations": "float16"}))
     pixels = np.random.default_rng(0).standard_normal((4, 3, spec.image_size, spec.image_size), dtype=np.float32)
-    for recipe in (X86, ARM):
-        int8 = work / f"{name}.{suffix(recipe)}.onnx"
+    for recipe in (X86, ARM, TENSORRT):
+        int8 = work / f"{name}.{recipe.name}.onnx"
         if not int8.is_file():
             quantize_int8(fp32, int8, pixels, recipe)
         told = f"{recipe.name}: {suffix(recipe)}, " + ("symmetric" if recipe.symmetric else "asymmetric")

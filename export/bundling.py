@@ -137,7 +137,7 @@ def _words(folder: Path, contents: Contents) -> dict[str, Any]:
 def _variant(candidate: Candidate, contents: Contents, target: Target) -> Variant:
     assert candidate.fidelity is not None  # only what has run is kept
     facts: dict[str, Any] = {"precision": candidate.precision, "recipe": candidate.recipe}
-    # TensorRT runs no graphs, but the engines that are built from them on the device.
+    # Any machine can run TensorRT's graphs, and judge them; a device that has it asks for it.
     facts["engine"] = DEFAULT if target.runtime.name.startswith("tensorrt") else target.runtime.name
     return Variant(
         **_artefact(candidate.file),

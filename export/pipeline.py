@@ -298,8 +298,10 @@ def _extras(job: _Job, chosen: Candidate) -> None:
         job.contents.extra(file, "classifier", chosen.precision, facts)
     if wishes.engines:
         job.bar.note("engines")
-        sources: dict[Precision, Path] = {c.precision: c.file for c in job.contents.variants if c.precision != "int8"}
-        tensorrt = job.folder / "image.int8-tensorrt.onnx"
-        sources |= {"int8": tensorrt} if tensorrt.is_file() else {}
+        tensorrt = job.folder / "image.int8-tensorrt.onnx"  # beside the variants, where theirs is another machine's
+        sources: dict[Precision, Path] = {"int8": tensorrt} if tensorrt.is_file() else {}
+        for candidate in job.contents.variants:
+            if candidate.precision != "int8" or candidate.recipe["recipe"] == "tensorrt":
+                sources[candidate.precision] = candidate.file
         for engine in build_engines(sources, job.folder, wishes.engines):
             job.contents.extra(engine.file, "engine", engine.precision, engine.facts)

@@ -242,3 +242,10 @@ def test_a_folder_called_demo_hides_no_teacher(tmp_path, monkeypatch):
     assert edgeclip.load("demo").embed_dim > 0
     with pytest.raises(edgeclip.errors.EdgeclipError, match="is no bundle or run"):
         edgeclip.load(Path("demo"))
+
+
+def test_the_readmes_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
+    assert len(targets) > 3
+    assert not [target for target in targets if not (ROOT / target.partition("#")[0]).exists()]

@@ -85,7 +85,7 @@ def profile(
         raise EdgeclipError(f"{foreign[0]} has no kernels of its own on {target.runtime.provider}: measure {has}")
     device, threads, before = target.device, target.runtime.threads, _conditions()
     with Kit(kit_file) as kit:
-        kinds = [{g.name: g for g in kit.choose(precision, device.features)} for precision in precisions]
+        kinds = [{g.name: g for g in kit.choose(precision, device.features, found.name)} for precision in precisions]
         graphs = [kind[tower] for tower in _towers(kit, families) for kind in kinds if tower in kind]
         say(f"probe: {len(graphs)} image towers on {device.cpu}, {threads} threads, about {seconds:.0f} s")
         base = base_memory_mb(kit, found.name, threads)

@@ -22,6 +22,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..documents import Document, Part, Positive
 from ..errors import FormatError
 from ..runtime.engines.protocol import Engine
+from ..runtime.engines.registry import DEFAULT
 from ..runtime.target import Precision
 from .schema import Workload
 
@@ -37,7 +38,7 @@ class Tensor(Part):
 
     offset: Annotated[int, Field(ge=0)]  # bytes
     count: Annotated[int, Field(gt=0)]  # elements
-    dtype: Literal["float32", "int8", "uint8", "int64"]
+    dtype: Literal["float32", "float16", "int8", "uint8", "int64"]
 
 
 class Graph(Part):
@@ -49,7 +50,7 @@ class Graph(Part):
     weights: Annotated[str, Field(pattern=PLAIN_NAME)]  # the external data's file, as the graph names it
     precision: Precision
     recipe: str  # how it came to be in that precision
-    activations: Literal["float32", "uint8", "int8"]  # int8 towers come in both kinds: see Kit.choose
+    activations: Literal["float32", "float16", "uint8", "int8"]  # int8 towers come in both kinds: see Kit.choose
     image_size: Annotated[int, Field(ge=1)]
     megabytes: Positive  # as exported, with its weights
     tensors: list[Tensor]
@@ -117,15 +118,15 @@ class Kit:
         """The fp32 graph that every measurement is interleaved with."""
         return next(g for g in self.index.graphs if g.name == self.index.reference and g.precision == "fp32")
 
-    def choose(self, precision: Precision, features: list[str]) -> list[Graph]:
-        """The kit's graphs of one precision for a machine with these instruction sets, in the order of the towers.
+    def choose(self, precision: Precision, features: list[str], engine: str = DEFAULT) -> list[Graph]:
+        """The kit's graphs of one precision for an engine and instruction sets, in the order of the towers.
 
-        Arm's cores multiply signed by signed bytes, x86 unsigned by signed: the kit has both kinds, and takes the one
-        that :func:`edgeclip.export.int8.recipe_for` exports for the same machine.
+        Arm's cores multiply signed by signed bytes, x86 unsigned by signed, and TensorRT wants float biases: the kit
+        has all three kinds of int8, and takes the one that :func:`edgeclip.export.int8.recipe_for` exports.
         """
-        signed = "asimd" in features
-        wanted = {"fp32": "float32", "fp16": "float16", "int8": "int8" if signed else "uint8"}[precision]
-        found = {g.name: g for g in self.index.graphs if g.precision == precision and g.activations == wanted}
+        signed = "arm" if "asimd" in features else "x86"
+        wanted = precision if precision != "int8" else "tensorrt" if engine.startswith("tensorrt") else signed
+        found = {g.name: g for g in self.index.graphs if g.recipe.partition(":")[0] == wanted}
         return [found[name] for name in self.index.towers if name in found]
 
     def open(self, graph: Graph, engine: Engine, **settings: Any) -> Callable[[], object]:
@@ -168,7 +169,8 @@ class Kit:
     def _write_weights(self, path: Path, tensors: list[Tensor]) -> None:
         """Random weights: floats as a fresh initialisation has them, integers over their whole range."""
         block = self._noise.standard_normal(1 << 18, dtype=np.float32) * 0.02
-        values = {"float32": block, "int8": self._integers("int8"), "uint8": self._integers("uint8")}
+        values = {"float32": block, "float16": block.astype(np.float16)}
+        values |= {"int8": self._integers("int8"), "uint8": self._integers("uint8")}
         values["int64"] = np.zeros(1, np.int64)  # indices: any other number might be out of range
         with path.open("wb") as file:
             for tensor in tensors:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..console import say
 from ..data.images import Images
-from ..data.processes import processes
+from ..data.processes import processes, views_device
 from ..data.sampler import BatchSampler
 from ..data.strings import StringsOnDisk
 from ..data.views import Normalise, Views
@@ -37,12 +37,8 @@ class Batch:
     @property
     def tensors(self) -> list[Tensor]:
         """All that is in it."""
-        every = [
-            self.pixels,
-            self.tokens,
-            *(one for teacher in self.teachers for one in (teacher.images, teacher.texts)),
-        ]
-        return [one for one in every if one is not None]
+        teachers = [one for teacher in self.teachers for one in (teacher.images, teacher.texts)]
+        return [self.pixels, *([] if self.tokens is None else [self.tokens]), *teachers]
 
     def to(self, device: torch.device) -> Batch:
         """The same on ``device``."""
@@ -80,7 +76,7 @@ class Loader:
         rows = self._targets.rows[np.asarray(self.pictures[step])].tolist()
         phrases = self.phrases[step]
         own = rows[self._share]
-        squares = self._images[own].to(processes().device)  # as bytes, a quarter of what views of them would be
+        squares = self._images[own].to(views_device())  # as bytes, a quarter of what views of them would be
         pixels = self._normalise(self._views.apply(squares, self._images.seeds(own), view))
         tokens = None
         if self._tokenizer:

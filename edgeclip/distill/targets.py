@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..data.images import Images
-from ..data.processes import processes
+from ..data.processes import processes, views_device
 from ..data.store import Embed, FeatureStore, StoreDocument, feature_store
 from ..data.strings import StringsOnDisk, digest
 from ..data.views import Views
@@ -114,7 +114,7 @@ def viewer(teacher: Teacher, images: Images, views: Views, count: int) -> Embed:
 
     def embed(rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
         pixels, broken = images.decode(rows)
-        squares, seeds = pixels.to(processes().device), images.seeds(rows)
+        squares, seeds = pixels.to(views_device()), images.seeds(rows)
         seen = torch.cat([views.apply(squares, seeds, view) for view in range(count)])
         embeds = teacher.look(seen).reshape(count, len(rows), -1)
         return embeds.transpose(1, 0, 2), broken

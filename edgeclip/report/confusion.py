@@ -10,6 +10,7 @@ from .schema import Row
 
 LARGEST_PLOT = 14  # classes a side
 CELL, MARGIN, HEAD = 34, 190, 150  # px
+LETTER = 7  # px, on the wide side
 SHOWN = 5  # classes that lost, and that won
 
 
@@ -57,12 +58,13 @@ def confusion_svg(
     for x, taken in enumerate(columns):
         place = f"translate({MARGIN + CELL * (x + 0.6):.0f} {HEAD - 8}) rotate(-45)"
         parts.append(f'<g transform="{place}">{_label(0, 0, taken, "start")}</g>')
-    width, height = MARGIN + CELL * max(4, len(columns)) + HEAD, HEAD + CELL * len(rows) + 40
     told = f"{sum(cells.values())} of {total} images that {reference} got right and {model} does not"
-    parts.append(_label(12, height - 12, told, "start"))
+    width, height = MARGIN + CELL * len(columns) + HEAD, HEAD + CELL * len(rows) + 40
+    width = max(width, 24 + LETTER * len(told))
+    parts.append(f'<text x="12" y="{height - 12}">{escape(told)}</text>')
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-        f'aria-label="{escape(told)}" font-family="sans-serif" font-size="12">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" style="max-width:{width}px" '
+        f'role="img" aria-label="{escape(told)}" font-family="sans-serif" font-size="12">'
         f'<rect width="100%" height="100%" fill="{background}"/>{"".join(parts)}</svg>\n'
     )
 

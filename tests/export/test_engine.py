@@ -11,11 +11,15 @@ import pytest
 from onnx import numpy_helper
 
 from edgeclip.device.probekit import Kit
+from edgeclip.device.store import load_profile
 from edgeclip.errors import EdgeclipError, FormatError, MissingExtra
-from edgeclip.export.engine import check_precision, inspected_types, trtexec
+from edgeclip.export import export
+from edgeclip.export.engine import check_precision, inspected_types, layer_types, trtexec
 from edgeclip.export.fp16 import convert_fp16
 from edgeclip.export.int8 import TENSORRT, X86, quantize_int8
+from edgeclip.export.pipeline import Wishes
 from edgeclip.runtime.engines.trtengine import Build
+from edgeclip.runtime.plain import graph_for, readable
 
 try:
     from edgeclip.runtime.engines.trt import RTX
@@ -90,6 +94,23 @@ def test_engines_for_absent_gpus_compute_in_the_asked_precision(tower, gpu, grap
 
 @rtx
 @pytest.mark.tensorrt
+def test_no_tower_that_is_exported_for_tensorrt_is_refused(tmp_path):
+    from edgeclip.runtime.engines.trtbuild import parse
+
+    with Kit() as kit:
+        entries = [one for name in ("fp32", "fp16", "int8") for one in kit.choose(name, ["asimd"], "tensorrt")]
+        assert len(entries) == 3 * len(kit.index.towers)
+        for entry in entries:
+            graph = kit.unpack(entry, tmp_path)
+            builder, network = parse(graph)
+            check_precision(layer_types(network), entry.precision, entry.name)
+            del network, builder  # in this order
+            for file in tmp_path.iterdir():
+                file.unlink()
+
+
+@rtx
+@pytest.mark.tensorrt
 def test_an_asymmetric_graph_is_refused_with_the_remedy(vit, tmp_path):
     from edgeclip.runtime.engines.trtbuild import parse
 
@@ -109,6 +130,24 @@ def test_an_unknown_gpu_lists_those_that_are_known(graphs, tmp_path):
 
     with pytest.raises(EdgeclipError, match="sm86, sm89"):
         build_engines(graphs["vit"], tmp_path, Build(target_gpu="sm99"))
+
+
+@rtx
+@pytest.mark.tensorrt
+def test_a_jetsons_bundle_has_its_graphs_and_engines_in_every_precision(teacher, images_dir, tmp_path):
+    files, target = sorted(images_dir.iterdir()), load_profile("jetson-orin-nano").target
+    asked = {"calibration": files, "target": target, "wishes": Wishes(engines=Build(target_gpu="sm86"))}
+    made = export(teacher, tmp_path / "b", name="b", source="local", **asked)
+    engines = [one.precision for one in made.manifest.extras if one.kind == "engine"]
+    assert sorted(engines) == ["fp16", "fp32", "int8"]
+    manifest = made.manifest.model_dump(mode="json")
+    assert readable(manifest, "tensorrt") == (["fp32", "fp16", "int8"], [])
+    int8 = made.manifest.variant("int8")
+    assert int8.recipe["recipe"] == "tensorrt"
+    assert int8.faithful, "judged as it is written, by onnxruntime"
+    assert graph_for(manifest, int8.model_dump(), "tensorrt")["file"] == "image.int8.onnx"
+    kinds = {value.data_type for value in onnx.load(made.path / "image.int8.onnx").graph.initializer}
+    assert onnx.TensorProto.INT32 not in kinds, "biases are float"
 
 
 @rtx
