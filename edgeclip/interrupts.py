@@ -58,8 +58,8 @@ def heeded() -> None:
 
 
 def _being_handled(error: BaseException | None) -> bool:
-    """Whether it is a KeyboardInterrupt, or came of one."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    """Whether it is a KeyboardInterrupt, or came of one; a SystemExit is what the commands make of it."""
+    while error is not None and not isinstance(error, (KeyboardInterrupt, SystemExit)):
         error = error.__context__
     return error is not None
 
