@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -77,3 +79,26 @@ def test_an_interruption_does_not_strike_in_work_that_is_aside():
     with pytest.raises(KeyboardInterrupt):
         aside(work)
     assert done.wait(60), "it went on"
+
+
+ENDING = """
+import os, signal, sys, time
+from edgeclip.interrupts import listen
+signal.signal(signal.SIGINT, signal.default_int_handler)
+listen()
+try:
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        pass
+    sys.exit(130)
+except SystemExit:
+    time.sleep(1.2)  # what was held is put away, for longer than an interruption waits before it comes again
+    print("ended")
+"""
+
+
+def test_an_insisting_interruption_leaves_the_end_of_the_program_alone():
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("ended\n", 0), done.stderr

@@ -212,10 +212,7 @@ def _rtx() -> Any:
     return here.trt
 
 
-Make = Callable[[], bytes]
-
-
-def kept_plan(graph: Path, build: Build, bound: dict[str, Any], make: Make) -> bytes:
+def kept_plan(graph: Path, build: Build, bound: dict[str, Any], make: Callable[[], bytes]) -> bytes:
     """The engine of this graph for this GPU from the user's cache; made, and kept there, where it is not yet.
 
     A file that was damaged is made anew: the digest before its bytes says so before TensorRT sees them.
