@@ -16,6 +16,11 @@ class EdgeclipError(Exception):
     exit_code = 2
 
 
+def is_mendable(error: Exception) -> bool:
+    """Whether it is an EdgeclipError, by name: what an engine's package raises is another class than a lone file's."""
+    return any(kind.__name__ == EdgeclipError.__name__ for kind in type(error).__mro__)
+
+
 class FormatError(EdgeclipError):
     """A profile, spec, store, run, bundle or report that is truncated, altered, invalid or of a newer format."""
 

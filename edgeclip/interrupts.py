@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,27 +18,35 @@ from typing import TypeVar
 from .errors import Terminated
 
 T = TypeVar("T")
-INSIST = 0.5  # seconds
+INSIST = 0.5  # seconds until an interruption comes again
+SOON = 0.02  # where it has to wait
+PATIENCE = 0.8  # for how long it does
+AT_ONCE = 1e-5  # seconds that another thread may go on when this one wants to
 _pending = threading.Event()  # an interruption came that nothing has heeded
 
 
 def listen() -> threading.Event:
     """Have Ctrl-C raise KeyboardInterrupt again and again, until it is being handled or :func:`heeded`.
 
-    Where whoever started this process wants no interruptions, none are listened for.
+    It waits for a torch that is being loaded: that begins with C++, which would abort. Where whoever started this
+    process wants no interruptions, none are listened for.
 
     Returns:
         What is set when one came.
     """
-    again = False
+    again, first = False, 0.0
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal again
+        nonlocal again, first
         insisting, again = again, False
+        first = first if _pending.is_set() else time.monotonic()
         _pending.set()
-        timer = threading.Timer(INSIST, insist)
+        wait = _torch_is_loading() and time.monotonic() - first < PATIENCE
+        timer = threading.Timer(SOON if wait else INSIST, insist)
         timer.daemon = True
         timer.start()
+        if wait:
+            return
         if not insisting or not _being_handled(sys.exc_info()[1]):
             raise KeyboardInterrupt
 
@@ -55,6 +64,11 @@ def listen() -> threading.Event:
 def heeded() -> None:
     """The work was cut where the interruption wanted it, and goes on from there."""
     _pending.clear()
+
+
+def _torch_is_loading() -> bool:
+    spec = getattr(sys.modules.get("torch"), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))  # importlib's own mark
 
 
 def _being_handled(error: BaseException | None) -> bool:
@@ -79,8 +93,12 @@ def aside(work: Callable[[], T]) -> T:
         except BaseException as error:
             found.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
-    return found.result()
+    try:
+        threading.Thread(target=run, daemon=True).start()
+        return found.result()
+    except KeyboardInterrupt:
+        sys.setswitchinterval(AT_ONCE)  # the work goes on until the program ends, and must not hold that up
+        raise
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from .ranges import float_values, magnitudes
 
 HALF_MAX = 65504.0
 MARGIN = 4.0  # images that were not looked at may give larger values
+QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 TAIL = {"ReduceL2", "Clip", "Div"}  # the closing normalisation: squares overflow, and its guard 1e-12 becomes 0
 
 
@@ -35,18 +37,49 @@ def convert_fp16(source: Path, target: Path, pixels: NDArray[np.float32] | None 
         FormatError: ``source`` is damaged or not an image tower of ours.
     """
     graph = read_graph(source)
+    kept = beyond_half(graph, pixels)
+    save_graph(to_half(graph, kept), target)
+    return {"recipe": "fp16", "inputs_and_outputs": "fp32", "kept_fp32": kept}
+
+
+def beyond_half(graph: onnx.ModelProto, pixels: NDArray[np.float32] | None = None) -> dict[str, str]:
+    """The nodes of an fp32 image tower that must stay in fp32 -> why.
+
+    Without ``pixels``, float32 ``[N, 3, S, S]``, only the weights' ranges are known.
+    """
     kept = dict.fromkeys(_reading_large_weights(graph), "a weight is beyond half precision")
     if pixels is not None:
         kept |= {node: f"values up to {size:.3g}" for node, size in nodes_out_of_range(graph, pixels).items()}
+    return kept
+
+
+def to_half(graph: onnx.ModelProto, kept: Collection[str]) -> onnx.ModelProto:
+    """``graph`` in half precision but for its inputs, its outputs, its tail and the nodes ``kept``; it may be changed.
+
+    Where it is quantised, the QuantizeLinear and DequantizeLinear of what a kept node reads are kept as well.
+    """
     tail = [node.name for node in graph.graph.node[-len(TAIL) :] if node.op_type in TAIL]
+    blocked = [*_with_quantisers(graph, kept), *tail]
     with quiet():  # it warns of every weight it rounds to the smallest half
-        half = convert_float_to_float16(graph, keep_io_types=True, node_block_list=[*kept, *tail])
+        half = convert_float_to_float16(graph, keep_io_types=True, node_block_list=blocked)
     _join_fp32(half)
     model = OnnxModel(half)
     model.topological_sort()  # the conversion appends its casts at the end, which the checker refuses
     onnx.checker.check_model(model.model)
-    save_graph(model.model, target)
-    return {"recipe": "fp16", "inputs_and_outputs": "fp32", "kept_fp32": kept}
+    return model.model
+
+
+def _with_quantisers(graph: onnx.ModelProto, nodes: Collection[str]) -> list[str]:
+    """``nodes``, and the quantisers between them and the values that they read."""
+    maker = {name: node for node in graph.graph.node for name in node.output}
+    found = list(nodes)
+    waiting = [name for node in graph.graph.node if node.name in set(nodes) for name in node.input]
+    while waiting:
+        node = maker.get(waiting.pop())
+        if node is not None and node.op_type in QUANTISERS:
+            found.append(node.name)
+            waiting.append(node.input[0])
+    return found
 
 
 def _join_fp32(graph: onnx.ModelProto) -> None:

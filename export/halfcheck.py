@@ -6,6 +6,7 @@ taken in fp32, as tensor cores take them. The evaluator is onnx's own reference,
 
 from __future__ import annotations
 
+import inspect
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,14 @@ def run_in_half(graph: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]
 def _rounded(kind: str, opset: int) -> type[OpRun]:
     """The operator, computed in fp32, its result rounded to half where its inputs were halves."""
     base = FAST[kind] if kind in FAST else load_op("", kind, opset)
+    known = inspect.signature(base._run).parameters  # the reference also gives it what later opsets have
+    anything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
 
     def run(self: Any, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
         half = any(isinstance(value, np.ndarray) and value.dtype == HALF for value in inputs)
         wide = [value.astype(SINGLE) if half and _is_half(value) else value for value in inputs]
-        found = base._run(self, *wide, **attributes)
+        own = {name: value for name, value in attributes.items() if anything or name in known}
+        found = base._run(self, *wide, **own)
         return tuple(value.astype(HALF) if half and _is_single(value) else value for value in found)
 
     return type(kind, (base,), {"_run": run, "op_domain": ""})

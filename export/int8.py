@@ -1,7 +1,8 @@
 """int8 by static quantisation, with the recipe that the target's instruction set wants.
 
 Only products with constant weights are quantised. Everything else (attention's own products, LayerNorm, Softmax,
-Gelu, the residual adds) stays float: quantising those too makes a ViT slower than float on a CPU.
+Gelu, the residual adds) stays float: quantising those too makes a ViT slower than float on a CPU. On a GPU it becomes
+fp16, beside which int8 pays; beside fp32 a graph that is fp16 throughout would win.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from ..errors import EdgeclipError
 from ..files import mendable
 from ..runtime.target import Target
+from .fp16 import beyond_half, to_half
 from .graphs import IMAGE_INPUT, PRODUCTS, block_of, quiet, read_graph, save_graph, weighted
+from .residuals import quantise_residuals
 from .smoothing import smoothed
 
 Method = Literal["min-max", "entropy", "percentile"]
 ROWS = 16  # calibration images at a time: histograms keep what they have not yet counted
 PERCENTILE = 99.99
+FLOAT = "activation x activation products, norms, softmax, gelu, residual adds"
 SMOOTHING = 0.5
 METHODS: dict[Method, tuple[ortq.CalibrationMethod, dict[str, Any]]] = {
     "min-max": (ortq.CalibrationMethod.MinMax, {}),
@@ -43,7 +47,7 @@ class Recipe:
     activations: Literal["uint8", "int8"]
     symmetric: bool  # zero point 0
     reduce_range: bool
-    quantize_bias: bool = True
+    fused: bool = False  # as TensorRT makes kernels: biases and products float, residuals int8, and the rest fp16
     method: Method = "min-max"
     smoothing: float | None = None  # SmoothQuant's alpha
     kept_float: tuple[str, ...] = ()  # blocks
@@ -64,17 +68,18 @@ class Recipe:
             "activations": self.activations,
             "weights": "int8, symmetric, per channel",
             "symmetric_activations": self.symmetric,
+            "rest": "fp16" if self.fused else "fp32",
             "reduce_range": self.reduce_range,
             "ranges": f"percentile {PERCENTILE}" if self.method == "percentile" else self.method,
             "smoothing": self.smoothing,
-            "kept_float": ["activation x activation products, norms, softmax, gelu, residual adds", *self.kept_float],
+            "kept_float": [FLOAT + (" but for convolutions'" if self.fused else ""), *self.kept_float],
         }
 
 
 X86 = Recipe("x86", "uint8", symmetric=False, reduce_range=True)
 X86_VNNI = Recipe("x86-vnni", "uint8", symmetric=False, reduce_range=False)
 ARM = Recipe("arm", "int8", symmetric=True, reduce_range=False)
-TENSORRT = Recipe("tensorrt", "int8", symmetric=True, reduce_range=False, quantize_bias=False)
+TENSORRT = Recipe("tensorrt", "int8", symmetric=True, reduce_range=False, fused=True)
 RECIPES = {recipe.name: recipe for recipe in (X86, X86_VNNI, ARM, TENSORRT)}
 
 
@@ -104,6 +109,7 @@ class Calibrated:
         """
         self.pixels = pixels
         self._graphs: dict[float | None, onnx.ModelProto | None] = {None: read_graph(source)}
+        self._large: dict[float | None, dict[str, str]] = {}
         self._ranges: dict[tuple[float | None, Method], TensorsData] = {}
 
     def graph(self, smoothing: float | None) -> onnx.ModelProto | None:
@@ -150,14 +156,25 @@ class Calibrated:
                 extra_options={
                     "ActivationSymmetric": recipe.symmetric,
                     "WeightSymmetric": True,
-                    "QuantizeBias": recipe.quantize_bias,
+                    "QuantizeBias": not recipe.fused,
                     # A matrix product's sums are used as they are: rounding them again costs accuracy and no time.
-                    "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
+                    "OpTypesToExcludeOutputQuantization": list(PRODUCTS if recipe.fused else PRODUCTS[:2]),
                 },
             )
             quantizer.quantize_model()
             quantizer.model.topological_sort()
-        save_graph(quantizer.model.model, target)
+        made = quantizer.model.model
+        if recipe.fused:
+            quantise_residuals(made)
+            made = to_half(made, self._beyond_half(recipe.smoothing))
+        save_graph(made, target)
+
+    def _beyond_half(self, smoothing: float | None) -> dict[str, str]:
+        if smoothing not in self._large:
+            graph = self.graph(smoothing)
+            assert graph is not None
+            self._large[smoothing] = beyond_half(graph, self.pixels)
+        return self._large[smoothing]
 
     def _ranges_of(self, smoothing: float | None, method: Method) -> TensorsData:
         key = (smoothing, method)

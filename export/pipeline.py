@@ -239,10 +239,15 @@ def _recipes(wishes: Wishes, target: Target) -> list[Recipe]:
 
 
 def _write_target(job: _Job, calibrated: Calibrated, recipe: Recipe) -> None:
-    """The int8 graph of another target, beside the variants."""
+    """The int8 graph of another target, beside the variants: its fidelity is known, its speed is not."""
     file = job.folder / f"image.int8-{recipe.name}.onnx"
     calibrated.write(file, recipe)
-    job.contents.extra(file, "int8-target", "int8", recipe.describe())
+    candidate = Candidate(recipe.title, "int8", file, recipe.describe(), as_written=True)
+    if not job.tuner.judge(candidate):
+        why = candidate.problem or f"mean cosine {candidate.fidelity.cosine_mean if candidate.fidelity else 0:.4f}"
+        say(f"{file.name} does not pass the gate: {why}")
+    judged = {"fidelity": candidate.fidelity.model_dump() if candidate.fidelity else None}
+    job.contents.extra(file, "int8-target", "int8", candidate.recipe | judged)
 
 
 def _choose(job: _Job, spec: StudentSpec | None) -> Candidate:

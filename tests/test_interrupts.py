@@ -76,8 +76,13 @@ def test_an_interruption_does_not_strike_in_work_that_is_aside():
         time.sleep(0.1)
         done.set()
 
-    with pytest.raises(KeyboardInterrupt):
-        aside(work)
+    before = sys.getswitchinterval()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            aside(work)
+        assert sys.getswitchinterval() < before, "whoever ends the program is served before that work"
+    finally:
+        sys.setswitchinterval(before)
     assert done.wait(60), "it went on"
 
 
@@ -102,3 +107,29 @@ except SystemExit:
 def test_an_insisting_interruption_leaves_the_end_of_the_program_alone():
     done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("ended\n", 0), done.stderr
+
+
+LOADING = """
+import os, signal, time
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(0.3)
+print("torch is loaded")
+"""
+IMPORTING = """
+import signal, time
+from edgeclip.interrupts import listen
+signal.signal(signal.SIGINT, signal.default_int_handler)
+listen()
+try:
+    import torch
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interruption_waits_while_torch_loads_and_comes_at_once_thereafter(tmp_path):
+    (tmp_path / "torch.py").write_text(LOADING)  # stands in for the real one, which could not be struck so surely
+    here = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=False, env=here)
+    assert (done.stdout, done.returncode) == ("torch is loaded\ninterrupted\n", 0), done.stderr

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..decode import UnreadableImage, read_image
-from ..errors import EdgeclipError
+from ..errors import is_mendable
 from .engines.protocol import Session
 from .engines.registry import find_engine
 from .memory import own_peak_mb
@@ -188,12 +188,15 @@ def work(job: dict[str, Any]) -> None:
     """Answer commands until stdin ends. What else writes to stdout (a native library) goes to stderr."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    tower = Tower(job)
+    tower = None
     for line in sys.stdin:
         command = json.loads(line)
         try:
+            tower = tower or Tower(job)
             answer = COMMANDS[command.pop("do")](tower, **command)
-        except EdgeclipError as error:
+        except Exception as error:
+            if not is_mendable(error):
+                raise
             answer = {"failed": str(error)}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

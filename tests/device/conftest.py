@@ -27,7 +27,7 @@ PermitRootLogin yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 Subsystem sftp internal-sftp
-SetEnv PATH={path} XDG_CACHE_HOME={cache} LD_LIBRARY_PATH={libraries}
+SetEnv PATH={path} XDG_CACHE_HOME={cache} LD_LIBRARY_PATH={libraries} PYTHONPATH={folder}/packages
 """
 
 

@@ -249,3 +249,36 @@ def test_a_device_is_profiled_from_here(server, tmp_path):
     complaint = run("profile", "far away", "--out", tmp_path / "x.toml", "--device", server.address, expect=2).stderr
     assert "cannot name a profile" in complaint
     assert not (tmp_path / "x.toml").exists()
+
+
+ENGINE = """
+from edgeclip.errors import EdgeclipError
+from edgeclip.runtime.engines.ort import Onnxruntime
+
+class Fits(Onnxruntime):
+    name = "fits"
+
+class Refuses(Onnxruntime):
+    name = "refuses"
+
+    def open(self, graph, **settings):
+        raise EdgeclipError("no GPU is here: plug one in")
+
+FITS, REFUSES = Fits(), Refuses()
+"""
+
+
+def test_an_engine_that_a_package_brings_there_is_used_and_its_refusal_is_a_line(server, bundle):
+    """As TensorRT is on a Jetson, whose edgeclip brings it."""
+    brought = server.folder / "packages/brought-1.dist-info"
+    brought.mkdir(parents=True)
+    (brought / "METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1\n")
+    (brought / "entry_points.txt").write_text("[edgeclip.engines]\nfits = brought:FITS\nrefuses = brought:REFUSES\n")
+    (server.folder / "packages/brought.py").write_text(ENGINE)
+    with open_remote(server.address) as place:
+        assert place.verify(bundle.path, engine="fits")["verified"]
+        for engine, line in {"refuses": "no GPU is here: plug one in", "none": "no engine is called 'none'"}.items():
+            findings = place.verify(bundle.path, engine=engine)["findings"]
+            told = next(one for one in findings if "fp32" in one["part"])
+            assert not told["ok"]
+            assert told["detail"].startswith(line), told

@@ -83,10 +83,10 @@ def test_engines_for_absent_gpus_compute_in_the_asked_precision(tower, gpu, grap
         types = engine.facts["layer_types"]
         products = {k: n for k, n in types.items() if k.split()[0] in ("MATRIX_MULTIPLY", "CONVOLUTION")}
         other = {k for k in products if not k.endswith(word)}
-        assert other <= ({"MATRIX_MULTIPLY FLOAT"} if engine.precision == "int8" else set()), types
+        assert other <= ({"MATRIX_MULTIPLY HALF"} if engine.precision == "int8" else set()), types
         assert engine.facts["compute"] == gpu
     if tower == "vit":
-        assert built[2].facts["layer_types"]["MATRIX_MULTIPLY FLOAT"] == 6  # attention's own
+        assert built[2].facts["layer_types"]["MATRIX_MULTIPLY HALF"] == 6  # attention's own
     fp32, fp16, int8 = (packed(engine.file) for engine in built)
     assert fp16 < 0.6 * fp32, "half precision halves the weights"
     assert int8 < 0.45 * fp32, "a quarter of the weights, and the kernels"

@@ -78,7 +78,8 @@ def test_recipes_for_several_targets_lie_side_by_side(rich):
     assert [v.precision for v in rich.manifest.variants] == ["fp32", "int8"]
     assert rich.manifest.variant("int8").recipe["recipe"] == "arm"
     other = extra(rich, "int8-target")
-    assert other.facts["recipe"] == "tensorrt"
+    assert (other.facts["recipe"], other.facts["rest"]) == ("tensorrt", "fp16")
+    assert 0.99 < other.facts["fidelity"]["cosine_mean"] < 1, "it is judged here, whoever will run it"
     assert {file.name for file in rich.path.glob("[!.]*")} == {a.file for a in rich.artefacts} | {"bundle.json"}
 
 

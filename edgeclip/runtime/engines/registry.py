@@ -14,6 +14,7 @@ from .protocol import Engine
 
 GROUP = "edgeclip.engines"
 OURS: tuple[Engine, ...] = (Onnxruntime(),)
+BROUGHT = ("tensorrt", "tensorrt-rtx")  # by edgeclip, where more of it is installed than a bundle's lone runner
 DEFAULT = "onnxruntime"
 
 
@@ -29,7 +30,8 @@ def find_engine(name: str | None = None) -> Engine:
         brought = {point.name: point for point in entry_points(group=GROUP)}
         if wanted not in brought:
             there = ", ".join([*(engine.name for engine in OURS), *sorted(brought)])
-            raise EdgeclipError(f"no engine is called {wanted!r} here; there are: {there}")
+            how = f"; pip install 'edgeclip[{wanted}]' brings it" if wanted in BROUGHT else ""
+            raise EdgeclipError(f"no engine is called {wanted!r} here; there are: {there}{how}")
         engine = brought[wanted].load()
     if why := engine.unavailable():
         raise EdgeclipError(f"{wanted} cannot be used here: {why}")
