@@ -24,13 +24,13 @@ from ..files import mendable
 from ..runtime.target import Target
 from .fp16 import beyond_half, to_half
 from .graphs import IMAGE_INPUT, PRODUCTS, block_of, quiet, read_graph, save_graph, weighted
-from .residuals import quantise_residuals
 from .smoothing import smoothed
 
 Method = Literal["min-max", "entropy", "percentile"]
 ROWS = 16  # calibration images at a time: histograms keep what they have not yet counted
 PERCENTILE = 99.99
 FLOAT = "activation x activation products, norms, softmax, gelu, residual adds"
+GROUPED = "convolutions in groups but not of one channel to one"
 SMOOTHING = 0.5
 METHODS: dict[Method, tuple[ortq.CalibrationMethod, dict[str, Any]]] = {
     "min-max": (ortq.CalibrationMethod.MinMax, {}),
@@ -47,7 +47,7 @@ class Recipe:
     activations: Literal["uint8", "int8"]
     symmetric: bool  # zero point 0
     reduce_range: bool
-    fused: bool = False  # as TensorRT makes kernels: biases and products float, residuals int8, and the rest fp16
+    fused: bool = False  # as TensorRT makes kernels: biases and what leaves a product float, and the rest fp16
     method: Method = "min-max"
     smoothing: float | None = None  # SmoothQuant's alpha
     kept_float: tuple[str, ...] = ()  # blocks
@@ -72,7 +72,7 @@ class Recipe:
             "reduce_range": self.reduce_range,
             "ranges": f"percentile {PERCENTILE}" if self.method == "percentile" else self.method,
             "smoothing": self.smoothing,
-            "kept_float": [FLOAT + (" but for convolutions'" if self.fused else ""), *self.kept_float],
+            "kept_float": [FLOAT if self.fused else f"{FLOAT}, {GROUPED}", *self.kept_float],
         }
 
 
@@ -136,7 +136,8 @@ class Calibrated:
         graph = self.graph(recipe.smoothing)
         if graph is None:
             raise EdgeclipError("this tower has no LayerNorm that smoothing could be folded into: leave smoothing out")
-        nodes = [node.name for node in weighted(graph) if block_of(node.name) not in recipe.kept_float]
+        slow = set() if recipe.fused else _in_small_groups(graph)
+        nodes = [n.name for n in weighted(graph) if block_of(n.name) not in recipe.kept_float and n.name not in slow]
         if not nodes:
             save_graph(graph, target)
             return
@@ -164,10 +165,7 @@ class Calibrated:
             quantizer.quantize_model()
             quantizer.model.topological_sort()
         made = quantizer.model.model
-        if recipe.fused:
-            quantise_residuals(made)
-            made = to_half(made, self._beyond_half(recipe.smoothing))
-        save_graph(made, target)
+        save_graph(to_half(made, self._beyond_half(recipe.smoothing)) if recipe.fused else made, target)
 
     def _beyond_half(self, smoothing: float | None) -> dict[str, str]:
         if smoothing not in self._large:
@@ -218,6 +216,20 @@ def first_choices(recipe: Recipe, calibrated: Calibrated) -> list[Recipe]:
 def second_choices(recipe: Recipe, calibrated: Calibrated) -> list[Recipe]:
     """What is worth a trial where none of :func:`first_choices` is faithful enough: ranges that leave outliers out."""
     return [replace(r, method=m) for r in first_choices(recipe, calibrated) for m in ("percentile", "entropy")]
+
+
+def _in_small_groups(graph: onnx.ModelProto) -> set[str]:
+    """Names of the convolutions in groups, but for those of one channel to one.
+
+    onnxruntime has no int8 kernel of their own: a FastViT, which has four of 53, takes twice as long for them.
+    """
+    shapes = {value.name: value.dims for value in graph.graph.initializer}
+    found = set()
+    for node in graph.graph.node:
+        groups = next((one.i for one in node.attribute if one.name == "group"), 1)
+        if node.op_type == "Conv" and groups > 1 and list(shapes.get(node.input[1], ())[:2]) != [groups, 1]:
+            found.add(node.name)
+    return found
 
 
 class _Batch(ortq.CalibrationDataReader):

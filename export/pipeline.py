@@ -35,7 +35,7 @@ from .engine import build_engines
 from .extras import Classes, with_bytes_input, with_classes
 from .fp16 import convert_fp16
 from .graphs import IMAGE_OUTPUT, read_graph, save_graph, weights_beside
-from .int8 import RECIPES, SMOOTHING, Calibrated, Recipe, recipe_for
+from .int8 import RECIPES, Calibrated, Recipe, recipe_for
 from .sensitivity import plot
 from .towers import check_opset, export_image_tower
 from .tune import PRECISIONS, Candidate, Tuner
@@ -225,8 +225,7 @@ def _variants(job: _Job) -> None:
             for name, file, told in optimum.write_recipes(fp32, job.scratch, job.pixels, features):
                 job.tuner.enter(Candidate(name, "int8", file, told))
         for recipe in others:
-            smooth = SMOOTHING if calibrated.graph(SMOOTHING) is not None else None
-            _write_target(job, calibrated, replace(recipe, smoothing=smooth))
+            _write_target(job, calibrated, recipe)
     job.tell("latency")
     if job.elsewhere is None:
         job.tuner.time()
@@ -239,15 +238,19 @@ def _recipes(wishes: Wishes, target: Target) -> list[Recipe]:
 
 
 def _write_target(job: _Job, calibrated: Calibrated, recipe: Recipe) -> None:
-    """The int8 graph of another target, beside the variants: its fidelity is known, its speed is not."""
-    file = job.folder / f"image.int8-{recipe.name}.onnx"
-    calibrated.write(file, recipe)
-    candidate = Candidate(recipe.title, "int8", file, recipe.describe(), as_written=True)
-    if not job.tuner.judge(candidate):
-        why = candidate.problem or f"mean cosine {candidate.fidelity.cosine_mean if candidate.fidelity else 0:.4f}"
-        say(f"{file.name} does not pass the gate: {why}")
-    judged = {"fidelity": candidate.fidelity.model_dump() if candidate.fidelity else None}
-    job.contents.extra(file, "int8-target", "int8", candidate.recipe | judged)
+    """The int8 graph of another target, beside the variants: as faithful as the own; its speed is not known here."""
+    scratch = job.scratch / recipe.name
+    scratch.mkdir()
+    tuner = replace(job.tuner, candidates=[], ranking=[], steps=[])
+    tuner.enter_int8(calibrated, recipe, scratch)
+    best, file = tuner.best("int8"), job.folder / f"image.int8-{recipe.name}.onnx"
+    if best is None or best.fidelity is None:
+        say(f"{file.name} is left out: {tuner.candidates[0].problem}")
+        return
+    if not tuner.faithful(best):
+        say(f"{file.name} is below the gate: mean cosine {best.fidelity.cosine_mean:.4f}")
+    shutil.move(best.file, file)
+    job.contents.extra(file, "int8-target", "int8", best.recipe | {"fidelity": best.fidelity.model_dump()})
 
 
 def _choose(job: _Job, spec: StudentSpec | None) -> Candidate:

@@ -70,12 +70,7 @@ class Tuner:
     steps: list[tuple[int, float]] = field(default_factory=list)  # blocks in float -> mean cosine
 
     def enter(self, candidate: Candidate) -> bool:
-        """Try and judge a candidate, which may go into the bundle; whether it passes the gate."""
-        self.candidates.append(candidate)
-        return self.judge(candidate)
-
-    def judge(self, candidate: Candidate) -> bool:
-        """Try a graph, and judge what it gives; whether it passes the gate."""
+        """Try and judge a candidate; whether it passes the gate."""
         trial = try_graph(candidate.file, self.pixels, engine=self.engine.name, **self._settings(candidate))
         candidate.problem = trial.problem
         if not trial.problem:
@@ -85,6 +80,7 @@ class Tuner:
                 candidate.fidelity = examined(candidate.fidelity, self.exam, self.exam_reference, asked)
             if "fp16" in (candidate.precision, candidate.recipe.get("rest")):
                 self._judge_in_half(candidate)
+        self.candidates.append(candidate)
         return self.faithful(candidate)
 
     def _judge_in_half(self, candidate: Candidate) -> None:

@@ -248,7 +248,10 @@ def test_a_recipe_says_enough_to_do_it_again():
         "reduce_range": True,
         "ranges": "min-max",
         "smoothing": None,
-        "kept_float": ["activation x activation products, norms, softmax, gelu, residual adds"],
+        "kept_float": [
+            "activation x activation products, norms, softmax, gelu, residual adds, "
+            "convolutions in groups but not of one channel to one"
+        ],
     }
     rich = replace(ARM, method="percentile", smoothing=0.5, kept_float=("blocks.1", "blocks.0"))
     told = rich.describe()
@@ -308,7 +311,10 @@ def test_tensorrt_wants_float_biases(conv, calibrated, tmp_path):
 
 
 def test_tensorrt_is_given_what_it_makes_one_kernel_of(conv, calibrated, tmp_path):
-    """A convolution's answer is not rounded before the add behind it; what skips the block enters that as int8."""
+    """A convolution's answer is not rounded before the add behind it; what skips the block enters that as int8.
+
+    https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quantized-types.html, Q/DQ placement
+    """
     calibrated["conv"].write(tmp_path / "q.onnx", TENSORRT)
     graph = onnx.load(tmp_path / "q.onnx").graph
     made_by = {name: node.op_type for node in graph.node for name in node.output}
@@ -333,3 +339,40 @@ def test_int8_keeps_what_overflows_half_in_fp32(vit, tmp_path):
     quantize_int8(tmp_path / "loud.onnx", tmp_path / "q.onnx", vit.pixels, TENSORRT)
     assert cosine(run_int8(tmp_path / "q.onnx", vit.pixels), run(vit.file, vit.pixels)) > 0.99
     assert half_cosine(tmp_path / "q.onnx", vit.file, vit.pixels[:2]) > 0.99
+
+
+def test_a_channel_of_hardly_any_weight_keeps_a_scale_in_half(conv, tmp_path):
+    """TensorRT refuses a scale of 0, and the smallest half is 6e-8."""
+    graph = read_graph(conv.file)
+    first = next(node for node in weighted(graph) if node.op_type == "Conv")
+    weight = next(value for value in graph.graph.initializer if value.name == first.input[1])
+    faint = numpy_helper.to_array(weight).copy()
+    faint[0] *= 1e-9
+    weight.CopyFrom(numpy_helper.from_array(faint, weight.name))
+    onnx.save(graph, tmp_path / "faint.onnx")
+    quantize_int8(tmp_path / "faint.onnx", tmp_path / "q.onnx", conv.pixels, TENSORRT)
+    made = onnx.load(tmp_path / "q.onnx").graph
+    scales = {node.input[1] for node in made.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")}
+    assert all((numpy_helper.to_array(value) > 0).all() for value in made.initializer if value.name in scales)
+
+
+def test_grouped_convolutions_that_have_no_kernel_stay_float_on_a_cpu(conv, tmp_path):
+    def quantised(recipe):
+        quantize_int8(tmp_path / "grouped.onnx", tmp_path / "q.onnx", conv.pixels, recipe)
+        made = onnx.load(tmp_path / "q.onnx").graph
+        by = {name: node.op_type for node in made.node for name in node.output}
+        return [by.get(n.input[1]) == "DequantizeLinear" for n in made.node if n.name in (odd.name, depthwise.name)]
+
+    graph = read_graph(conv.file)
+    values = {value.name: value for value in graph.graph.initializer}
+    square = [n for n in weighted(graph) if n.op_type == "Conv" and len(set(values[n.input[1]].dims[:2])) == 1]
+    odd, depthwise = square[:2]
+    for node, groups in ((odd, 2), (depthwise, values[depthwise.input[1]].dims[0])):
+        weight = values[node.input[1]]
+        own = numpy_helper.to_array(weight)[:, : weight.dims[1] // groups]
+        node.input[1] = f"{node.name}.grouped"
+        graph.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(own), node.input[1]))
+        next(one for one in node.attribute if one.name == "group").i = groups
+    onnx.save(graph, tmp_path / "grouped.onnx")
+    assert quantised(X86) == quantised(ARM) == [False, True]
+    assert quantised(TENSORRT) == [True, True]

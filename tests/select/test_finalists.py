@@ -45,8 +45,8 @@ def test_finalists_that_are_too_slow_make_way_for_faster_ones(own_profile, monke
     assert len(asked) > 1
     assert 2 * first.predicted_ms <= 4.0
     assert max(s.predicted_ms for s in asked[-1]) < max(s.predicted_ms for s in asked[0])
-    ranked = [s.name for s in asked[-1]]
-    assert [s.name for s in others] == ranked[ranked.index(first.name) + 1 :]
+    ranked = [(s.name, s.precision) for s in asked[-1]]
+    assert [(s.name, s.precision) for s in others] == ranked[ranked.index((first.name, first.precision)) + 1 :]
 
 
 def test_what_never_fits_ends(own_profile, monkeypatch):
