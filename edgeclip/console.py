@@ -44,6 +44,11 @@ class Bar:
             self._told = time.monotonic()
             self._tell()
 
+    def enough(self) -> None:
+        """What is left is not needed: the bar is full, for one that stops short looks like a failure."""
+        task = next(task for task in self._progress.tasks if task.id == self._task)
+        self._progress.update(self._task, total=task.completed)
+
     def note(self, text: str) -> None:
         """Show ``text`` at the bar's end."""
         self._note = text

@@ -42,3 +42,10 @@ def test_what_is_soon_over_shows_nothing(log):
     with progress_bar("look", 2, after=1e-9) as bar:
         bar.advance()
     assert "look" in log.getvalue()
+
+
+def test_a_bar_that_needs_no_more_is_full(log):
+    with progress_bar("look", 9) as bar:
+        bar.advance()
+        bar.enough()
+    assert "1/1" in log.getvalue()

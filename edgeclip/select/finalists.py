@@ -118,7 +118,11 @@ def timed(specs: Sequence[StudentSpec], profile: Profile, write_graph: WriteGrap
             found = interleaved({"reference": reference, "own": own}, seconds=SECONDS)
             ms = found["own"].p50 / found["reference"].p50 * profile.reference.p50_ms
             bar.advance()
-            yield spec.model_copy(update={"measured_ms": ms})
+            try:
+                yield spec.model_copy(update={"measured_ms": ms})
+            except GeneratorExit:  # this one fits
+                bar.enough()
+                raise
 
 
 def _fits(spec: StudentSpec, profile: Profile, budget: Budget) -> bool:

@@ -1,5 +1,6 @@
 """Choosing by measurement: where the cost model was too hopeful, faster students are measured."""
 
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -110,3 +111,21 @@ def test_all_that_may_be_trained_are_timed_and_the_slow_ones_left_out(own_profil
         )
         select(own_profile, own_profile.budget, **settings)
     assert caught.value.over == pytest.approx(9.0 * tail(own_profile, "int8") / 8.0)
+
+
+def test_whoever_fits_first_ends_the_timing_with_a_full_bar(own_profile, monkeypatch, capsys):
+    import onnx
+    from onnx import TensorProto, helper
+
+    def tiny(spec, path):
+        sides = ["n", 3, spec.image_size, spec.image_size]
+        given = helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, sides)
+        found = helper.make_tensor_value_info("image_embeds", TensorProto.FLOAT, sides)
+        node = helper.make_node("Abs", [given.name], [found.name])
+        graph = helper.make_graph([node], "tiny", [given], [found])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+
+    spec, *others = select(own_profile, own_profile.budget, max_image_size=64, write_graph=tiny)
+    assert spec.measured_ms is not None
+    assert others, "there were more to time"
+    assert re.search(r"\b1/1\b", capsys.readouterr().err)
