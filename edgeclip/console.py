@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 
 console = Console(stderr=True, highlight=False)
@@ -46,16 +46,18 @@ class Bar:
 
     def enough(self) -> None:
         """What is left is not needed: the bar is full, for one that stops short looks like a failure."""
-        task = next(task for task in self._progress.tasks if task.id == self._task)
-        self._progress.update(self._task, total=task.completed)
+        self._progress.update(self._task, total=self._state().completed)
 
     def note(self, text: str) -> None:
         """Show ``text`` at the bar's end."""
         self._note = text
         self._progress.update(self._task, note=text)
 
+    def _state(self) -> Task:
+        return next(task for task in self._progress.tasks if task.id == self._task)
+
     def _tell(self) -> None:
-        task = next(task for task in self._progress.tasks if task.id == self._task)
+        task = self._state()
         rate = f", {task.speed:.3g} a second" if task.speed else ""
         left = f", {timedelta(seconds=int(task.time_remaining))} left" if task.time_remaining is not None else ""
         note = f", {self._note}" if self._note else ""
