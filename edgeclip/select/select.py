@@ -215,8 +215,8 @@ def _different(offers: Sequence[Offers], fits: NDArray[np.bool_], top: int) -> l
     """Rows of the joined columns, best score first (the faster one of equals), each unlike all before it."""
     scores = np.concatenate([offer.score for offer in offers])
     speed = np.concatenate([offer.p50_ms for offer in offers])
-    order = np.lexsort((speed, -scores))
-    left = order[fits[order]]
+    left = np.flatnonzero(fits)
+    left = left[np.lexsort((speed[left], -scores[left]))]
     kind = np.concatenate([np.full(len(offer.space), i) for i, offer in enumerate(offers)])
     space, copies = offers[0].space, len(offers)
     family, size = np.tile(space.columns.family, copies), np.tile(space.columns.image_size, copies)

@@ -18,7 +18,7 @@ from edgeclip.device.costmodel import (
     Towers,
     _anchors,
     _corrected,
-    _covariance,
+    _near,
     _not_negative,
     _place,
     _prices,
@@ -134,13 +134,25 @@ def test_prices_minimise_relative_errors_and_the_pull_to_the_usual(loads):
     assert np.array_equal(prices[~used], usual[~used]), "of what no tower has, nothing else is known"
 
 
-def test_the_covariance_falls_with_distance_and_between_families():
-    family, place = np.array(["vit", "vit", "repvit"]), np.array([[0.0, 0, 0], [1.0, 2, 2], [0.0, 0, 0]])
-    found = _covariance(family, place, family, place)
-    near, far = WITHIN**2 + BETWEEN**2, (WITHIN**2 + BETWEEN**2) * np.exp(-9 / 2)
-    apart = BETWEEN**2
-    expected = [[near, far, apart], [far, near, apart * np.exp(-9 / 2)], [apart, apart * np.exp(-9 / 2), near]]
-    assert np.allclose(found, expected)
+def test_what_is_alike_fades_with_distance():
+    found = _near(np.array([[0.0, 0, 0], [1.0, 2, 2]]), np.array([[1.0, 2, 2], [0.0, 0, 0], [0.0, -1, 0]]))
+    assert np.allclose(found, np.exp([[-9 / 2, 0, -1 / 2], [0, -9 / 2, -(1 + 9 + 4) / 2]]))
+
+
+def test_corrections_are_those_of_a_gaussian_process():
+    rng = np.random.default_rng(4)
+    families = np.array(["vit", "repvit", "vit", "fastvit", "repvit", "convnext", "vit"])
+    places, residual = rng.normal(0, 1, (7, 3)), rng.normal(0, 0.2, 5)
+
+    def covariance(one, other):
+        deviation = BETWEEN**2 + (WITHIN**2 if families[one] == families[other] else 0)
+        return deviation * np.exp(-np.sum((places[one] - places[other]) ** 2) / 2)
+
+    own = np.array([[covariance(i, j) for j in range(5)] for i in range(5)]) + NOISE**2 * np.eye(5)
+    across = np.array([[covariance(i, j) for j in range(5)] for i in (5, 6)])
+    expected = np.exp(across @ np.linalg.inv(own) @ residual)
+    found = Anchors(families[:5], places[:5], residual).correct(families[5:], places[5:])
+    assert found == pytest.approx(expected, rel=1e-5), "of a family that was not measured, and of one that was"
 
 
 def test_one_anchor_corrects_what_is_like_it():
