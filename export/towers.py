@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 import torch
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 
 from ..errors import EdgeclipError
 from ..files import mendable
@@ -113,9 +114,17 @@ def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, o
         "external_data": False,
         "verbose": False,
     }
+
+    inference = torch.is_inference_mode_enabled()  # here: another thread has a mode of its own
+
+    def program_of() -> torch.onnx.ONNXProgram | None:
+        with torch.inference_mode(inference):
+            return torch.onnx.export(tower, (example,), **settings)
+
     with quiet():
+        _stand_in_for_a_gpu()
         try:
-            program = aside(lambda: torch.onnx.export(tower, (example,), **settings))
+            program = aside(program_of)
         except torch.onnx.errors.OnnxExporterError as error:
             raise EdgeclipError(f"torch cannot export this tower at opset {opset}: {_cause(error)}") from error
     assert program is not None  # it is None only when a file name was given
@@ -128,6 +137,16 @@ def _export(tower: nn.Module, example: Tensor, path: Path, *, input_name: str, o
     _name_by_module(graph)
     _strip(graph)
     save_graph(graph, path)
+
+
+def _stand_in_for_a_gpu() -> None:
+    """Let torch register, from this thread, what stands for a GPU that is not there while it traces.
+
+    Before torch 2.12 it belongs to the thread that first traces, but serves all: once that thread has ended, any
+    backward pass is a segmentation fault (pytorch/pytorch#178950).
+    """
+    with FakeTensorMode():
+        pass
 
 
 def _cause(error: BaseException) -> str:

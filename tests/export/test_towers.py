@@ -1,6 +1,8 @@
 """From torch to ONNX: the same function, in few nodes, that say where they come from."""
 
 import copy
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -42,6 +44,21 @@ def test_attention_written_out_is_attention(mask):
     found, _ = PlainAttention(own)(x, x, x, need_weights=False, attn_mask=attn_mask)
     assert expected.abs().max() > 0.1
     assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_training_goes_on_after_an_export(tmp_path):
+    """In a process of its own: what may go wrong here is a segmentation fault."""
+    code = """
+from pathlib import Path
+import torch
+from edgeclip.export.towers import _export
+tower = torch.nn.Linear(4, 2)
+with torch.inference_mode():
+    _export(tower, torch.zeros(2, 4), Path("x.onnx"), input_name="x", output_name="y", opset=20)
+tower(torch.ones(1, 4)).sum().backward()
+assert tower.weight.grad.tolist() == [[1.0] * 4] * 2
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
 
 
 def test_the_model_itself_is_left_as_it_is(teacher, tmp_path):
