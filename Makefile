@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test slow gpu mutants aarch64 lint types docs typed clean
+.PHONY: demo test slow oldest gpu mutants aarch64 lint types docs typed clean
 
 demo: $(VENV)/.demo
 	$(BIN)/edgeclip demo --out runs/demo
@@ -13,6 +13,13 @@ test: $(VENV)/.dev
 
 slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
+
+# Every version that pyproject.toml begins at, at once, on the oldest Python: needs python3.10.
+oldest:
+	python3.10 -m venv --clear build/oldest
+	build/oldest/bin/python -m pip install --quiet uv
+	build/oldest/bin/uv pip install --quiet --python build/oldest --resolution lowest-direct pip -e ".[dev]"
+	build/oldest/bin/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 # On a machine with an NVIDIA GPU.
 gpu: $(VENV)/.dev

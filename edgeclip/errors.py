@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 
 
@@ -58,7 +60,23 @@ def require(module: str, extra: str) -> ModuleType:
         package = module.partition(".")[0]
         if error.name is None or error.name.partition(".")[0] != package:
             raise  # the package is there but broken: a bug, not a missing extra
-        raise MissingExtra(f"this needs {package}: pip install 'edgeclip[{extra}]'") from error
+        raise _missing(package, extra) from error
+
+
+def folder_of(package: str, extra: str) -> Path:
+    """Where a package lies that is wanted for its data: found, not imported.
+
+    Raises:
+        MissingExtra: naming the pip command that mends it.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise _missing(package, extra)
+    return Path(spec.submodule_search_locations[0])
+
+
+def _missing(package: str, extra: str) -> MissingExtra:
+    return MissingExtra(f"this needs {package}: pip install 'edgeclip[{extra}]'")
 
 
 @contextmanager

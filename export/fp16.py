@@ -13,6 +13,7 @@ from onnx import TensorProto, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from onnxruntime.transformers.onnx_model import OnnxModel
 
+from ..runtime.engines.ort import Onnxruntime
 from .graphs import quiet, read_graph, save_graph
 from .ranges import float_values, magnitudes
 
@@ -20,6 +21,12 @@ HALF_MAX = 65504.0
 MARGIN = 4.0  # images that were not looked at may give larger values
 QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
 TAIL = {"ReduceL2", "Clip", "Div"}  # the closing normalisation: squares overflow, and its guard 1e-12 becomes 0
+
+
+def rounds_halves() -> bool:
+    """Whether this onnxruntime's QuantizeLinear rounds a half, as it should: before 1.30 a CPU's cuts it off."""
+    major, minor = Onnxruntime().version().split(".")[:2]
+    return (int(major), int(minor)) >= (1, 30)
 
 
 def convert_fp16(source: Path, target: Path, pixels: NDArray[np.float32] | None = None) -> dict[str, Any]:
@@ -62,6 +69,7 @@ def to_half(graph: onnx.ModelProto, kept: Collection[str]) -> onnx.ModelProto:
     blocked = [*_with_quantisers(graph, kept), *tail]
     with quiet():  # it warns of every weight it rounds to the smallest half
         half = convert_float_to_float16(graph, keep_io_types=True, node_block_list=blocked)
+    _drop_repeated(half)
     _join_fp32(half)
     model = OnnxModel(half)
     model.topological_sort()  # the conversion appends its casts at the end, which the checker refuses
@@ -80,6 +88,15 @@ def _with_quantisers(graph: onnx.ModelProto, nodes: Collection[str]) -> list[str
             found.append(node.name)
             waiting.append(node.input[0])
     return found
+
+
+def _drop_repeated(graph: onnx.ModelProto) -> None:
+    """Leave one of each cast: onnxruntime 1.30 and 1.31 make as many under one name as there are nodes that read it."""
+    made: set[str] = set()
+    for node in list(graph.graph.node):
+        if made.issuperset(node.output):
+            graph.graph.node.remove(node)
+        made.update(node.output)
 
 
 def _join_fp32(graph: onnx.ModelProto) -> None:

@@ -20,6 +20,7 @@ from ..runtime.manifest import Fidelity, Tried
 from ..runtime.target import Precision
 from ..runtime.timing import interleaved
 from ..runtime.trial import try_graph
+from .fp16 import rounds_halves
 from .halfcheck import Unknown, run_in_half
 from .int8 import Calibrated, Recipe, first_choices, recipe_for, second_choices
 from .sensitivity import Sensitivity, rank_blocks, restored
@@ -28,6 +29,10 @@ from .validate import Exam, Gate, compare, examined
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 SECONDS = 3.0  # of timing
 RANKED_ON = 32  # images
+CUT_OFF = (
+    "int8 beside fp16 looks worse than it is, for this onnxruntime cuts off where it should round: more may stay in"
+    " fp16 than must (1.30 judges rightly: it needs Python 3.11)"
+)
 
 
 @dataclass
@@ -110,6 +115,8 @@ class Tuner:
 
     def enter_int8(self, calibrated: Calibrated, base: Recipe, folder: Path) -> None:
         """Enter the recipes that make sense for a target, the costlier ones only where the cheap ones fail."""
+        if base.fused and not rounds_halves():
+            say(CUT_OFF)
         made = {recipe: self._enter_recipe(calibrated, recipe, folder) for recipe in first_choices(base, calibrated)}
         if not any(map(self.faithful, made.values())):
             for recipe in second_choices(base, calibrated):

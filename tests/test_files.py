@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeclip.documents import Document, read_document
-from edgeclip.errors import EdgeclipError, FormatError, MissingExtra, did_you_mean, require
+from edgeclip.errors import EdgeclipError, FormatError, MissingExtra, did_you_mean, folder_of, require
 from edgeclip.files import (
     mendable,
     refuse_too_large,
@@ -141,6 +141,15 @@ def test_sha256(tmp_path):
 def test_a_missing_extra_names_the_command():
     with pytest.raises(MissingExtra, match=r"pip install 'edgeclip\[distill\]'"):
         require("no_such_package_here.part", "distill")
+    with pytest.raises(MissingExtra, match=r"needs no_such_package_here: pip install 'edgeclip\[demo\]'"):
+        folder_of("no_such_package_here", "demo")
+
+
+def test_a_package_of_data_is_found_and_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "only_data").mkdir()
+    (tmp_path / "only_data/__init__.py").write_text("raise SyntaxError('for another Python')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert folder_of("only_data", "demo") == tmp_path / "only_data"
 
 
 def test_near_names_are_offered():

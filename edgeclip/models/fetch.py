@@ -72,7 +72,7 @@ def fetch(repo: str, names: Sequence[str]) -> None:
 
 def out_of_reach() -> str:
     """Why the hub cannot be asked; nothing where it can."""
-    return "HF_HUB_OFFLINE is set" if constants.is_offline_mode() else unreachable(constants.ENDPOINT)
+    return "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else unreachable(constants.ENDPOINT)
 
 
 @contextmanager

