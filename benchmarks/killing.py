@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import signal
@@ -30,7 +31,8 @@ from PIL import Image
 VIT = {"vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 32}}
 BATCH_NORM = {"timm": "mobilenetv4_conv_small_050", "image_size": 64}
 HEEDED = 5.0  # seconds from a signal to the end, at most
-STARTING = 0.2  # of the cuts come before the first step
+STARTING = 0.2  # of the cuts come before the first step, or with it
+STEPS = 8  # at most, between other cuts
 SIGNALS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 WEIGHTS = "student/open_clip_model.safetensors"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}  # sums in one order
@@ -58,17 +60,26 @@ def edgeclip(words: list[str], folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, **settings)
 
 
+def written(folder: Path) -> int:
+    """When the run was last put away, which is after each step; 0 where it never was, or is just being."""
+    try:
+        return (folder / "cut/checkpoint.safetensors").stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def cut(words: list[str], folder: Path, draw: random.Random) -> signal.Signals | None:
-    """Let it train for a random while, and kill it; the signal, or None where it had ended by itself."""
+    """Kill it after some steps, however long these take; the signal, or None where it had ended by itself."""
     process = edgeclip(words, folder)
-    checkpoint = folder / "cut/checkpoint.safetensors"
-    seen = checkpoint.stat().st_mtime_ns if checkpoint.is_file() else 0
     starting = draw.random() < STARTING
-    while (
-        not starting and process.poll() is None and (not checkpoint.is_file() or checkpoint.stat().st_mtime_ns == seen)
-    ):
-        time.sleep(0.005)  # until this process has trained a step
-    time.sleep(draw.uniform(0.5, 5) if starting else draw.uniform(0, 0.3))
+    steps, end = (1, time.monotonic() + draw.uniform(0.5, 5)) if starting else (draw.randint(1, STEPS), math.inf)
+    seen = written(folder)
+    while steps and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.002)
+        now = written(folder)
+        if now not in (0, seen):
+            seen, steps = now, steps - 1
+    time.sleep(draw.uniform(0, 0.05))  # on into a step
     number = draw.choice(list(SIGNALS))
     if process.poll() is not None:
         _, told = process.communicate()
