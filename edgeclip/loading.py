@@ -22,12 +22,14 @@ LOCAL = "local-dir:"
 DEMO = "demo"  # the small teacher that comes with the package
 
 
-def load(path_or_name: str | Path) -> Encoder:
+def load(path_or_name: str | Path, *, engine: str | None = None, provider: str | None = None) -> Encoder:
     """Open anything that encodes images and texts.
 
     Args:
         path_or_name: a bundle's folder or archive (its recommended variant is opened), a run's folder, ``demo``, a
             teacher as in :func:`load_teacher`, or a plug-in as in :func:`load_encoder`.
+        engine: what executes a bundle's image tower; its target's where None. Nothing else is told of it.
+        provider: of the engine; likewise.
 
     Raises:
         EdgeclipError: nothing of that name; near names are listed.
@@ -36,7 +38,7 @@ def load(path_or_name: str | Path) -> Encoder:
     if (folder / "bundle.json").is_file() or is_archive(folder):
         from .runtime.bundle import Bundle
 
-        return Bundle.open(folder).encoder()
+        return Bundle.open(folder).encoder(engine=engine, provider=provider)
     if (folder / "run.json").is_file():
         require("torch", "distill")
         from .distill.run import Run

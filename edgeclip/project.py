@@ -32,6 +32,8 @@ EXAMPLE = """\
 
 teacher = "ViT-B-16:openai"    # `edgeclip teachers` lists them; "demo" is a small one that needs no download
 profile = "here"               # measure this machine; or a name of `edgeclip profiles`, or a profile's file
+# engine = "onnxruntime"       # what is to run on this machine; without it, its accelerator's engine or onnxruntime
+# provider = "CPUExecutionProvider"
 images = "images"              # your pictures, without captions: the more, the better
 texts = "sentences.txt"        # sentences, one a line; or, for one task:  classes = "classes.txt"
 dataset = "testset"            # labelled pictures to prove it on: one folder a class
@@ -61,6 +63,8 @@ class Project(Document):
     teacher: str
     more_teachers: list[str] = []
     profile: str = HERE
+    engine: str | None = None
+    provider: str | None = None
     images: str
     texts: str | None = None
     classes: str | None = None
@@ -72,6 +76,10 @@ class Project(Document):
     def _sentences(self) -> Project:
         if (self.texts is None) == (self.classes is None):
             raise ValueError("give either texts or classes")
+        if self.profile != HERE and (self.engine or self.provider):
+            raise ValueError(
+                f'engine, provider: profile {self.profile!r} names its own; leave them out, or "{HERE}" in it'
+            )
         if not self.budget.model_dump(exclude_none=True, exclude={"accuracy_drop"}):
             raise ValueError("budget: say latency_ms, memory_mb or size_mb")
         return self
@@ -152,7 +160,8 @@ def _profile(folder: Path, project: Project) -> Profile:
 
     if project.profile == HERE:
         say(f"[1/4] profile this device -> {folder}/profile.toml")
-        found = profiled(folder / "profile.toml", HERE, seconds=PROBE_SECONDS)
+        asked: dict[str, Any] = {"engine": project.engine, "provider": project.provider}
+        found = profiled(folder / "profile.toml", HERE, seconds=PROBE_SECONDS, **asked)
     else:
         say(f"[1/4] profile: {project.profile}")
         found = load_profile(_profile_name(folder, project))

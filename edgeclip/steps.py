@@ -93,20 +93,30 @@ def chosen_student(
     return spec
 
 
-def profiled(file: Path, name: str, *, seconds: float, families: Sequence[str] = ()) -> Profile:
-    """This device's profile in ``file``: the one that is there, if it is of this device, or a new one."""
+def profiled(
+    file: Path,
+    name: str,
+    *,
+    seconds: float,
+    families: Sequence[str] = (),
+    engine: str | None = None,
+    provider: str | None = None,
+) -> Profile:
+    """This device's profile in ``file``: the one that is there, if it is of this device and engine, or a new one."""
     from .device.facts import describe_device
     from .device.probe import profile as measure_device
     from .device.store import load_profile
 
-    announce(f"edgeclip profile {name}", out=file, seconds=f"{seconds:g}", family=list(families))
+    asked: dict[str, Any] = {"engine": engine, "provider": provider}
+    announce(f"edgeclip profile {name}", out=file, seconds=f"{seconds:g}", family=list(families), **asked)
     if file.is_file():
         found = load_profile(file)
-        if found.device == describe_device():
+        own = found.runtime
+        if found.device == describe_device() and engine in (None, own.name) and provider in (None, own.provider):
             say(THERE)
             return found
-        say("      the one that is there is of another device")
-    measured = measure_device(name, seconds=seconds, families=families)
+        say("      the one that is there is of another device, engine or provider")
+    measured = measure_device(name, seconds=seconds, families=families, **asked)
     measured.save(file)
     return measured
 

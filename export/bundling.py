@@ -14,7 +14,6 @@ from ..device.runnerfile import runner_source
 from ..files import sha256, write_text
 from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import MANIFEST
-from ..runtime.engines.registry import DEFAULT
 from ..runtime.manifest import (
     Artefact,
     Extra,
@@ -103,7 +102,7 @@ def finish(
         opset=opset,
         preprocess=preprocess,
         **_words(folder, contents),
-        variants=[_variant(candidate, contents, target) for candidate in contents.variants],
+        variants=[_variant(candidate, contents) for candidate in contents.variants],
         target=target,
         recommended=contents.recommended,
         recommendation="measured on the target" if contents.recommended else "to be measured on the device",
@@ -134,11 +133,9 @@ def _words(folder: Path, contents: Contents) -> dict[str, Any]:
     return {"tokenizer": tokenizer, "text": Artefact(**_artefact(folder / "text.fp32.onnx"))}
 
 
-def _variant(candidate: Candidate, contents: Contents, target: Target) -> Variant:
+def _variant(candidate: Candidate, contents: Contents) -> Variant:
     assert candidate.fidelity is not None  # only what has run is kept
     facts: dict[str, Any] = {"precision": candidate.precision, "recipe": candidate.recipe}
-    # Any machine can run TensorRT's graphs, and judge them; a device that has it asks for it.
-    facts["engine"] = DEFAULT if target.runtime.name.startswith("tensorrt") else target.runtime.name
     return Variant(
         **_artefact(candidate.file),
         **facts,

@@ -21,6 +21,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from ..errors import EdgeclipError
 from ..files import mendable
+from ..runtime.engines.registry import known_engine
 from ..runtime.target import Target
 from .fp16 import beyond_half, to_half
 from .graphs import IMAGE_INPUT, PRODUCTS, block_of, quiet, read_graph, save_graph, weighted
@@ -84,15 +85,15 @@ RECIPES = {recipe.name: recipe for recipe in (X86, X86_VNNI, ARM, TENSORRT)}
 
 
 def recipe_for(target: Target) -> Recipe:
-    """The recipe that a target's engine wants, or its instruction sets where it is a CPU."""
-    if target.runtime.name.startswith("tensorrt"):
-        return TENSORRT
-    features = target.device.features
-    if any("vnni" in feature or "amx_int8" in feature for feature in features):
-        return X86_VNNI
-    if any(feature in ("asimd", "asimddp", "neon", "i8mm") for feature in features):
-        return ARM
-    return X86
+    """The recipe that a target's engine wants on the target's CPU.
+
+    Raises:
+        EdgeclipError: nobody here knows the engine, or it wants a recipe that is not known.
+    """
+    name = known_engine(target.runtime.name).recipe("int8", target.device.features)
+    if name not in RECIPES:
+        raise EdgeclipError(f"{target.runtime.name} wants int8 by the recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
 
 
 class Calibrated:

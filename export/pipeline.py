@@ -23,7 +23,7 @@ from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import KIND, MANIFEST, Bundle
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
-from ..runtime.engines.trtengine import Build
+from ..runtime.engines.trtengine import RECIPE, TENSORRT, Build
 from ..runtime.golden import probe_image
 from ..runtime.target import Precision, Target
 from ..towers.spec import StudentSpec
@@ -38,7 +38,7 @@ from .graphs import IMAGE_OUTPUT, read_graph, save_graph, weights_beside
 from .int8 import RECIPES, Calibrated, Recipe, recipe_for
 from .sensitivity import plot
 from .towers import check_opset, export_image_tower
-from .tune import PRECISIONS, Candidate, Tuner
+from .tune import PRECISIONS, Candidate, Judge, Tuner
 from .validate import Exam, Gate, check_tower
 from .words import GOLDEN_TEXTS, write_phrases, write_text_tower
 
@@ -129,14 +129,18 @@ def export(
         wishes: what to make; all precisions where None.
         spec: the student's spec, where there is one.
         target: what it is exported for; the spec's where None, and this machine where that names none either.
-        threads: CPU threads for timing; all cores when None.
+        threads: CPU threads for timing; the target's when None, all cores where it is another machine.
 
     Raises:
         EdgeclipError: too few calibration images, a bad opset, weights that are not finite, ``out`` in the way,
             no space left, or engines are wished for and cannot be built here.
     """
     wishes, target = wishes or Wishes(), target or (spec and spec.target) or target_here()
-    cores, elsewhere = threads or usable_cores(), why_elsewhere(target)
+    elsewhere = why_elsewhere(target)
+    judge = Judge(find_engine(), None, threads or usable_cores())  # any machine can run and judge any target's graphs
+    if elsewhere is None:
+        own = target.runtime
+        judge = Judge(find_engine(own.name), own.provider, threads or own.threads)
     check_opset(wishes.opset)
     if not (wishes.text_tower or wishes.classes):
         raise EdgeclipError("without its text tower a bundle knows its classes alone: give them, as --labels FILE")
@@ -149,8 +153,7 @@ def export(
         with progress_bar("export", len(wanted) + 2) as bar:
             exam = wishes.exam
             asked = model.encode_pixels(exam.pixels) if exam else None
-            engine = find_engine(None if elsewhere else target.runtime.name)
-            tuner = Tuner(model.encode_pixels(judged), judged, engine, cores, wishes.gate, exam, asked)
+            tuner = Tuner(model.encode_pixels(judged), judged, judge, wishes.gate, exam, asked)
             job = _Job(model, wishes, target, elsewhere, folder, Path(scratch), pixels, judged, tuner, wanted, bar)
             _towers(job)
             _variants(job)
@@ -233,7 +236,7 @@ def _variants(job: _Job) -> None:
 
 def _recipes(wishes: Wishes, target: Target) -> list[Recipe]:
     """The target's int8 recipe, and those that are wished for beside it."""
-    names = [*wishes.recipes, *(["tensorrt"] if wishes.engines else [])]
+    names = [*wishes.recipes, *([RECIPE] if wishes.engines else [])]
     return list(dict.fromkeys([recipe_for(target), *(RECIPES[name] for name in names)]))
 
 
@@ -306,10 +309,10 @@ def _extras(job: _Job, chosen: Candidate) -> None:
         job.contents.extra(file, "classifier", chosen.precision, facts)
     if wishes.engines:
         job.bar.note("engines")
-        tensorrt = job.folder / "image.int8-tensorrt.onnx"  # beside the variants, where theirs is another machine's
+        tensorrt = job.folder / f"image.int8-{RECIPE}.onnx"  # beside the variants, where theirs is another machine's
         sources: dict[Precision, Path] = {"int8": tensorrt} if tensorrt.is_file() else {}
         for candidate in job.contents.variants:
-            if candidate.precision != "int8" or candidate.recipe["recipe"] == "tensorrt":
+            if TENSORRT.reads(candidate.recipe["recipe"]):
                 sources[candidate.precision] = candidate.file
         for engine in build_engines(sources, job.folder, wishes.engines):
             job.contents.extra(engine.file, "engine", engine.precision, engine.facts)

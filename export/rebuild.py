@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import EdgeclipError
 from ..files import sha256
 from ..folders import new_folder
 from ..runtime.bundle import KIND, MANIFEST, Bundle
-from ..runtime.engines.trtengine import Build
+from ..runtime.engines.trtengine import TENSORRT, Build
 from ..runtime.manifest import Extra
+from ..runtime.plain import graph_for
 from .engine import build_engines
 from .tune import Precision
 
@@ -23,10 +25,11 @@ def add_engines(source: Path, out: Path, build: Build, *, force: bool = False) -
     """
     bundle = Bundle.open(source)
     manifest = bundle.manifest
-    graphs: dict[Precision, str] = {v.precision: v.file for v in manifest.variants if v.precision != "int8"}
-    own = [e for e in manifest.extras if e.kind == "int8-target" and e.facts.get("recipe") == "tensorrt"]
-    own += [v for v in manifest.variants if v.precision == "int8" and v.recipe.get("recipe") == "tensorrt"]  # type: ignore[misc]
-    graphs |= {"int8": own[0].file} if own else {}
+    graphs: dict[Precision, str] = {}
+    for variant in manifest.variants:
+        with suppress(EdgeclipError):  # an int8 that TensorRT does not read
+            found = graph_for(manifest.model_dump(mode="json"), variant.model_dump(mode="json"), TENSORRT.name)
+            graphs[variant.precision] = found["file"]
     with new_folder(out, KIND, MANIFEST, force=force) as folder:
         for artefact in bundle.artefacts:
             shutil.copyfile(bundle.path / artefact.file, folder / artefact.file)

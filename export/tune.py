@@ -59,14 +59,22 @@ class Candidate:
         )
 
 
+@dataclass(frozen=True)
+class Judge:
+    """What runs the candidates: the target's own engine and provider where this machine is the target."""
+
+    engine: Engine
+    provider: str | None
+    threads: int
+
+
 @dataclass
 class Tuner:
     """What the candidates are judged with, and all of them so far."""
 
     reference: NDArray[np.float32]  # torch's embeddings of `pixels`
     pixels: NDArray[np.float32]  # [N, 3, S, S], images that set no range
-    engine: Engine
-    threads: int
+    judge: Judge
     gate: Gate
     exam: Exam | None = None
     exam_reference: NDArray[np.float32] | None = None
@@ -76,7 +84,7 @@ class Tuner:
 
     def enter(self, candidate: Candidate) -> bool:
         """Try and judge a candidate; whether it passes the gate."""
-        trial = try_graph(candidate.file, self.pixels, engine=self.engine.name, **self._settings(candidate))
+        trial = try_graph(candidate.file, self.pixels, engine=self.judge.engine.name, **self._settings(candidate))
         candidate.problem = trial.problem
         if not trial.problem:
             candidate.fidelity = compare(self.reference, trial.embeds)
@@ -189,17 +197,18 @@ class Tuner:
 
     def _elsewhere(self, recipe: Recipe) -> bool:
         """Whether a recipe is for another engine, or another machine, than what judges it."""
-        return recipe.name != recipe_for(target_here(self.engine.name)).name
+        return recipe.name != recipe_for(target_here(self.judge.engine.name)).name
 
     def _embed(self, candidate: Candidate, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         session = self._open(candidate)
         return np.concatenate([session.run(pixels[i : i + 16]) for i in range(0, len(pixels), 16)])
 
     def _open(self, candidate: Candidate) -> Session:
-        return self.engine.open(candidate.file, **self._settings(candidate))
+        return self.judge.engine.open(candidate.file, **self._settings(candidate))
 
     def _settings(self, candidate: Candidate) -> dict[str, Any]:
-        return {"precision": candidate.precision, "threads": self.threads, "as_written": candidate.as_written}
+        own: dict[str, Any] = {"precision": candidate.precision, "as_written": candidate.as_written}
+        return {**own, "threads": self.judge.threads, "provider": self.judge.provider}
 
 
 def fastest(candidates: Sequence[Candidate]) -> Candidate | None:

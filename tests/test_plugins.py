@@ -1,8 +1,10 @@
 """A new engine and a new family of towers: a file of its own and a line that registers it; the chain runs with it."""
 
 import json
+import sys
 
 import pytest
+from PIL import Image
 
 from edgeclip.device.facts import target_here
 from edgeclip.device.store import load_profile
@@ -31,7 +33,7 @@ class Session:
 
 
 class Bare:
-    name, provider = "bare", "CPU"
+    name, provider, accelerator = "bare", "CPU", False
 
     def unavailable(self):
         return None
@@ -39,14 +41,23 @@ class Bare:
     def version(self):
         return "1.0"
 
+    def providers(self):
+        return ("CPU",)
+
     def precisions(self, provider):
         return ("fp32",)
+
+    def recipe(self, precision, features):
+        return precision
+
+    def reads(self, recipe):
+        return recipe == "fp32"
 
     def open(self, graph, *, precision="fp32", threads=None, provider=None, as_written=False):
         return Session(graph)
 
     def hot_spots(self, graph, rows, **settings):
-        return {"operators": [], "fell_back": []}
+        return {"operators": [], "fell_back": [], "on_provider": None}
 
 
 engine = Bare()
@@ -124,8 +135,16 @@ def profile(installed, tmp_path):
     return file
 
 
+@pytest.fixture
+def dataset(tmp_path):
+    for color in ("red", "green"):
+        (tmp_path / "dataset" / color).mkdir(parents=True)
+        Image.new("RGB", (40, 40), color).save(tmp_path / "dataset" / color / "one.png")
+    return tmp_path / "dataset"
+
+
 @pytest.mark.slow
-def test_select_distill_export_and_measure_with_a_toy_of_each(profile, teacher_dir, images_dir, texts_file, tmp_path):
+def test_from_profile_to_verdict_with_a_toy_of_each(profile, teacher_dir, images_dir, texts_file, dataset, tmp_path):
     spec, out = tmp_path / "spec.json", tmp_path / "run"
     limits = ["--profile", profile, "--image-size", 32, "--latency-ms", 10_000]
     (chosen,) = json.loads(run("select", *limits, "--out", spec, "--json").stdout)
@@ -137,19 +156,40 @@ def test_select_distill_export_and_measure_with_a_toy_of_each(profile, teacher_d
     run("distill", "--profile", profile, *words, "--config", tmp_path / "config.toml", "--out", out)
     run("export", out, "--out", tmp_path / "bundle")
     bundle = Bundle.open(tmp_path / "bundle")
-    assert [(v.precision, v.engine) for v in bundle.manifest.variants] == [("fp32", "bare")]
+    assert [v.precision for v in bundle.manifest.variants] == ["fp32"]
+    assert bundle.manifest.target.runtime.name == "bare"
     assert bundle.manifest.recommended == "fp32"
     found = json.loads(run("measure", tmp_path / "bundle", "--seconds", 1, "--json").stdout)
     (row,) = found["rows"]
     assert row["runtime"].startswith("bare ")
     assert row["timing"]["p50_ms"] > 0
     assert all(finding["ok"] for finding in found["verified"])
+    limits = ["--latency-ms", 10_000, "--teacher", f"local-dir:{teacher_dir}"]
+    judged = ["report", tmp_path / "bundle", "--profile", profile, "--dataset", dataset, *limits]
+    report = json.loads(run(*judged, "--out", tmp_path / "r", "--seconds", 1, "--json").stdout)
+    assert (report["verdict"], report["runtime"]["name"], report["reference"]["profile_ms"] > 0) == (
+        "met",
+        "bare",
+        True,
+    )
+    told = run(*judged, "--out", tmp_path / "other", "--seconds", 1, "--engine", "onnxruntime", "--json", expect=4)
+    (latency,) = json.loads(told.stdout)["criteria"]
+    assert "measured" not in latency
+    assert "onnxruntime on CPUExecutionProvider ran, not bare on CPU" in latency["mend"]
 
 
 def test_a_spec_by_hand_finds_its_family(installed):
     config = {"timm_model_name": "test_resnet", "image_size": 64}
     assert name_of(config) == "toy-64"
     assert workload_of({**config, "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"}).gflops > 0
+
+
+def test_an_engine_of_another_edgeclip_is_told(installed):
+    (installed / "toy_engine.py").write_text(ENGINE.replace("def recipe", "def other"))
+    sys.modules.pop("toy_engine", None)
+    with pytest.raises(EdgeclipError, match="the engine bare has no recipe: it is made for another edgeclip"):
+        find_engine("bare")
+    sys.modules.pop("toy_engine", None)
 
 
 def test_an_engine_that_nobody_brought_is_named():

@@ -16,7 +16,10 @@ from .options import DEVICE, FORCE, JSON, PATH, PRECISIONS, THREADS, Number, tel
 @PRECISIONS
 @click.option("--family", "families", multiple=True, help="Only towers of these: vit, repvit, …  [default: all]")
 @click.option("--seconds", type=Number(5, 3600), default=60, show_default=True, help="Time to spend.")
-@click.option("--engine", help="What executes the graphs.  [default: onnxruntime]")
+@click.option(
+    "--engine", metavar="NAME", help="What executes the graphs.  [default: an accelerator's, else onnxruntime]"
+)
+@click.option("--provider", metavar="NAME", help="Of the engine, as it calls it.  [default: its usual one]")
 @DEVICE
 @THREADS
 @FORCE
@@ -28,6 +31,7 @@ def profile(
     families: tuple[str, ...],
     seconds: float,
     engine: str | None,
+    provider: str | None,
     device: str | None,
     threads: int | None,
     force: bool,
@@ -43,7 +47,7 @@ def profile(
     from .tables import profile_table, show
 
     writable_file(out, force=force)
-    asked: dict[str, Any] = {"engine": engine, "precisions": precisions or ("fp32", "int8"), "families": families}
+    asked: dict[str, Any] = {"engine": engine, "provider": provider, "precisions": precisions, "families": families}
     if device:
         measured = profile_there(name, device, seconds=seconds, threads=threads, **asked)
     else:

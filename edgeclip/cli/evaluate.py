@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import FORCE, JSON, PATH, if_interrupted, shipped, tell
+from .options import ENGINE, FORCE, JSON, PATH, PROVIDER, if_interrupted, shipped, tell
 
 DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or torchvision:NAME:FOLDER."
 
@@ -41,6 +41,8 @@ DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or 
 @click.option("--shots", type=click.IntRange(1, 10_000), default=5, show_default=True, help="Examples a class.")
 @click.option("--keep-duplicates", is_flag=True, help="Classes of one name stay several, as open_clip counts.")
 @click.option("--out", type=PATH, help="Write the figures, class by class, here (.json); a suite that was cut goes on.")
+@ENGINE
+@PROVIDER
 @FORCE
 @JSON
 def eval_command(
@@ -55,6 +57,8 @@ def eval_command(
     shots: int,
     keep_duplicates: bool,
     out: Path | None,
+    engine: str | None,
+    provider: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -79,11 +83,11 @@ def eval_command(
     asked = Asked(task, metric, shots, train, keep_duplicates or suite is not None)
     part: Path | None = None
     if dataset:
-        encoder = load(model)
+        encoder = load(model, engine=engine, provider=provider)
         one = score(encoder, model, open_dataset(dataset, keep_duplicates=keep_duplicates), dataset, asked)
         found = Evaluation(model=model, suite="", scores=[one], missing=[])
     else:
-        wanted, encoder = load_suite(suite or DEFAULT_SUITE), load(model)
+        wanted, encoder = load_suite(suite or DEFAULT_SUITE), load(model, engine=engine, provider=provider)
         if out and getattr(encoder, "fingerprint", None):  # else nobody could tell whether it is the same later
             part = out.with_name(f"{out.name}.part")
         with if_interrupted("the same command goes on after the sets that were measured") if part else nullcontext():
@@ -101,9 +105,19 @@ def eval_command(
 @click.argument("models", nargs=-1, required=True)
 @click.option("--dataset", metavar="D", required=True, help=DATASET_HELP)
 @click.option("--out", type=PATH, help="Folder for retention.json and a confusion plot of each model (.svg).")
+@ENGINE
+@PROVIDER
 @FORCE
 @JSON
-def retention_command(models: tuple[str, ...], dataset: str, out: Path | None, force: bool, as_json: bool) -> None:
+def retention_command(
+    models: tuple[str, ...],
+    dataset: str,
+    out: Path | None,
+    engine: str | None,
+    provider: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """What distillation or quantisation kept, and what it broke: the reference first, then what was made of it.
 
     Example:  edgeclip retention ViT-B-16:openai runs/pi bundles/pi --dataset testset/ --out kept/
@@ -125,7 +139,7 @@ def retention_command(models: tuple[str, ...], dataset: str, out: Path | None, f
     if len(set(models)) < 2:
         raise EdgeclipError("retention needs two models: the reference first, then what was made of it")
     data = open_dataset(dataset)
-    opened = {name: load(name) for name in models}
+    opened = {name: load(name, engine=engine, provider=provider) for name in models}
     results = {name: evaluate(one, data, title=f"zero-shot, {name}") for name, one in opened.items()}
     found = retention(results, data.classnames, dataset=data.name)
     show(as_json, found.as_data(), lambda: retention_table(found))

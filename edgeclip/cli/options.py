@@ -108,8 +108,9 @@ NO_MEASURE = click.option(
 ENGINE = click.option(
     "--engine",
     metavar="NAME",
-    help="What executes the image tower: onnxruntime, tensorrt, tensorrt-rtx.  [default: what it was made for]",
+    help="What executes the image tower: onnxruntime, tensorrt, tensorrt-rtx.  [default: that of the target]",
 )
+PROVIDER = click.option("--provider", metavar="NAME", help="Of the engine, as it calls it.  [default: the target's]")
 DEVICE = click.option(
     "--device",
     is_eager=True,  # whose cores --threads are of

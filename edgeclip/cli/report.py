@@ -16,6 +16,7 @@ from .options import (
     PATH,
     PRECISIONS,
     PROFILE,
+    PROVIDER,
     THREADS,
     Number,
     budget_options,
@@ -40,6 +41,8 @@ SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="
 @click.option("--other-device", is_flag=True, help="Judge by this machine, whatever device the profile is of.")
 @SECONDS
 @SUSTAINED
+@ENGINE
+@PROVIDER
 @DEVICE
 @THREADS
 @FORCE
@@ -52,6 +55,8 @@ def report_command(
     teacher: str | None,
     seconds: float,
     sustained: float,
+    engine: str | None,
+    provider: str | None,
     device: str | None,
     other_device: bool,
     threads: int | None,
@@ -76,8 +81,8 @@ def report_command(
     from .inputs import open_profile
     from .tables import show
 
-    if figures_file and device:
-        raise click.UsageError("--figures are of a device that was measured already: leave out --device")
+    if figures_file and (device or engine or provider):
+        raise click.UsageError("--figures were measured already: leave out --device, --engine and --provider")
     writable(out)
     refuse_foreign(out, "report", force=force)
     profile = open_profile(profile_name, {})
@@ -92,6 +97,8 @@ def report_command(
         teacher=teacher,
         seconds=seconds,
         threads=threads,
+        engine=engine,
+        provider=provider,
         device=device,
         sustained=sustained,
         other_device=other_device,
@@ -113,6 +120,7 @@ def report_command(
 @click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Labels of each image.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="[default: the recommended one]")
 @ENGINE
+@PROVIDER
 @THREADS
 @JSON
 def classify_command(
@@ -122,6 +130,7 @@ def classify_command(
     top: int,
     precision: str | None,
     engine: str | None,
+    provider: str | None,
     threads: int | None,
     as_json: bool,
 ) -> None:
@@ -134,17 +143,19 @@ def classify_command(
     from ..runtime.classify import classify
     from .tables import classes_table, show
 
-    answers = classify(bundle, images, labels, precision=precision, threads=threads, engine=engine, top=top)
+    asked: dict[str, Any] = {"precision": precision, "threads": threads, "engine": engine, "provider": provider}
+    answers = classify(bundle, images, labels, **asked, top=top)
     show(as_json, answers, lambda: classes_table(answers))
 
 
 @click.command(name="verify")
 @click.argument("bundle", type=PATH)
 @ENGINE
+@PROVIDER
 @DEVICE
 @THREADS
 @JSON
-def verify_command(bundle: Path, engine: str | None, device: str | None, threads: int | None, as_json: bool) -> None:
+def verify_command(bundle: Path, as_json: bool, **settings: Any) -> None:
     """Does the device give what was recorded at export: tokens, pixels, embeddings? Exit 0: it does; 3: it does not.
 
     Example:  edgeclip verify bundles/pi --device ssh://pi@raspberry.local
@@ -152,7 +163,7 @@ def verify_command(bundle: Path, engine: str | None, device: str | None, threads
     from ..measure import verify
     from .tables import findings_table, show
 
-    found = verify(bundle, device=device, threads=threads, engine=engine)
+    found = verify(bundle, **settings)
     show(as_json, found, lambda: findings_table(found))
     sys.exit(0 if found["verified"] else 3)
 
@@ -163,7 +174,7 @@ def verify_command(bundle: Path, engine: str | None, device: str | None, threads
 @click.option("--out", type=PATH, help="Write the figures here (.json): edgeclip report joins them.")
 @PRECISIONS
 @ENGINE
-@click.option("--provider", help="Of the engine.  [default: its usual one]")
+@PROVIDER
 @SECONDS
 @SUSTAINED
 @DEVICE

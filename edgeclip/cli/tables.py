@@ -59,11 +59,10 @@ def profiles_table(profiles: Sequence[Profile]) -> Table:
         measured = p.provenance == "measured"
         error = max(model.held_out_error for model in p.cost_model.values())
         families = {family for model in p.cost_model.values() for family in model.families}
-        runtime = f"{p.runtime.name} {p.runtime.version}, {p.runtime.threads} threads"
         table.add_row(
             Text(p.name),
             Text(p.device.cpu + (f" / {p.device.gpu}" if p.device.gpu else "")),
-            Text(runtime),
+            Text(p.runtime.told),
             Text(", ".join(p.precisions)),
             Text("vit" if families == {"vit"} else f"{len(families)}"),
             Text(
@@ -77,8 +76,7 @@ def profiles_table(profiles: Sequence[Profile]) -> Table:
 
 def profile_table(profile: Profile) -> Table:
     """The facts of one profile and its latency table."""
-    facts = f"{profile.name} ({profile.provenance}): {profile.device.cpu}, {profile.runtime.threads} threads, "
-    facts += f"{profile.runtime.name} {profile.runtime.version}"
+    facts = f"{profile.name} ({profile.provenance}): {profile.device.cpu}, {profile.runtime.told}"
     table = table_of("image tower", "precision", "GFLOP", "p50 ms", "p90 ms", "spread", title=facts)
     for row in profile.latency:
         table.add_row(
@@ -194,7 +192,8 @@ def findings_table(found: dict[str, Any]) -> Table:
 def figures_table(figures: Figures) -> Table:
     """Accuracy, latency, throughput and memory of the variants; what failed says why."""
     columns = ("variant", "top-1", "p50 ms", "p90 ms", "p99 ms", "samples", "load ms", "first ms", "memory MB")
-    title = f"{figures.name} on {figures.device['cpu']}, {figures.threads} threads; {figures.rule}"
+    runtime = figures.runtime.told if figures.runtime else "nothing timed"
+    title = f"{figures.name} on {figures.device['cpu']}, {runtime}; {figures.rule}"
     table = table_of(*columns, "images/s by batch", title=title)
     notes = [f"{one.part} differs from what was recorded: {one.detail}" for one in figures.wrong]
     for row in figures.rows:

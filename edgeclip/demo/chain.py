@@ -11,6 +11,7 @@ from ..console import say
 from ..errors import folder_of, require
 from ..files import writable
 from ..folders import locked, mark, refuse_foreign
+from ..runtime.engines.registry import DEFAULT
 from ..steps import THERE, announce, command_of, exported, exported_run, profiled
 from .criteria import FASTER
 
@@ -79,7 +80,7 @@ def _data(paths: Paths) -> None:
 
 def _profile(paths: Paths) -> Profile:
     say(f"[2/6] profile this device -> {paths.profile}")
-    return profiled(paths.profile, "demo", seconds=PROBE_SECONDS, families=(FAMILY,))
+    return profiled(paths.profile, "demo", seconds=PROBE_SECONDS, families=(FAMILY,), engine=DEFAULT)
 
 
 def _teacher(paths: Paths) -> Bundle:
@@ -114,7 +115,8 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
     encoder = teacher.encoder(threads=profile.runtime.threads)
     pixels = np.zeros((1, 3, encoder.image_size, encoder.image_size), np.float32)
     with Kit() as kit:
-        reference = kit.open(kit.reference, find_engine(profile.runtime.name), threads=profile.runtime.threads)
+        engine, own = find_engine(profile.runtime.name), profile.runtime
+        reference = kit.open(kit.reference, engine, threads=own.threads, provider=own.provider)
         samples = interleaved({"teacher": lambda: encoder.encode_pixels(pixels), "reference": reference}, seconds=2)
     p50 = samples["teacher"].p50 / samples["reference"].p50 * profile.reference.p50_ms
     p90 = p50 * tail(profile, "fp32")

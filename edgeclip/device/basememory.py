@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..console import say
 from ..runtime.manifest import Preprocess
+from ..runtime.target import Runtime
 from ..runtime.turns import Crashed, Worker
 from .place import WORKER
 from .probekit import Kit
 
 
-def base_memory_mb(kit: Kit, engine: str, threads: int) -> float | None:
+def base_memory_mb(kit: Kit, runtime: Runtime) -> float | None:
     """Measured as reports do, on the kit's smallest fp32 graph, MB; None where the system does not tell."""
     graph = min((g for g in kit.index.graphs if g.precision == "fp32"), key=lambda g: g.megabytes)
     with tempfile.TemporaryDirectory() as folder:
         half = (0.5, 0.5, 0.5)
         pixels = Preprocess(size=graph.image_size, mean=half, std=half).model_dump()
-        job = {"graph": str(kit.unpack(graph, Path(folder))), "engine": engine, "threads": threads}
+        job: dict[str, Any] = {"graph": str(kit.unpack(graph, Path(folder))), "engine": runtime.name}
+        job |= {"provider": runtime.provider, "threads": runtime.threads}
         job["preprocess"] = pixels
         with Worker(WORKER, job) as worker:
             try:

@@ -23,9 +23,9 @@ def target_here(engine: str | None = None, threads: int | None = None, provider:
     """This machine, with an engine that is here: the default one, its provider and all usable cores where None.
 
     Raises:
-        EdgeclipError: there is no such engine here.
+        EdgeclipError: there is no such engine or provider here.
     """
-    found = find_engine(engine)
+    found = find_engine(engine, provider)
     provider = provider or found.provider
     runtime = Runtime(name=found.name, version=found.version(), provider=provider, threads=threads or usable_cores())
     precisions = [cast(Precision, name) for name in found.precisions(provider)]
@@ -33,11 +33,11 @@ def target_here(engine: str | None = None, threads: int | None = None, provider:
 
 
 def why_elsewhere(target: Target) -> str | None:
-    """Why what is measured here does not speak for ``target``; None where it does: same machine, engine, version."""
+    """Why what is measured here does not speak for ``target``; None: same machine, engine, provider and version."""
     if target.device != describe_device():
         return "it is of another device"
     try:
-        version = find_engine(target.runtime.name).version()
+        version = find_engine(target.runtime.name, target.runtime.provider).version()
     except EdgeclipError as error:
         return str(error)
     if version != target.runtime.version:

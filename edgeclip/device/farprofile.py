@@ -18,6 +18,7 @@ def profile_there(
     *,
     seconds: float,
     engine: str | None,
+    provider: str | None,
     threads: int | None,
     precisions: Sequence[str],
     families: Sequence[str],
@@ -30,6 +31,7 @@ def profile_there(
     words = ["profile", name, "--out", "profile.toml", "--seconds", f"{seconds:g}"]
     words += ["--threads", str(threads)] if threads else []
     words += ["--engine", engine] if engine else []
+    words += ["--provider", provider] if provider else []
     words += [word for precision in precisions for word in ("--precision", precision)]
     words += [word for family in families for word in ("--family", family)]
     with open_remote(device) as place, device_steps(f"profile {place.name}") as tell, TemporaryDirectory() as scratch:

@@ -17,8 +17,9 @@ from typing import IO, Any
 
 from ..errors import EdgeclipError, FormatError
 from ..runtime.bytepairs import BytePairTokenizer, is_plain
+from ..runtime.engines.registry import find_engine
 from ..runtime.golden import check_golden
-from ..runtime.plain import read_plain, readable, text_job, tower_job
+from ..runtime.plain import asked_runtime, read_plain, readable, text_job, tower_job
 from .bench import Plan, bench
 
 STARTED_WITHIN = 10.0  # seconds
@@ -123,7 +124,7 @@ def _verify(plan: dict[str, Any], files: Path, command: Sequence[str]) -> dict[s
         settings = {name: plan.get(name) for name in ("threads", "provider", "engine")}
         return verify_bundle(files, command, **settings)
     except EdgeclipError as error:
-        return {"verified": False, "findings": [{"part": "files", "ok": False, "detail": str(error)}]}
+        return {"verified": False, "findings": [{"part": "bundle", "ok": False, "detail": str(error)}]}
 
 
 def verify_bundle(
@@ -136,12 +137,13 @@ def verify_bundle(
 ) -> dict[str, Any]:
     """Is every file whole, and does this device give what was recorded? ``verified``, and ``findings`` by part.
 
-    What the engine cannot read is a part that was not checked; the engine is what a variant was made for where None.
+    What the engine cannot read is a part that was not checked; engine and provider are the target's where None.
 
     Raises:
-        EdgeclipError: there is no bundle, or a file of it is missing or altered.
+        EdgeclipError: there is no bundle, a file of it is missing or altered, or the engine cannot be used here.
     """
     manifest = read_plain(bundle)
+    find_engine(*asked_runtime(manifest, engine, provider))
     jobs = {"text": text_job(bundle, manifest, threads=threads)} if manifest.get("text") else {}
     precisions, left_out = readable(manifest, engine)
     for precision in precisions:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,14 @@ from ..console import progress_bar, say
 from ..errors import EdgeclipError, did_you_mean
 from ..interrupts import heeded
 from ..runtime.engines.protocol import Engine
-from ..runtime.engines.registry import find_engine
-from ..runtime.target import Precision
+from ..runtime.engines.registry import fastest_engine, find_engine
+from ..runtime.target import Device, Precision, Runtime
 from ..runtime.timing import Samples, interleaved
 from .basememory import base_memory_mb
 from .costmodel import FEWEST, fit
 from .facts import conditions, target_here
 from .probekit import KIT, Graph, Kit
-from .schema import Conditions, CostModel, Latency, Profile, Reference
+from .schema import Conditions, CostModel, Flag, Latency, Profile, Reference
 from .verdict import judge
 
 WARMUP, BURST, SHORT_BURST = 1, 4, 2  # calls before and within each burst; a turn makes two bursts or more
@@ -56,20 +57,22 @@ def profile(
     name: str,
     *,
     engine: str | None = None,
+    provider: str | None = None,
     threads: int | None = None,
     seconds: float = 60,
-    precisions: Sequence[Precision] = ("fp32", "int8"),
+    precisions: Sequence[Precision] = (),
     families: Sequence[str] = (),
     kit_file: Path = KIT,
 ) -> Profile:
-    """Measure this device, with one engine on its usual provider. Ctrl-C ends it early and keeps what was measured.
+    """Measure this device, with one engine on one provider. Ctrl-C ends it early and keeps what was measured.
 
     Args:
         name: of the profile: letters, digits, dot, dash, underscore.
-        engine: what executes the graphs; onnxruntime when None.
+        engine: what executes the graphs; when None, that of an accelerator that is here, else onnxruntime.
+        provider: of the engine; its usual one when None.
         threads: CPU threads; all usable cores when None.
         seconds: time to spend. A slow device takes longer where the fewest graphs for a cost model need it.
-        precisions: those to measure. One that the engine has no kernels of its own for is refused.
+        precisions: those to measure; all that the engine has kernels of its own for when empty, and no others.
         families: of towers, those to measure: few of them are measured better in the same time. All when empty.
         kit_file: the graphs to measure.
 
@@ -77,19 +80,21 @@ def profile(
         EdgeclipError: an argument is unfit, the probe was interrupted before enough was measured, or the machine was
             so restless that the figures predict nothing.
     """
-    _check(name, threads, seconds, precisions)
-    target, found = target_here(engine, threads), find_engine(engine)
-    precisions = list(dict.fromkeys(precisions))
+    _check(name, threads, seconds)
+    engine = engine or fastest_engine().name
+    target, found = target_here(engine, threads, provider), find_engine(engine, provider)
+    precisions = list(dict.fromkeys(precisions)) or target.precisions
     if foreign := [precision for precision in precisions if precision not in target.precisions]:
         has = " and ".join(target.precisions)
         raise EdgeclipError(f"{foreign[0]} has no kernels of its own on {target.runtime.provider}: measure {has}")
-    device, threads, before = target.device, target.runtime.threads, _conditions()
+    device, before = target.device, _conditions()
     with Kit(kit_file) as kit:
-        kinds = [{g.name: g for g in kit.choose(precision, device.features, found.name)} for precision in precisions]
+        recipes = [found.recipe(precision, device.features) for precision in precisions]
+        kinds = [{g.name: g for g in kit.choose(recipe)} for recipe in recipes]
         graphs = [kind[tower] for tower in _towers(kit, families) for kind in kinds if tower in kind]
-        say(f"probe: {len(graphs)} image towers on {device.cpu}, {threads} threads, about {seconds:.0f} s")
-        base = base_memory_mb(kit, found.name, threads)
-        series, interrupted = _sweep(kit, graphs, found, threads, seconds)
+        say(f"probe: {len(graphs)} image towers on {device.cpu}, {target.runtime.told}, about {seconds:.0f} s")
+        base = base_memory_mb(kit, target.runtime)
+        series, interrupted = _sweep(kit, graphs, found, target.runtime, seconds)
         models, rows = {}, []
         for precision in precisions:
             models[precision], table = _fit(kit, [s for s in series if s.graph.precision == precision])
@@ -100,16 +105,8 @@ def profile(
             f"the machine was too restless: predictions from what was measured are off by {worst:.0%}; end other work "
             "and run it again, with more --seconds"
         )
-    beside = [reference.p50 for s in series for _, reference in s.turns]
-    short = f"{len(series)} of {len(graphs)} graphs measured" if len(series) < len(graphs) else ""
-    flags, notes = judge(device, before, after := _conditions(), reference, rows, beside)
-    if short or interrupted:
-        flags.append("incomplete")
-        notes.append(
-            ("interrupted" if interrupted else "out of time") + (f": {short}" if short else " in a later sweep")
-        )
-    for note in notes:
-        say(f"probe: {note}")
+    measured = _Measured(reference, series, rows, len(graphs), interrupted)
+    flags, notes = _doubts(device, before, after := _conditions(), measured)
     return Profile(
         name=name,
         provenance="measured",
@@ -127,7 +124,32 @@ def profile(
     )
 
 
-def _check(name: str, threads: int | None, seconds: float, precisions: Sequence[Precision]) -> None:
+@dataclass
+class _Measured:
+    """What a probe has found, as far as it is judged by."""
+
+    reference: Reference
+    series: Sequence[Series]
+    rows: Sequence[Latency]
+    asked: int  # graphs
+    interrupted: bool
+
+
+def _doubts(device: Device, before: Conditions, after: Conditions, found: _Measured) -> tuple[list[Flag], list[str]]:
+    """Flags for programs, and notes for people, which are said, too."""
+    beside = [reference.p50 for s in found.series for _, reference in s.turns]
+    flags, notes = judge(device, before, after, found.reference, found.rows, beside)
+    short = f"{len(found.series)} of {found.asked} graphs measured" if len(found.series) < found.asked else ""
+    if short or found.interrupted:
+        flags.append("incomplete")
+        why = "interrupted" if found.interrupted else "out of time"
+        notes.append(why + (f": {short}" if short else " in a later sweep"))
+    for note in notes:
+        say(f"probe: {note}")
+    return flags, notes
+
+
+def _check(name: str, threads: int | None, seconds: float) -> None:
     """Refuse arguments that are unfit."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise EdgeclipError(f"{name!r} cannot name a profile: letters, digits, dots, dashes and underscores only")
@@ -135,8 +157,6 @@ def _check(name: str, threads: int | None, seconds: float, precisions: Sequence[
         raise EdgeclipError(f"{seconds} s is no time to measure in: give --seconds more than 0")
     if threads is not None and threads < 1:
         raise EdgeclipError(f"{threads} threads cannot run anything: give --threads 1 or more")
-    if not precisions:
-        raise EdgeclipError("no precision to measure: name fp32, int8 or both")
 
 
 def _towers(kit: Kit, families: Sequence[str]) -> list[str]:
@@ -153,7 +173,7 @@ def _conditions() -> Conditions:
 
 
 def _sweep(
-    kit: Kit, graphs: Sequence[Graph], engine: Engine, threads: int, seconds: float
+    kit: Kit, graphs: Sequence[Graph], engine: Engine, runtime: Runtime, seconds: float
 ) -> tuple[list[Series], bool]:
     """Measure until the time is up, or Ctrl-C. Returns what was measured, and whether it was interrupted.
 
@@ -165,10 +185,11 @@ def _sweep(
     interrupted = over = False
     try:
         with progress_bar("probe", seconds) as bar:
-            reference = kit.open(kit.reference, engine, threads=threads)
+            settings: dict[str, Any] = {"threads": runtime.threads, "provider": runtime.provider}
+            reference = kit.open(kit.reference, engine, **settings)
             while not over:
                 for each in series:
-                    each.turns.append(take_turn(reference, kit.open(each.graph, engine, threads=threads)))
+                    each.turns.append(take_turn(reference, kit.open(each.graph, engine, **settings)))
                     now = time.perf_counter()
                     bar.advance(now - last)
                     bar.note(f"{each.graph.name} {each.graph.precision}")

@@ -22,7 +22,6 @@ from pydantic import Field, ValidationError, model_validator
 from ..documents import Document, Part, Positive
 from ..errors import FormatError
 from ..runtime.engines.protocol import Engine
-from ..runtime.engines.registry import DEFAULT
 from ..runtime.target import Precision
 from .schema import Workload
 
@@ -118,14 +117,12 @@ class Kit:
         """The fp32 graph that every measurement is interleaved with."""
         return next(g for g in self.index.graphs if g.name == self.index.reference and g.precision == "fp32")
 
-    def choose(self, precision: Precision, features: list[str], engine: str = DEFAULT) -> list[Graph]:
-        """The kit's graphs of one precision for an engine and instruction sets, in the order of the towers.
+    def choose(self, recipe: str) -> list[Graph]:
+        """The kit's graphs of one recipe, as an engine names it, in the order of the towers.
 
-        Arm's cores multiply signed by signed bytes, x86 unsigned by signed, and TensorRT wants float biases: the kit
-        has all three kinds of int8, and takes the one that :func:`edgeclip.export.int8.recipe_for` exports.
+        x86's int8 is one in the kit, with or without VNNI: how long a graph takes does not depend on its values.
         """
-        signed = "arm" if "asimd" in features else "x86"
-        wanted = precision if precision != "int8" else "tensorrt" if engine.startswith("tensorrt") else signed
+        wanted = "x86" if recipe == "x86-vnni" else recipe
         found = {g.name: g for g in self.index.graphs if g.recipe.partition(":")[0] == wanted}
         return [found[name] for name in self.index.towers if name in found]
 

@@ -20,7 +20,7 @@ from ..errors import EdgeclipError
 from ..runtime.engines.registry import find_engine
 from ..runtime.labels import LabelScorer, read_labels
 from ..runtime.phrases import Phrases
-from ..runtime.plain import chosen, read_plain, tower_job
+from ..runtime.plain import chosen, read_plain, readable, tower_job
 from ..runtime.worker import Tower, work
 from .bench import Plan, bench
 from .job import plain_tokenizer, run_job, verify_bundle
@@ -32,7 +32,7 @@ def classify(options: argparse.Namespace) -> dict[str, Any]:
     """The likeliest labels of each image."""
     manifest = read_plain(options.bundle)
     scorer = _scorer(options, manifest)
-    settings = {"threads": options.threads, "provider": options.provider}
+    settings = {"threads": options.threads, "provider": options.provider, "engine": options.engine}
     tower = Tower(tower_job(options.bundle, manifest, options.precision, **settings))
     answers = [_answer(file, scorer, tower) for file in options.images]
     if all("problem" in answer for answer in answers):
@@ -64,8 +64,10 @@ def _scorer(options: argparse.Namespace, manifest: dict[str, Any]) -> LabelScore
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Latency, throughput, memory and hot spots of every variant, each in a process of its own."""
     manifest = read_plain(options.bundle)
-    wanted = options.precision or [variant["precision"] for variant in manifest["variants"]]
-    settings = {"threads": options.threads, "provider": options.provider}
+    wanted = options.precision or readable(manifest, options.engine)[0]
+    if not wanted:
+        raise EdgeclipError("the bundle holds no variant that this engine reads: name another with --engine")
+    settings = {"threads": options.threads, "provider": options.provider, "engine": options.engine}
     plan = Plan(
         towers={p: tower_job(options.bundle, manifest, p, **settings) for p in wanted},
         focus=chosen(manifest) if chosen(manifest) in wanted else wanted[0],
@@ -78,7 +80,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def verify(options: argparse.Namespace) -> dict[str, Any]:
     """Is every file whole, and does this device give what was recorded?"""
-    return verify_bundle(options.bundle, RUNNER, threads=options.threads)
+    asked = {"threads": options.threads, "provider": options.provider, "engine": options.engine}
+    return verify_bundle(options.bundle, RUNNER, **asked)
 
 
 def _say(text: str) -> None:
@@ -96,17 +99,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--bundle", type=Path, default=here, help="default: where this file lies")
     parser.add_argument("--threads", type=int, help="CPU threads; default: all cores")
     commands = parser.add_subparsers(dest="command", required=True)
-    own = commands.add_parser("classify", help="say which label fits each image")
+    runs = argparse.ArgumentParser(add_help=False)
+    runs.add_argument("--engine", help="what runs the image tower; default: that of the bundle's target")
+    runs.add_argument("--provider", help="of the engine; default: the target's")
+    own = commands.add_parser("classify", parents=[runs], help="say which label fits each image")
     own.add_argument("images", nargs="+")
     own.add_argument("--labels", help='"a cat,a dog", or a text file; default: those of a bundle without text tower')
     own.add_argument("--precision", help="default: the recommended one")
-    own.add_argument("--provider", help="of the engine; default: its first")
-    own = commands.add_parser("measure", help="time every variant")
+    own = commands.add_parser("measure", parents=[runs], help="time every variant")
     own.add_argument("--precision", action="append", help="again and again; default: all")
-    own.add_argument("--provider", help="of the engine; default: its first")
     own.add_argument("--seconds", type=float, default=20)
     own.add_argument("--sustained", type=float, default=0, help="seconds without a break")
-    commands.add_parser("verify", help="hold this device against the recorded answers")
+    commands.add_parser("verify", parents=[runs], help="hold this device against the recorded answers")
     commands.add_parser("worker").add_argument("job")
     commands.add_parser("job").add_argument("folder", type=Path)
     return parser

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from ..pictures import say_skipped
 from ..report.schema import Reference, Row
 from ..runtime.golden import probe_image
 from ..runtime.onnxencoder import OnnxEncoder
+from ..runtime.target import Runtime
 from ..runtime.turns import Call
 from .rows import accuracy_columns, device_columns, make_row, timing
 
@@ -59,6 +60,7 @@ class Measured:
     after: dict[str, Any]
     machine: dict[str, Any]
     dataset: str = ""  # sha256 of what accuracy is of
+    runtime: Runtime | None = None  # what executed the towers; None where none ran
 
 
 @dataclass
@@ -95,7 +97,7 @@ def run_chain(
         plan = Plan(
             towers=towers,
             focus=focus.name,
-            reference=write_reference(Path(scratch), job["threads"], job["engine"]),
+            reference=write_reference(Path(scratch), job),
             images=[str(path) for path, _ in examples],
             seconds=seconds,
             sustained=sustained,
@@ -108,8 +110,18 @@ def run_chain(
         rows=[_row(chain, stage, found["rows"].get(stage.name, {})) for stage in stages],
         reference=_reference(found["reference"]),
         dataset=content,
+        runtime=_runtime(job, found),
         **{name: found[name] for name in ("rule", "before", "after", "machine")},
     )
+
+
+def _runtime(job: Mapping[str, Any], found: Mapping[str, Any]) -> Runtime:
+    """What the towers were to run in, with the version that the device told."""
+    opened: Mapping[str, Any] = next((row["opened"] for row in found["rows"].values() if "opened" in row), {})
+    version = opened.get("version", "unknown: no variant could be opened")
+    provider = opened.get("asked_provider") or job["provider"] or "its usual one"
+    threads = job["threads"] or found["machine"]["cores"]
+    return Runtime(name=job["engine"], version=version, provider=provider, threads=threads)
 
 
 def accuracy_here(stages: Sequence[Stage], dataset: Dataset) -> Measured:

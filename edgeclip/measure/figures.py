@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import say
-from ..errors import EdgeclipError, did_you_mean
-from ..runtime.engines.registry import DEFAULT
-from ..runtime.plain import readable
+from ..errors import EdgeclipError
+from ..runtime.engines.registry import find_engine
+from ..runtime.plain import asked_runtime, readable
 
 if TYPE_CHECKING:
     from ..evaluate.datasets import Dataset
@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from .chain import Measured, Stage
 
 EXPORTED = "exported "  # and the precision: the stage of a variant
-
-
-def _refuse_provider(bundle: Bundle, provider: str) -> None:
-    """Refuse a provider that onnxruntime has not got here, before a process is started for each variant."""
-    from ..runtime.engines.ort import Onnxruntime
-
-    there = Onnxruntime().providers()
-    if provider not in there and all(variant.engine == DEFAULT for variant in bundle.manifest.variants):
-        raise EdgeclipError(f"no provider {provider!r} here; {did_you_mean(provider, there)}")
 
 
 def measure(
@@ -54,13 +45,14 @@ def measure(
         seconds: for latency, all rows together.
         sustained: seconds without a break, of the variant that is used.
         device: address of another machine; this one when None.
-        threads: CPU threads; all usable ones when None.
-        provider: of the engine; its usual one when None.
-        engine: what executes the variants; what each was made for when None.
+        threads: CPU threads; those of the bundle's target when None, on this machine no more than it has cores.
+        provider: of the engine; the target's when None, or the usual one of another engine than the target's.
+        engine: what executes the variants; the target's when None.
         before: stages of the chain that come before the variants, measured beside them.
 
     Raises:
-        EdgeclipError: no bundle, no such variant, no data set, or the device cannot be reached.
+        EdgeclipError: no bundle, no such variant, no such engine or provider here, no data set, or the device cannot
+            be reached.
     """
     from ..device.place import device_steps, open_place
     from ..evaluate.datasets import open_dataset
@@ -70,9 +62,7 @@ def measure(
 
     opened = Bundle.open(bundle)
     data = open_dataset(dataset) if dataset is not None else None
-    if provider and device is None and engine in (None, DEFAULT):
-        _refuse_provider(opened, provider)
-    settings: dict[str, Any] = {"threads": threads, "provider": provider, "engine": engine}
+    settings = settings_of(opened, engine, provider, threads, here=device is None)
     stages = [*before, *_variants(opened, precisions, before, settings)]
     with open_place(device) as place:
         with device_steps(f"verify on {place.name}") as tell:
@@ -83,10 +73,28 @@ def measure(
     complete = not precisions or {*precisions} >= {v.precision for v in opened.manifest.variants}
     best = _best(opened, rows) if complete else None
     rows = [row.model_copy(update={"recommended": row.stage == f"{EXPORTED}{best}"}) for row in rows]
-    return figures_of(opened, replace(found, rows=rows), data, threads, verified=verified, recommended=best)
+    return figures_of(opened, replace(found, rows=rows), data, verified=verified, recommended=best)
 
 
-def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, threads: int | None, **facts: Any) -> Figures:
+def settings_of(
+    bundle: Bundle, engine: str | None, provider: str | None, threads: int | None, *, here: bool
+) -> dict[str, Any]:
+    """``engine``, ``provider`` and ``threads``: what was asked for, else the target's.
+
+    Raises:
+        EdgeclipError: this machine is to run them (``here``), and has not got them.
+    """
+    from ..runtime.cores import usable_cores
+
+    own = bundle.manifest.target.runtime
+    engine, provider = asked_runtime({"target": bundle.manifest.target.model_dump()}, engine, provider)
+    if here:  # before a process is started for each variant
+        find_engine(engine, provider)
+    threads = threads or (min(own.threads, usable_cores()) if here else own.threads)
+    return {"engine": engine, "provider": provider, "threads": threads}
+
+
+def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, **facts: Any) -> Figures:
     """The document of what was measured; ``facts`` are ``verified`` and ``recommended``."""
     from ..report.schema import Figures, Judged
 
@@ -99,7 +107,7 @@ def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, threads: i
         bundle=bundle.sha256,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         device={name: value for name, value in found.machine.items() if value is not None},
-        threads=threads or found.machine["cores"],
+        runtime=found.runtime,
         dataset=judged,
         rows=found.rows,
         rule=found.rule,
@@ -122,6 +130,8 @@ def _variants(
         wanted, left_out = readable(manifest.model_dump(mode="json"), settings["engine"])
         for reason in left_out:
             say(f"left out: {reason}")
+        if not wanted:
+            raise EdgeclipError(f"{bundle.path} holds no variant that {settings['engine']} reads: {left_out[0]}")
     stages: list[Stage] = []
     for precision in wanted:
         earlier = [*before, *stages]

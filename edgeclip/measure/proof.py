@@ -13,7 +13,8 @@ from ..device.facts import describe_device
 from ..encoder import PixelEncoder
 from ..errors import EdgeclipError
 from ..runtime.cores import usable_cores
-from ..runtime.target import Device
+from ..runtime.engines.registry import DEFAULT, find_engine
+from ..runtime.target import Device, Runtime
 from .figures import EXPORTED
 from .suggest import suggest
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 ON_HOST = "exported fp32, host"
+OTHER_DEVICE = "{cpu} is not the profile's device: measure there, or say --other-device to be judged by this one"
 # Rows and the chosen one -> criteria of the caller's own.
 Promises = Callable[["Sequence[Row]", "Row"], "list[Criterion]"]
 
@@ -42,6 +44,8 @@ def prove(
     teacher: str | None = None,
     seconds: float = 20,
     threads: int | None = None,
+    engine: str | None = None,
+    provider: str | None = None,
     device: str | None = None,
     sustained: float = 0,
     other_device: bool = False,
@@ -58,7 +62,9 @@ def prove(
         budget: limits by name, over those that the student was chosen for, and those of the profile.
         figures: what the device measured; None measures here, or at ``device``.
         teacher: the run's own where None, where it is at hand.
-        seconds: for latency; likewise ``threads``, ``device`` and ``sustained``, as for ``measure``.
+        seconds: for latency; likewise ``threads``, ``engine``, ``provider``, ``device`` and ``sustained``, as for
+            ``measure``, but those of the profile when None. Latency and memory in another engine or provider than the
+            profile's are not measured: it says nothing of them.
         other_device: whether a profile of another device, or an estimated one, may judge all the same.
         promises: makes criteria of the caller's own.
 
@@ -79,21 +85,31 @@ def prove(
         measured_on = Device.model_validate(figures.device) if figures else None if device else describe_device()
         _same_device(profile, measured_on)
     open_dataset(dataset)
+    timed: dict[str, Any] = {"seconds": seconds, "sustained": sustained, "device": device}
+    timed |= _as_profiled(profile.runtime, engine, provider, threads)
+    if figures is None and device is None:
+        find_engine(timed["engine"], timed["provider"])
     sources = _sources(opened, teacher, threads, apart=figures is not None or device is not None)
     if figures:
-        host = _here(opened, sources, dataset, threads)
+        host = _here(opened, sources, dataset)
     else:
-        timed: dict[str, Any] = {"seconds": seconds, "sustained": sustained, "device": device, "threads": threads}
         host, figures = None, measure(opened.path, dataset, **timed, before=sources)
     rows = join(host, figures)
     limits = _limits(opened, profile, budget or {})
     judged: dict[str, Any] = {"promises": promises, "other_device": other_device, "budget": limits}
-    told = [f"{command}  # {figures.threads} thread(s) of {figures.device['cpu']}"]
+    told = [f"{command}  # {figures.runtime.told if figures.runtime else 'nothing timed'}, {figures.device['cpu']}"]
     if opened.manifest.student:  # else its source is a model, whose calibration images nobody knows
         source, where = shlex.quote(opened.manifest.source), shlex.quote(str(bundle))
         told.insert(0, f"edgeclip export {source} --out {where}")
     result = _judge(rows, figures, host, opened, profile, **judged, commands=told)
     return result.model_copy(update={"next": suggest(result, profile, bundle, profile_name)})
+
+
+def _as_profiled(own: Runtime, engine: str | None, provider: str | None, threads: int | None) -> dict[str, Any]:
+    """Engine, provider and threads: those asked for, else the profile's; of another engine its usual provider."""
+    name = engine or own.name
+    provider = provider or (own.provider if name == own.name else find_engine(name).provider)
+    return {"engine": name, "provider": provider, "threads": threads or own.threads}
 
 
 def _same_device(profile: Profile, measured_on: Device | None) -> None:
@@ -123,14 +139,14 @@ def _limits(bundle: Bundle, profile: Profile, asked: Mapping[str, float | None])
     return limits | {name: limit for name, limit in asked.items() if limit is not None}
 
 
-def _here(bundle: Bundle, sources: Sequence[Stage], dataset: Path, threads: int | None) -> Figures | None:
+def _here(bundle: Bundle, sources: Sequence[Stage], dataset: Path) -> Figures | None:
     """The accuracy of what runs here, as figures without any time in them; None where nothing is at hand."""
     from ..evaluate.datasets import open_dataset
     from .chain import accuracy_here
     from .figures import figures_of
 
     data = open_dataset(dataset)
-    return figures_of(bundle, accuracy_here(sources, data), data, threads) if sources else None
+    return figures_of(bundle, accuracy_here(sources, data), data) if sources else None
 
 
 def _judge(
@@ -150,15 +166,14 @@ def _judge(
 
     manifest, reference, machine = bundle.manifest, figures.reference, figures.device
     same = profile.device.model_dump(exclude_none=True) == machine
-    if reference and same:
+    other_runtime = _other_runtime(profile, figures)
+    if reference and same and not other_runtime:
         reference = reference.model_copy(update={"profile_ms": profile.reference.p50_ms})
     cautions = [] if same else [f"measured on {machine['cpu']}, not on the device of profile {profile.name}"]
     cautions += [f"{one.part} differs from what was recorded at export: {one.detail}" for one in figures.wrong]
-    if figures.threads != profile.runtime.threads:
-        told = f"{figures.threads} thread(s) were used"
-        cautions.append(f"{told}; profile {profile.name} speaks for {profile.runtime.threads}")
+    cautions += _runtime_cautions(profile, figures)
     best = figures.recommended or manifest.chosen
-    rows = [_finished(row, best, profile, manifest.student) for row in rows]
+    rows = [_finished(row, best, None if other_runtime else profile, manifest.student) for row in rows]
     chosen = next((row for row in rows if row.recommended), None)
     if chosen is None:
         raise EdgeclipError(f"the figures have no row for {best}, which the verdict is about: measure all variants")
@@ -169,9 +184,12 @@ def _judge(
         budget=budget,
         more=promises(rows, chosen) if promises else (),
         cautions=cautions,
-        withheld="" if same or other_device else f"{machine['cpu']} is another, unless --other-device says it will do",
+        withheld=other_runtime
+        or _ran_elsewhere(chosen)
+        or ("" if same or other_device else OTHER_DEVICE.format(**machine)),
         dataset=data.model_dump() if data else {},
-        profile=_profile_facts(profile) | {"threads": figures.threads},
+        profile=_profile_facts(profile),
+        runtime=figures.runtime,
         device=machine,
         host=host.device if host else {},
         bundle=figures.bundle,
@@ -186,12 +204,42 @@ def _judge(
     )
 
 
-def _finished(row: Row, best: str, profile: Profile, spec: dict[str, Any]) -> Row:
+def _other_runtime(profile: Profile, figures: Figures) -> str:
+    """Why the figures are of another engine or provider than the profile speaks for; empty where they are not."""
+    if figures.runtime is None:
+        return "the figures do not say what engine ran"
+    differs = profile.runtime.differs(figures.runtime)
+    return f"{differs}, which profile {profile.name} speaks for" if differs else ""
+
+
+def _ran_elsewhere(row: Row) -> str:
+    """Why a row's time is not of the provider that was asked for; empty where it is."""
+    if row.providers and row.providers[0] != row.provider:
+        return f"{row.provider} could not be used, {row.providers[0]} took its place"
+    if row.on_provider == 0:
+        return f"every operator fell back from {row.provider}: {', '.join(row.fell_back)}"
+    return ""
+
+
+def _runtime_cautions(profile: Profile, figures: Figures) -> list[str]:
+    """Another version, or number of threads, than the profile was measured with."""
+    own, ran = profile.runtime, figures.runtime
+    if ran is None or own.differs(ran):
+        return []
+    told = []
+    if ran.threads != own.threads:
+        told.append(f"{ran.threads} thread(s) were used; profile {profile.name} speaks for {own.threads}")
+    if ran.version != own.version:
+        told.append(f"{ran.name} {ran.version} ran; profile {profile.name} was measured with {own.version}")
+    return told
+
+
+def _finished(row: Row, best: str, profile: Profile | None, spec: dict[str, Any]) -> Row:
     """A row with what the profile predicts for it, and whether it is the one that the verdict is about."""
     if row.where == "host" or not row.stage.startswith(EXPORTED):
         return row.model_copy(update={"recommended": False})
     precision = row.stage.removeprefix(EXPORTED)
-    predicted = _predicted(profile, spec, precision)
+    predicted = _predicted(profile, spec, precision) if profile else None
     return row.model_copy(update={"predicted_ms": predicted, "recommended": precision == best})
 
 
@@ -211,8 +259,14 @@ def _sources(bundle: Bundle, teacher: str | None, threads: int | None, *, apart:
         stages.append(Stage("student fp32", student, compared_to=stages[-1].name if stages else None))
     if apart and bundle.manifest.variant("fp32"):
         before = stages[-1].name if stages else None
-        stages.append(Stage(ON_HOST, bundle.encoder("fp32", threads=threads), compared_to=before, on_host=True))
+        stages.append(Stage(ON_HOST, _anywhere(bundle, threads), compared_to=before, on_host=True))
     return stages
+
+
+def _anywhere(bundle: Bundle, threads: int | None) -> PixelEncoder:
+    """The fp32 variant in the engine that runs on any machine, whatever the bundle's target has."""
+    engine = find_engine(DEFAULT)
+    return bundle.encoder("fp32", threads=threads, engine=engine.name, provider=engine.provider)
 
 
 def _student(run: Run, bundle: Bundle, threads: int | None) -> PixelEncoder | None:
@@ -282,6 +336,6 @@ def _profile_facts(profile: Profile) -> dict[str, Any]:
     return {
         "name": profile.name,
         "provenance": profile.provenance,
-        "runtime": f"{profile.runtime.name} {profile.runtime.version}",
+        "runtime": profile.runtime.told,
         "held_out_error": {name: model.held_out_error for name, model in profile.cost_model.items()},
     }

@@ -47,14 +47,15 @@ def device_columns(found: Mapping[str, Any]) -> dict[str, Any]:
     """A row of :func:`edgeclip.device.bench.bench` as columns of a :class:`~edgeclip.report.schema.Row`."""
     columns: dict[str, Any] = {"failed": found.get("failed"), "timing": timing(found)}
     if opened := found.get("opened"):
-        columns |= {name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb", "runtime")}
+        columns |= {name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")}
+        columns["runtime"] = f"{opened['engine']} {opened['version']}"
         columns |= {"provider": opened["asked_provider"], "providers": opened["providers"]}
     if end := found.get("end_to_end"):
         total = end.pop("total_ms")
         columns["end_to_end"] = EndToEnd(total_ms=total["p50"], total_p90_ms=total["p90"], **end)
     if hot := found.get("hot_spots"):
         columns["hot_spots"] = [HotSpot(**spot) for spot in hot["operators"]]
-        columns["fell_back"] = hot["fell_back"]
+        columns |= {"fell_back": hot["fell_back"], "on_provider": hot.get("on_provider")}
     if used := found.get("energy"):
         columns |= {"energy_mj": used["millijoules_per_image"], "energy_sensor": used["sensor"]}
     if ran := found.get("sustained"):

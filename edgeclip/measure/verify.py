@@ -16,12 +16,16 @@ def verify(
 ) -> dict[str, Any]:
     """Is every file whole, and does the device give what was recorded? ``verified``, and ``findings`` by part.
 
+    ``engine``, ``provider`` and ``threads`` are as for :func:`edgeclip.measure.measure`.
+
     Raises:
         EdgeclipError: no bundle, a file of it is missing or altered, or the device cannot be reached.
     """
     from ..device.place import device_steps, open_place
     from ..runtime.bundle import Bundle
+    from .figures import settings_of
 
     opened = Bundle.open(bundle)
+    settings = settings_of(opened, engine, provider, threads, here=device is None)
     with open_place(device) as place, device_steps(f"verify on {place.name}") as tell:
-        return place.verify(opened.path, threads=threads, provider=provider, engine=engine, on_step=tell)
+        return place.verify(opened.path, **settings, on_step=tell)

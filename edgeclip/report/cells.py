@@ -122,6 +122,8 @@ def facts_cells(report: Report) -> list[tuple[str, str]]:
         if reference.profile_ms:
             pace += f"; {reference.p50_ms / reference.profile_ms:.2f} times what it took for the profile"
         facts.append(("reference graph", f"{reference.graph}: {pace}"))
+    if report.runtime:
+        facts.append(("runtime", report.runtime.told))
     facts.append(("profile", f"{profile.get('name', '?')} ({profile.get('provenance', '?')})"))
     return facts + list(report.software.items())
 

@@ -90,7 +90,14 @@ def _worse(
 def same_machine(one: Report, other: Report) -> bool:
     """Do both reports speak of the same kind of machine, with as many threads?"""
     alike = all(one.device.get(name) == other.device.get(name) for name in SAME_MACHINE)
-    return alike and one.profile.get("threads") == other.profile.get("threads")
+    return alike and _executed(one) == _executed(other)
+
+
+def _executed(report: Report) -> tuple[object, ...]:
+    """Engine, provider and threads. Another version of the engine is what people compare."""
+    if report.runtime is None:  # of before version 5
+        return (None, None, report.profile.get("threads"))
+    return (report.runtime.name, report.runtime.provider, report.runtime.threads)
 
 
 def _pace(one: Report, other: Report) -> float:

@@ -21,18 +21,17 @@ def asked_for(
         chosen: the row that the verdict is about.
         budget: limits by name: latency_ms (p90), memory_mb, size_mb, accuracy_drop (points).
         classes: of the data set, to know chance by.
-        withheld: why this machine's figures do not count; empty where they do.
+        withheld: why latency and memory do not count, and what to do; empty where they do.
     """
     found = [at_most("the recommended variant's failures", 0, 1, "crash")] if chosen.failed else []
-    here = f"measure on the profile's device: {withheld}" if withheld else ""
     if (limit := budget.get("latency_ms")) is not None:
         ms = chosen.timing.p90_ms if chosen.timing and not withheld else None
-        found.append(at_most(LATENCY, limit, ms, "ms", here or "the variant did not run to its end: see its row"))
+        found.append(at_most(LATENCY, limit, ms, "ms", withheld or "the variant did not run to its end: see its row"))
     if (limit := budget.get("size_mb")) is not None:
         found.append(at_most("size of the image tower", limit, chosen.size_bytes / 1e6, "MB"))
     if (limit := budget.get("memory_mb")) is not None:
         peak = None if withheld else chosen.peak_memory_mb
-        found.append(at_most("peak memory", limit, peak, "MB", here or "only Linux and macOS tell it"))
+        found.append(at_most("peak memory", limit, peak, "MB", withheld or "only Linux and macOS tell it"))
     if (limit := budget.get("accuracy_drop")) is not None:
         found.append(_drop(next((row for row in rows if row.stage == "teacher"), None), chosen, limit, classes))
     return found

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..documents import ClassChange, Cosine, Count, Document, Fraction, NonNegative, Part, Size
+from ..runtime.target import Runtime
 
 Interval = tuple[float, float]
 
@@ -91,6 +92,7 @@ class Row(Part):
     sustained: Sustained | None = None
     hot_spots: list[HotSpot] = []
     fell_back: list[str] = []  # operators that ran on another provider than the one asked for
+    on_provider: Fraction | None = None  # share of the time on the one asked for; None: not told
     provider: str | None = None  # asked for; ``providers`` are those that the runtime took
     providers: list[str] = []
     runtime: str  # "onnxruntime 1.32.0", "torch 2.15.0"
@@ -129,12 +131,13 @@ class Figures(Document):
     """What one machine measured of one bundle; a report joins those of several machines."""
 
     FORMAT: ClassVar[str] = "edgeclip-figures"
+    VERSION: ClassVar[int] = 2
 
     name: str  # of the bundle
     bundle: str  # sha256 of its manifest, which holds those of its files
     created: str  # ISO 8601, UTC
     device: dict[str, Any]  # the machine
-    threads: Size
+    runtime: Runtime | None = None  # what executed the variants; None: nothing was timed
     dataset: Judged | None = None
     verified: list[Finding] = []  # before anything else
     recommended: str | None = None  # the fastest faithful precision here; None: not all were measured
@@ -143,6 +146,13 @@ class Figures(Document):
     reference: Reference | None = None
     before: dict[str, Any] = {}  # clocks, governor, temperature, throttling, load
     after: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "threads" in data and "runtime" not in data:
+            raise ValueError("they are of an older edgeclip and do not say what engine ran: measure again")
+        return data
 
     @property
     def wrong(self) -> list[Finding]:
@@ -178,7 +188,7 @@ class Report(Document):
     """``report.json``."""
 
     FORMAT: ClassVar[str] = "edgeclip-report"
-    VERSION: ClassVar[int] = 4
+    VERSION: ClassVar[int] = 5
 
     name: str
     created: str  # ISO 8601, UTC
@@ -194,6 +204,7 @@ class Report(Document):
     dataset: dict[str, Any]  # name, sha256, images, classes, templates
     profile: dict[str, Any]  # name, provenance, predicted_ms, held_out_error
     device: dict[str, Any]
+    runtime: Runtime | None = None  # what executed the variants; None: a report of before version 5
     host: dict[str, Any] = {}  # where teacher and student were measured, if that is another machine
     bundle: str = ""  # sha256 of its manifest
     verified: list[Finding] = []

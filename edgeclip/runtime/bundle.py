@@ -74,7 +74,7 @@ class Bundle:
         provider: str | None = None,
         engine: str | None = None,
     ) -> OnnxEncoder:
-        """The variant of that precision, or the one that the manifest chooses, in the engine asked for or its own.
+        """The variant of that precision, or the one that the manifest chooses, in the engine asked for or its target's.
 
         Raises:
             EdgeclipError: the bundle holds no such variant, or the engine cannot be used here.

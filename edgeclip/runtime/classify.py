@@ -20,6 +20,7 @@ def classify(
     precision: str | None = None,
     threads: int | None = None,
     engine: str | None = None,
+    provider: str | None = None,
     top: int | None = None,
 ) -> list[dict[str, Any]]:
     """The likeliest labels of each image with their probabilities, or the ``problem`` of one that cannot be read.
@@ -30,7 +31,8 @@ def classify(
         labels: as in :func:`~edgeclip.runtime.labels.read_labels`; None: the classes of a bundle without text tower.
         precision: the one that the bundle chooses where None.
         threads: all cores where None.
-        engine: what executes the image tower; what it was made for where None.
+        engine: what executes the image tower; the target's where None, as its provider.
+        provider: of the engine.
         top: how many labels of each image; ten where None.
 
     Raises:
@@ -45,14 +47,15 @@ def classify(
     opened = Bundle.open(bundle)
     # The text tower is gone before the image tower is opened: never both in memory.
     own = opened.manifest
+    asked: dict[str, Any] = {"threads": threads, "engine": engine, "provider": provider}
     if names is None:
-        known = opened.encoder().phrases
+        known = opened.encoder(**asked).phrases
         if known is None:
             raise EdgeclipError('say what it might be: --labels "a cat,a dog", or a text file with one a line')
         names = known.labels
-    encode_text = opened.encoder(threads=threads).encode_text
+    encode_text = opened.encoder(**asked).encode_text
     scorer = LabelScorer(names, encode_text, own.logit_scale, own.logit_bias, shown=top or SHOWN)
-    encoder = opened.encoder(precision, threads=threads, engine=engine)
+    encoder = opened.encoder(precision, **asked)
     answers: list[dict[str, Any]] = []
     with progress_bar("classify", len(files), after=PATIENCE) as bar:
         for start in range(0, len(files), AT_ONCE):

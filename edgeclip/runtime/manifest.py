@@ -49,7 +49,6 @@ class Variant(Artefact):
     """An image tower in one precision."""
 
     precision: Precision
-    engine: str = "onnxruntime"  # that it was made for
     recipe: dict[str, Any] = {}  # how the precision was reached; enough to do it again
     fidelity: Fidelity
     faithful: bool  # whether that is enough, by the export's gate
@@ -111,7 +110,7 @@ class Manifest(Document):
     """``bundle.json``."""
 
     FORMAT: ClassVar[str] = "edgeclip-bundle"
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
 
     name: str
     source: str  # the run or model it was exported from
@@ -127,7 +126,7 @@ class Manifest(Document):
     text: Artefact | None = None  # the text tower; with its tokenizer, or else `phrases`
     phrases: Phrases | None = None
     variants: Annotated[list[Variant], Field(min_length=1)]
-    target: Target  # what it was made for
+    target: Target  # what it was made for, and runs in where nothing else is asked for
     recommended: Precision | None = None  # the fastest faithful one, where that was measured on the target
     recommendation: Literal["measured on the target", "to be measured on the device"]
     fallback: Precision  # what is used where nothing is recommended yet: chosen with the student, or fp32
@@ -141,6 +140,15 @@ class Manifest(Document):
     )
     runner: Artefact | None = None  # run.py: runs the bundle where edgeclip is not installed
     student: dict[str, Any] = {}  # the StudentSpec, as data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, data: Any) -> Any:
+        """Before version 4 each variant named an engine, which could be another than the target's."""
+        variants = data.get("variants") if isinstance(data, dict) else None
+        if not isinstance(variants, list) or not all(isinstance(one, dict) for one in variants):
+            return data
+        return {**data, "variants": [{k: v for k, v in one.items() if k != "engine"} for one in variants]}
 
     @model_validator(mode="after")
     def _honest(self) -> Manifest:

@@ -1,4 +1,4 @@
-"""A bundle's towers in the engines that they were made for, behind the Encoder protocol."""
+"""A bundle's towers in the engine of its target, or another that is asked for, behind the Encoder protocol."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .engines.registry import DEFAULT, find_engine
 from .manifest import Manifest, Variant
 from .perprocess import PerProcess, without_opened
 from .phrases import Phrases
-from .plain import tower_job
+from .plain import asked_runtime, tower_job
 from .preprocess import Preprocessor
 from .tokenizer import open_tokenizer
 
@@ -44,8 +44,8 @@ class OnnxEncoder:
         engine: str | None = None,
     ) -> None:
         self.folder, self._manifest, self._variant = folder, manifest, variant
-        self.engine = engine or variant.engine
-        self.threads, self._provider = threads, provider
+        self.engine, self.provider = asked_runtime({"target": manifest.target.model_dump()}, engine, provider)
+        self.threads = threads
         self.precision = variant.precision
         self.embed_dim = manifest.embed_dim
         self.image_size = manifest.preprocess.size
@@ -66,7 +66,7 @@ class OnnxEncoder:
     @property
     def job(self) -> dict[str, Any]:
         """What a worker needs to hold the image tower in a process of its own."""
-        settings: dict[str, Any] = {"threads": self.threads, "provider": self._provider, "engine": self.engine}
+        settings: dict[str, Any] = {"threads": self.threads, "provider": self.provider, "engine": self.engine}
         return tower_job(self.folder, self._manifest.model_dump(mode="json"), self.precision, **settings)
 
     @property
@@ -77,8 +77,8 @@ class OnnxEncoder:
     @PerProcess
     def image_session(self) -> Session:
         """The image tower."""
-        path, engine = Path(self.job["graph"]), find_engine(self.engine)
-        wanted = self._provider or engine.provider
+        path, engine = Path(self.job["graph"]), find_engine(self.engine, self.provider)
+        wanted = self.provider or engine.provider
         session = engine.open(path, threads=self.threads, precision=self.precision, provider=wanted)
         if (taken := session.providers[0]) != wanted:
             say(f"{path.name}: {wanted} could not be used here; {taken} takes its place")
@@ -93,8 +93,9 @@ class OnnxEncoder:
     def text_session(self) -> Session:
         """The text tower, where there is one."""
         assert self._manifest.text is not None  # `encode_text` asks no session where there are phrases
-        provider = self._provider if self.engine == DEFAULT else None
-        return find_engine().open(self.folder / self._manifest.text.file, threads=self.threads, provider=provider)
+        provider = self.provider if self.engine == DEFAULT else None
+        graph = self.folder / self._manifest.text.file
+        return find_engine(DEFAULT, provider).open(graph, threads=self.threads, provider=provider)
 
     @PerProcess
     def tokenizer(self) -> Callable[[Sequence[str]], NDArray[np.int64]]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EdgeclipError, FormatError
+from .engines.registry import known_engine, reads_recipe
 
-MANIFEST_FILE, FORMAT, NEWEST = "bundle.json", "edgeclip-bundle", 3
-NEEDED = ("preprocess", "fallback", "logit_scale", "embed_dim")
+MANIFEST_FILE, FORMAT, NEWEST = "bundle.json", "edgeclip-bundle", 4
+NEEDED = ("preprocess", "fallback", "logit_scale", "embed_dim", "target")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -82,25 +83,34 @@ def variant_of(manifest: Mapping[str, Any], precision: str | None) -> dict[str, 
     raise EdgeclipError(f"the bundle holds no {wanted} variant; it holds {there}")
 
 
-def graph_for(manifest: Mapping[str, Any], variant: Mapping[str, Any], engine: str | None) -> Mapping[str, Any]:
+def asked_runtime(manifest: Mapping[str, Any], engine: str | None, provider: str | None) -> tuple[str, str | None]:
+    """Engine and provider: those asked for, else the target's; of another engine than the target's its usual one."""
+    own = manifest["target"]["runtime"]
+    name = engine or own["name"]
+    return name, provider or (own["provider"] if name == own["name"] else None)
+
+
+def graph_for(manifest: Mapping[str, Any], variant: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
     """The entry of the graph that an engine reads for a variant: TensorRT's int8 is another than a CPU's.
 
     Raises:
         EdgeclipError: the bundle holds none.
     """
-    if not (engine or "").startswith("tensorrt") or variant["precision"] != "int8":
-        return variant
     told = [(variant, variant.get("recipe", {}))]
-    told += [(one, one["facts"]) for one in manifest.get("extras", ()) if one["kind"] == "int8-target"]
+    told += [(e, e["facts"]) for e in manifest.get("extras", ()) if e["kind"] == f"{variant['precision']}-target"]
     for entry, facts in told:
-        if facts.get("recipe") == "tensorrt":
+        if reads_recipe(engine, facts.get("recipe", variant["precision"])):
             return entry
-    raise EdgeclipError(f"the bundle's int8 is none that {engine} reads: export it with --recipe tensorrt")
+    recipe = known_engine(engine).recipe(variant["precision"], ())
+    raise EdgeclipError(
+        f"the bundle's {variant['precision']} is none that {engine} reads: export it with --recipe {recipe}"
+    )
 
 
 def readable(manifest: Mapping[str, Any], engine: str | None) -> tuple[list[str], list[str]]:
-    """The precisions of a bundle that an engine reads, and what is the matter with the others."""
+    """The precisions of a bundle that an engine reads, the target's where None; what is the matter with the others."""
     found, left_out = [], []
+    engine, _ = asked_runtime(manifest, engine, None)
     for variant in manifest["variants"]:
         try:
             graph_for(manifest, variant, engine)
@@ -119,15 +129,16 @@ def tower_job(
     provider: str | None = None,
     engine: str | None = None,
 ) -> dict[str, Any]:
-    """The job of a worker that is to hold this variant's image tower, in the engine it was made for where None.
+    """The job of a worker that is to hold this variant's image tower; engine and provider are the target's where None.
 
     Raises:
         EdgeclipError: the bundle holds no such variant, or none that the engine reads.
     """
     variant = variant_of(manifest, precision)
+    engine, provider = asked_runtime(manifest, engine, provider)
     return {
         **_graph(folder, graph_for(manifest, variant, engine)),
-        "engine": engine or variant.get("engine"),
+        "engine": engine,
         "precision": variant["precision"],
         "threads": threads,
         "provider": provider,

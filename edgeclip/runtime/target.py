@@ -25,12 +25,23 @@ class Device(Part):
 
 
 class Runtime(Part):
-    """What executes the graph: an engine, its provider, and so many threads."""
+    """What executes the graph: an engine, its provider, and so many threads. Profile, figures and report carry it."""
 
     name: str = "onnxruntime"  # of the engine: see runtime/engines/
     version: str
     provider: str = "CPUExecutionProvider"
     threads: Cores
+
+    @property
+    def told(self) -> str:
+        """In words: ``onnxruntime 1.32.0 on CPUExecutionProvider, 2 threads``."""
+        return f"{self.name} {self.version} on {self.provider}, {self.threads} threads"
+
+    def differs(self, other: Runtime) -> str:
+        """What ``other`` is instead, where it is another engine or provider; empty where it is this one."""
+        if (self.name, self.provider) == (other.name, other.provider):
+            return ""
+        return f"{other.name} on {other.provider} ran, not {self.name} on {self.provider}"
 
 
 class Target(Part):

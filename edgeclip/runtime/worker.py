@@ -41,7 +41,7 @@ class Tower:
 
     def __init__(self, job: dict[str, Any]) -> None:
         """Take the job: ``graph``, ``preprocess`` or ``image_size``; ``engine`` and how it opens the graph."""
-        self.graph, self.engine = Path(job["graph"]), find_engine(job.get("engine"))
+        self.graph, self.engine = Path(job["graph"]), find_engine(job.get("engine"), job.get("provider"))
         self.provider = job.get("provider") or self.engine.provider
         self._settings = {"precision": job.get("precision", "fp32"), "threads": job.get("threads")}
         self._settings["provider"] = self.provider
@@ -62,7 +62,8 @@ class Tower:
         for shade in range(PEAK_IMAGES if self._preprocess else 0):
             self.encode([Image.new("RGB", PHOTO, (shade, 0, 0))])
         return {
-            "runtime": f"{self.engine.name} {version}",
+            "engine": self.engine.name,
+            "version": version,
             "import_ms": 1e3 * (imported - begin),
             "load_ms": 1e3 * (loaded - imported),
             "first_ms": 1e3 * (ran - loaded),

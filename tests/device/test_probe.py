@@ -65,7 +65,8 @@ def test_a_restless_machine_is_refused(monkeypatch):
         ({"name": "../up"}, "cannot name a profile"),
         ({"seconds": 0}, "no time"),
         ({"threads": 0}, "threads"),
-        ({"precisions": ()}, "no precision"),
+        ({"provider": "CUDAExecutionProvider"}, "no provider 'CUDAExecutionProvider' here; name one of: "),
+        ({"engine": "onnxrutime"}, "no engine is called 'onnxrutime' here; there are: onnxruntime"),
         ({"precisions": ("fp16",)}, "no kernels of its own"),
     ],
 )
@@ -77,10 +78,10 @@ def test_unfit_arguments(arguments, complaint):
 def test_the_kit_is_small_and_whole():
     assert KIT.stat().st_size < 3e6
     with Kit() as kit:
-        names = {precision: [g.name for g in kit.choose(precision, ["avx2"])] for precision in ("fp32", "int8")}
-        assert names["fp32"] == names["int8"] == list(kit.index.towers)
-        assert {g.activations for g in kit.choose("int8", ["asimd"])} == {"int8"}
-        small = next(g for g in kit.choose("int8", ["avx2"]) if g.name.startswith("mobilenetv4"))
+        names = {recipe: [g.name for g in kit.choose(recipe)] for recipe in ("fp32", "x86", "x86-vnni", "arm")}
+        assert names["fp32"] == names["x86"] == names["x86-vnni"] == names["arm"] == list(kit.index.towers)
+        assert {g.activations for g in kit.choose("arm")} == {"int8"}
+        small = next(g for g in kit.choose("x86") if g.name.startswith("mobilenetv4"))
         assert kit.open(small, find_engine(), threads=1)().shape == (1, 512)
 
 

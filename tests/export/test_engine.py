@@ -18,6 +18,7 @@ from edgeclip.export.engine import check_precision, inspected_types, layer_types
 from edgeclip.export.fp16 import convert_fp16
 from edgeclip.export.int8 import TENSORRT, X86, quantize_int8
 from edgeclip.export.pipeline import Wishes
+from edgeclip.runtime.engines.trtengine import TENSORRT as ENGINE
 from edgeclip.runtime.engines.trtengine import Build
 from edgeclip.runtime.plain import graph_for, readable
 
@@ -98,7 +99,7 @@ def test_no_tower_that_is_exported_for_tensorrt_is_refused(tmp_path):
     from edgeclip.runtime.engines.trtbuild import parse
 
     with Kit() as kit:
-        entries = [one for name in ("fp32", "fp16", "int8") for one in kit.choose(name, ["asimd"], "tensorrt")]
+        entries = [one for name in ("fp32", "fp16", "int8") for one in kit.choose(ENGINE.recipe(name, ["asimd"]))]
         assert len(entries) == 3 * len(kit.index.towers)
         for entry in entries:
             graph = kit.unpack(entry, tmp_path)

@@ -23,18 +23,23 @@ def test_the_latency_of_a_row_is_what_was_measured():
 
 
 def test_what_the_device_told_stands_in_the_row():
-    opened = {"import_ms": 1.0, "load_ms": 2.0, "first_ms": 3.0, "peak_memory_mb": 4.0, "runtime": "an engine 1"}
-    opened |= {"asked_provider": "A", "providers": ["B"]}
+    opened = {"import_ms": 1.0, "load_ms": 2.0, "first_ms": 3.0, "peak_memory_mb": 4.0}
+    opened |= {"engine": "an engine", "version": "1", "asked_provider": "A", "providers": ["B"]}
     end = {"image": "x.jpg", "total_ms": {"p50": 5.0, "p90": 6.0}}
     end |= {"decode_ms": 1.0, "preprocess_ms": 2.0, "inference_ms": 2.0}
-    spots = {"operators": [{"operator": "Conv", "share": 1.0, "nodes": 2}], "fell_back": ["Conv on B"]}
+    spots = {
+        "operators": [{"operator": "Conv", "share": 1.0, "nodes": 2}],
+        "fell_back": ["Conv on B"],
+        "on_provider": 0.25,
+    }
     energy = {"millijoules_per_image": 7.0, "sensor": "rapl"}
     ran = {"seconds": 60, "window_seconds": 30.0, "last_over_first": 1.1, "each_second": [[0.0, 1.0]], "after": {}}
     found = {"opened": opened, "end_to_end": end, "hot_spots": spots, "energy": energy, "sustained": ran}
     columns = device_columns({**found, "throughput": {"8": 9.0}})
-    assert {name: columns[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb", "runtime")} == {
-        name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb", "runtime")
+    assert {name: columns[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")} == {
+        name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")
     }
+    assert (columns["runtime"], columns["on_provider"]) == ("an engine 1", 0.25)
     assert (columns["provider"], columns["providers"], columns["fell_back"]) == ("A", ["B"], ["Conv on B"])
     assert (columns["end_to_end"].total_ms, columns["end_to_end"].total_p90_ms) == (5.0, 6.0)
     assert (columns["energy_mj"], columns["energy_sensor"], columns["throughput"]) == (7.0, "rapl", {"8": 9.0})

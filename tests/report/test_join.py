@@ -5,6 +5,7 @@ import pytest
 from edgeclip.errors import EdgeclipError
 from edgeclip.report.join import held_against, join
 from edgeclip.report.schema import Figures, Judged
+from edgeclip.runtime.target import Runtime
 
 from .test_report import row
 
@@ -16,7 +17,7 @@ def figures(rows, bundle="b" * 64, dataset="d" * 64, machine="a board"):
         bundle=bundle,
         created="2026-01-01T00:00:00+00:00",
         device={"cpu": machine, "cores": 4},
-        threads=4,
+        runtime=Runtime(version="1", threads=4),
         dataset=judged,
         rows=rows,
         rule="in turns",

@@ -162,6 +162,8 @@ class OnnxParser:
 
     def parse(self, model, path=None):
         try:
+            if path is not None:  # weights may lie beside it
+                model = onnx.load(path).SerializeToString()
             self.network.num_inputs = len(onnx.load_from_string(model).graph.input)
         except Exception:
             self.num_errors = 1
@@ -200,7 +202,7 @@ class ICudaEngine:
 
     def __init__(self, plan):
         words, _, model = plan.removeprefix(MARK).partition(b"\n")
-        self.words, self.session = json.loads(words), Onnxruntime().open(model)
+        self.words, self.session = json.loads(words), Onnxruntime().open(model, precision="fp16")  # no harm to others
         graph = onnx.load_from_string(model).graph
         self.names = [graph.output[0].name, graph.input[0].name]  # outputs may come first
         self.dim = graph.output[0].type.tensor_type.shape.dim[-1].dim_value

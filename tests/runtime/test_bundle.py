@@ -99,6 +99,7 @@ def test_a_provider_that_gives_way_is_said(bundle, monkeypatch, capsys):
         providers = ("CPUExecutionProvider",)
 
     monkeypatch.setattr(Onnxruntime, "open", lambda *graph, **settings: Session())
+    monkeypatch.setattr(Onnxruntime, "providers", lambda own: ["CUDAExecutionProvider", "CPUExecutionProvider"])
     assert bundle.encoder("fp32", provider="CUDAExecutionProvider").image_session
     assert (
         "CUDAExecutionProvider could not be used here; CPUExecutionProvider takes its place" in capsys.readouterr().err

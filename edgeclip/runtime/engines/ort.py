@@ -72,7 +72,7 @@ class OrtSession:
 class Onnxruntime:
     """An :class:`~edgeclip.runtime.engines.protocol.Engine`."""
 
-    name, provider = "onnxruntime", CPU
+    name, provider, accelerator = "onnxruntime", CPU, False
 
     def unavailable(self) -> str | None:
         """Only where the package is missing."""
@@ -94,6 +94,18 @@ class Onnxruntime:
         """The CPU provider casts fp16 to fp32 and back."""
         return ("fp32", "int8") if provider == CPU else ("fp32", "fp16", "int8")
 
+    def recipe(self, precision: str, features: Sequence[str]) -> str:
+        """int8 by what the CPU multiplies: unsigned by signed bytes with VNNI, 7-bit weights without, signed on Arm."""
+        if precision != "int8":
+            return precision
+        if any("vnni" in feature or "amx_int8" in feature for feature in features):
+            return "x86-vnni"
+        return "arm" if {"asimd", "asimddp", "neon", "i8mm"}.intersection(features) else "x86"
+
+    def reads(self, recipe: str) -> bool:
+        """All of them: what it has no kernels for it computes in float."""
+        return True
+
     def open(
         self,
         graph: Path | bytes,
@@ -113,7 +125,7 @@ class Onnxruntime:
         provider = provider or CPU
         if provider not in self.providers():
             there = ", ".join(self.providers())
-            raise EdgeclipError(f"this onnxruntime has no {provider}; it has {there}")
+            raise EdgeclipError(f"this onnxruntime has no {provider}; it has {there}: name one with --provider")
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = threads or usable_cores()
         settings.inter_op_num_threads = 1
@@ -151,6 +163,7 @@ class Onnxruntime:
         spent: dict[str, float] = defaultdict(float)
         nodes: dict[str, set[str]] = defaultdict(set)
         fell_back: set[str] = set()
+        elsewhere = 0.0
         for event in events:
             facts = event.get("args", {})
             if event.get("cat") != "Node" or "op_name" not in facts or not event["name"].endswith("_kernel_time"):
@@ -159,9 +172,11 @@ class Onnxruntime:
             nodes[facts["op_name"]].add(event["name"])
             if facts.get("provider", provider) != provider:
                 fell_back.add(f"{facts['op_name']} on {facts['provider']}")
+                elsewhere += event["dur"]
         total = sum(spent.values()) or 1.0
         ranked = sorted(spent, key=lambda op: -spent[op])
         return {
             "operators": [{"operator": op, "share": spent[op] / total, "nodes": len(nodes[op])} for op in ranked],
             "fell_back": sorted(fell_back),
+            "on_provider": 1 - elsewhere / total,
         }

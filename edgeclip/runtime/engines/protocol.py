@@ -26,6 +26,7 @@ class Engine(Protocol):
 
     name: str  # as profiles, specs and bundles have it
     provider: str  # the one that is taken where none is asked for
+    accelerator: bool  # it runs on more than the CPU: a device that can use it is profiled with it
 
     def unavailable(self) -> str | None:
         """Why it cannot be used here, and how to mend that; None where it can."""
@@ -35,8 +36,24 @@ class Engine(Protocol):
         """Of what is installed here."""
         ...
 
+    def providers(self) -> Sequence[str]:
+        """Those that can be asked for here."""
+        ...
+
     def precisions(self, provider: str) -> Sequence[str]:
         """Those that it has kernels of its own for: fp32 first."""
+        ...
+
+    def recipe(self, precision: str, features: Sequence[str]) -> str:
+        """The recipe by which a graph comes to be in a precision for it, on a CPU with these instruction sets.
+
+        It names the int8 recipe that is exported (``edgeclip.export.int8.RECIPES``) and the graphs of the probe kit
+        that are measured; that of fp32 is the reference beside which everything is timed.
+        """
+        ...
+
+    def reads(self, recipe: str) -> bool:
+        """Whether it runs a graph that was made by this recipe."""
         ...
 
     def open(
@@ -63,6 +80,7 @@ class Engine(Protocol):
     ) -> dict[str, Any]:
         """Where the time goes: ``operators`` (each with its ``share`` and ``nodes``), and those that ``fell_back``.
 
-        ``fell_back`` lists what another provider than the one asked for ran. Both are empty where it does not tell.
+        ``fell_back`` lists what another provider than the one asked for ran, ``on_provider`` is the share of the time
+        that was spent on the one asked for, 0..1. The lists are empty, and it is None, where the engine does not tell.
         """
         ...

@@ -24,7 +24,7 @@ from ...errors import EdgeclipError, FormatError
 if TYPE_CHECKING:
     from .trtrunner import EngineRunner
 
-PROVIDER = "CUDA"
+PROVIDER, RECIPE = "CUDA", "tensorrt"
 WORDS = {"fp32": ("Float", "FP32"), "fp16": ("Half", "FP16"), "int8": ("Int8", "INT8")}  # as inspectors say it
 
 
@@ -52,7 +52,7 @@ class Build:
 class TensorRT:
     """An :class:`~edgeclip.runtime.engines.protocol.Engine`."""
 
-    provider = PROVIDER
+    provider, accelerator = PROVIDER, True
 
     def __init__(self, name: str, *, rtx: bool) -> None:
         self.name, self._rtx = name, rtx
@@ -77,9 +77,21 @@ class TensorRT:
 
         return here.VERSION
 
+    def providers(self) -> Sequence[str]:
+        """The current GPU."""
+        return (PROVIDER,)
+
     def precisions(self, provider: str) -> Sequence[str]:
         """All: the network is typed by its graph."""
         return ("fp32", "fp16", "int8")
+
+    def recipe(self, precision: str, features: Sequence[str]) -> str:
+        """Whatever the CPU is: int8 is symmetric, its biases and its rest are float."""
+        return RECIPE if precision == "int8" else precision
+
+    def reads(self, recipe: str) -> bool:
+        """Its own int8 alone: its parser refuses zero points."""
+        return recipe in ("fp32", "fp16", RECIPE)
 
     def open(
         self,
@@ -200,6 +212,7 @@ def _shares(spent: Mapping[str, float], layers: Mapping[str, Mapping[str, Any]],
     return {
         "operators": [{"operator": k, "share": sum(kinds[k]) / total, "nodes": len(kinds[k])} for k in ranked],
         "fell_back": [told for _, told in sorted(other, reverse=True)],
+        "on_provider": 1.0,  # an engine is whole
     }
 
 
