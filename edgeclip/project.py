@@ -100,8 +100,10 @@ def init_project(folder: Path) -> None:
             write_text(folder / name, text)
 
 
-def run_project(folder: Path) -> Report:
+def run_project(folder: Path, *, few_images: bool = False) -> Report:
     """Profile, select, distil, export and report, in ``folder``; what is there and valid is used again.
+
+    ``few_images`` accepts accuracy that more images would have to decide.
 
     Raises:
         EdgeclipError: there is no project, its file has faults, an input is missing or unfit, or it is in use.
@@ -117,7 +119,7 @@ def run_project(folder: Path) -> Report:
         say(f"[3/4] export -> {folder}/bundle/")
         elsewhere = None if project.profile == HERE else profile
         bundle = exported_run(run, folder / "bundle", threads=profile.runtime.threads, profile=elsewhere)
-        return _report(folder, project, profile, bundle)
+        return _report(folder, project, profile, bundle, few_images=few_images)
 
 
 def _settings(folder: Path, project: Project) -> DistillConfig:
@@ -198,7 +200,7 @@ def _distil(folder: Path, project: Project, profile: Profile, config: DistillCon
     return distill(spec, opened, _place(folder, project.images), sentences, run, **asked)
 
 
-def _report(folder: Path, project: Project, profile: Profile, bundle: Bundle) -> Report:
+def _report(folder: Path, project: Project, profile: Profile, bundle: Bundle, *, few_images: bool) -> Report:
     from .measure.proof import prove
     from .report import write_report
 
@@ -207,12 +209,12 @@ def _report(folder: Path, project: Project, profile: Profile, bundle: Bundle) ->
     limits = project.budget.model_dump(exclude_none=True)
     named = folder / "profile.toml" if own else _profile_name(folder, project)
     words = {"profile": named, "dataset": dataset, "teacher": project.teacher, **limits, "out": out}
-    words["other_device"] = not own
+    words |= {"other_device": not own, "few_images": few_images}
     command = command_of(f"edgeclip report {shlex.quote(str(bundle.path))}", **words)
     say(f"      $ {command}")
     asked: dict[str, Any] = {"teacher": project.teacher, "seconds": REPORT_SECONDS, "budget": limits}
     asked |= {"command": command, "profile_name": str(named)}
-    found = prove(bundle.path, profile, dataset, **asked, other_device=not own)
+    found = prove(bundle.path, profile, dataset, **asked, other_device=not own, few_images=few_images)
     with new_folder(out, "report", "report.json", force=True) as scratch:
         write_report(found, scratch)
     return found

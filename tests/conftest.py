@@ -66,6 +66,36 @@ def images_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def labelled_dir(teacher, images_dir, tmp_path_factory):
+    """Those of the forty images that the teacher tells apart best, in two folders named by its answers.
+
+    What it was never taught it cannot know; so that it is right, what it says is what is true here.
+    """
+    import itertools
+    import shutil
+
+    from edgeclip.evaluate.datasets import TEMPLATES
+    from edgeclip.evaluate.zeroshot import class_embeddings
+
+    names = [f"{a} {b}" for a, b in itertools.combinations(WORDS, 2)]
+    files = sorted(images_dir.iterdir())
+    scores = teacher.encode_image([Image.open(file) for file in files]) @ class_embeddings(teacher, names, TEMPLATES).T
+    best: tuple = (0.0,)
+    for one, other in itertools.combinations(range(len(names)), 2):
+        margin = scores[:, one] - scores[:, other]
+        order = np.argsort(margin)
+        sure = min(-margin[order[11]], margin[order[-12]])
+        if sure > best[0]:
+            best = (sure, {names[one]: order[-12:], names[other]: order[:12]})
+    folder = tmp_path_factory.mktemp("labelled")
+    for name, rows in best[1].items():
+        (folder / name).mkdir()
+        for row in rows:
+            shutil.copy(files[row], folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def texts_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("texts") / "sentences.txt"
     path.write_text("\n".join(f"a {a} {b} thing" for a in WORDS for b in WORDS if a != b))

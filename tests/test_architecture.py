@@ -34,7 +34,7 @@ MAY_KNOW = {
     "evaluate": BASE,
     "distill": BASE | {"data", "models", "towers", "device", "runtime"},
     "export": BASE | {"evaluate", "data", "models", "towers", "device", "runtime"},
-    "report": BASE | {"runtime"},
+    "report": BASE | {"runtime", "evaluate"},
     "measure": BASE | {"loading", "report", "distill", "evaluate", "select", "towers", "device", "runtime"},
     "ecosystem": BASE | {"runtime", "report", "distill"},
     "profiles": set(),

@@ -226,7 +226,7 @@ def test_the_world_is_good(world, monkeypatch):
         (lambda own: own.update(embed_dim=100), "100"),
         (lambda own: own["tokenizer"].update(context_length=20), "20"),
         (lambda own: own["tokenizer"].update(pad_id=10**6), "1000000"),
-        (lambda own: own["variants"][0].update(engine="tflite"), "tflite"),
+        (lambda own: own["target"]["runtime"].update(name="tflite"), "tflite"),
     ],
     ids=["size", "width", "context", "padding", "engine"],
 )

@@ -21,6 +21,7 @@ from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run
 from edgeclip.documents import read_document
+from edgeclip.report.criteria import CHANCE, VERIFIED
 from edgeclip.report.schema import Report
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.turns import Taken
@@ -67,7 +68,7 @@ def made(distill, tmp_path_factory):
 def test_the_report_has_every_row_and_every_line(made, inputs):
     command = ["report", made / "bundle", "--profile", inputs / "other.toml", "--dataset", inputs / "dataset"]
     command.append("--other-device")
-    result = run(*command, "--out", made / "report", "--seconds", 1, *BUDGET, "--json")
+    result = run(*command, "--out", made / "report", "--seconds", 1, *BUDGET, "--json", expect=4)
     report = read_document(made / "report/report.json", Report)
     assert json.loads(result.stdout) == report.as_data()
     stages = ["teacher", "student fp32", "exported fp32", "exported fp16", "exported int8"]
@@ -83,8 +84,8 @@ def test_the_report_has_every_row_and_every_line(made, inputs):
     assert report.reference.p50_ms > 0
     assert all((row.peak_memory_mb is not None) == row.stage.startswith("exported") for row in report.rows)
     lines = ["latency, p90 of one image", "size of the image tower", "peak memory"]
-    assert [line.name for line in report.criteria] == lines
-    assert all(line.met for line in report.criteria)
+    assert [line.name for line in report.criteria] == [*lines, VERIFIED, CHANCE]
+    assert [line.met for line in report.criteria] == [True] * 4 + [None], "six pictures tell nothing of a student"
     assert all(len(row.right) == 6 for row in report.rows)
     assert "not on the device of profile" in report.cautions[0]
     made_by, measured_by = report.commands

@@ -11,6 +11,7 @@ import tomli_w
 
 import edgeclip
 from edgeclip.data.store import StoreDocument
+from edgeclip.device.facts import describe_device
 from edgeclip.device.schema import Budget
 from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig, TextShape
@@ -28,6 +29,7 @@ from edgeclip.report.schema import (
     Criterion,
     EndToEnd,
     Figures,
+    Finding,
     HotSpot,
     Judged,
     Next,
@@ -38,6 +40,7 @@ from edgeclip.report.schema import (
 )
 from edgeclip.report.schema import Reference as Beside
 from edgeclip.runtime.manifest import Fidelity, Manifest, Preprocess, Tried
+from edgeclip.runtime.target import Runtime
 from edgeclip.towers.spec import StudentSpec, read_spec
 from edgeclip.towers.vit import vit_workload
 
@@ -81,8 +84,9 @@ def documents(bundle=None):
     yield _report()
     told = _report()
     shared = {"rows": told.rows, "rule": "r", "reference": told.reference, "name": "n", "created": "now"}
-    judged = Judged(name="d", sha256="0", images=4, classes=2, templates=["{}"])
-    yield Figures(**shared, bundle="0", device={"cpu": "c"}, threads=2, dataset=judged)
+    judged = Judged(name="d", sha256="0", images=4, classes=2, templates=["{}"], chance=0.5, copies=1)
+    here = {"runtime": Runtime(version="1", threads=2), "verified": [Finding(part="tokenizer", ok=True, detail="d")]}
+    yield Figures(**shared, **here, bundle="0", device=describe_device(), dataset=judged)
     if bundle:
         fidelity = Fidelity(cosine_mean=1, cosine_p1=1, cosine_worst=1, largest_difference=0, top1=1, top1_drop=0)
         tried = Tried(name="x", precision="fp16", fidelity=fidelity, relative_speed=1.5, outcome="kept")
@@ -91,9 +95,19 @@ def documents(bundle=None):
 
 def _report():
     times = dict.fromkeys(("p50_ms", "p90_ms", "p95_ms", "p99_ms", "max_ms", "spread"), 1.0)
-    timing = Timing(**times, samples=2, raw_ms=[1.0], turns=[(0.0, 1.0)])
+    timing = Timing(**times, samples=1, raw_ms=[1.0], turns=[(0.0, 1.0)])
     ends = dict.fromkeys(("total_ms", "total_p90_ms", "decode_ms", "preprocess_ms", "inference_ms"), 1.0)
-    shares = ("top1", "top5", "mean_per_class", "agreement", "flip_rate", "lost", "won")
+    shares = (
+        "top1",
+        "top5",
+        "mean_per_class",
+        "agreement",
+        "flip_rate",
+        "lost",
+        "won",
+        "on_provider",
+        "calibration_error",
+    )
     costs = ("import_ms", "load_ms", "first_ms", "predicted_ms", "peak_memory_mb", "energy_mj")
     row = Row(
         stage="s",

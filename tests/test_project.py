@@ -79,7 +79,7 @@ def test_from_images_to_a_report_and_again(project, monkeypatch):
     assert [line.split()[2] for line in commands] == ["distill", "export", "report"]
     trained = (project / "run/student/open_clip_model.safetensors").stat().st_mtime_ns
     (project / "mine.txt").write_text("mine")
-    monkeypatch.setattr("edgeclip.project._report", lambda *_: report)  # which is made each time
+    monkeypatch.setattr("edgeclip.project._report", lambda *_, **__: report)  # which is made each time
     again = run("run", project, expect=None)
     assert again.stderr.count("there already") == 2
     assert (project / "run/student/open_clip_model.safetensors").stat().st_mtime_ns == trained

@@ -99,12 +99,12 @@ def edgeclip(*words, cwd):
 
 def test_three_hundred_photographs(project, tmp_path):
     first = edgeclip("run", "my project", "--json", cwd=tmp_path)
-    assert first.returncode in (0, 3), first.stderr  # what a student of three epochs is worth, nobody promised
+    assert first.returncode in (0, 3, 4), first.stderr  # what a student of three epochs is worth, nobody promised
     assert "Traceback" not in first.stderr
     report = read_document(project / "report/report.json", Report)
     assert json.loads(first.stdout) == report.as_data()
     assert [row.stage for row in report.rows][:2] == ["teacher", "student fp32"]
-    assert all(line.met is not None for line in report.criteria)
+    assert {line.kind for line in report.criteria if line.met is None} <= {"chance", "accuracy"}
     run = json.loads((project / "run/run.json").read_text())
     assert run["figures"]["images"] == 300
     assert len(run["figures"]["skipped"]) == 3

@@ -110,6 +110,7 @@ ENGINE = click.option(
     metavar="NAME",
     help="What executes the image tower: onnxruntime, tensorrt, tensorrt-rtx.  [default: that of the target]",
 )
+FEW_IMAGES = click.option("--few-images", is_flag=True, help="Accept accuracy that more images would have to decide.")
 PROVIDER = click.option("--provider", metavar="NAME", help="Of the engine, as it calls it.  [default: the target's]")
 DEVICE = click.option(
     "--device",

@@ -11,6 +11,7 @@ import click
 from .options import (
     DEVICE,
     ENGINE,
+    FEW_IMAGES,
     FORCE,
     JSON,
     PATH,
@@ -39,6 +40,7 @@ SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="
     "--teacher", metavar="T", help="Compare with this one.  [default: the run's teacher, where it is at hand]"
 )
 @click.option("--other-device", is_flag=True, help="Judge by this machine, whatever device the profile is of.")
+@FEW_IMAGES
 @SECONDS
 @SUSTAINED
 @ENGINE
@@ -59,6 +61,7 @@ def report_command(
     provider: str | None,
     device: str | None,
     other_device: bool,
+    few_images: bool,
     threads: int | None,
     figures_file: Path | None,
     force: bool,
@@ -67,7 +70,8 @@ def report_command(
 ) -> None:
     """Hold a bundle against what was asked for: what is not in --figures is measured here, or at --device.
 
-    Exit 0: all of it was met; 3: something was missed; 4: something was not measured, or nothing was asked for.
+    Exit 0: all of it was met; 3: something was missed; 4: something was not measured, or not decided by so few images,
+    or nothing was asked for.
 
     Example:  edgeclip report bundles/pi --profile raspberry-pi-5 --dataset testset/ --out reports/pi
     """
@@ -102,6 +106,7 @@ def report_command(
         device=device,
         sustained=sustained,
         other_device=other_device,
+        few_images=few_images,
     )
     show(as_json, result.as_data(), lambda: table(result))
     with new_folder(out, "report", "report.json", force=force) as folder:
@@ -207,23 +212,33 @@ def measure_command(
 @click.command(name="compare")
 @click.argument("reports", nargs=-1, required=True, type=PATH)
 @click.option("--worse", type=Number(0), default=10, show_default=True, help="Per cent that count as worse.")
-@click.option("--lost", type=Number(0, 100), default=0.5, show_default=True, help="Points of top-1 that do.")
+@click.option("--lost", type=Number(0, 100), default=0.5, show_default=True, help="Points of accuracy that do.")
+@click.option("--other-device", is_flag=True, help="Though they are of other machines, engines or thread counts.")
+@click.option("--other-dataset", is_flag=True, help="Though their accuracies are of other data sets.")
 @click.option("--out", type=PATH, help="Write it as Markdown too.")
 @FORCE
 @JSON
 def compare_command(
-    reports: tuple[Path, ...], worse: float, lost: float, out: Path | None, force: bool, as_json: bool
+    reports: tuple[Path, ...],
+    worse: float,
+    lost: float,
+    other_device: bool,
+    other_dataset: bool,
+    out: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
-    """Put reports side by side, the first as the baseline. Exit 0: nothing got worse; 3: something did.
+    """Put reports side by side, the first as the baseline. Exit 0: nothing got worse; 3: something did, which is named.
 
-    Latency, memory and energy are judged between reports of one machine alone, accuracy and size between any.
+    Reports of another device, engine or data set are refused, unless it is said that they are meant so: what does not
+    compare between them is then shown, and not judged.
 
     Example:  edgeclip compare reports/v1 reports/v2
     """
     from dataclasses import asdict
 
     from ..files import writable_file, write_marked
-    from ..report.compare import compare
+    from ..report.compare import compare, comparison_cells
     from ..report.render import comparison_markdown, comparison_table
     from .inputs import read_reports
     from .tables import show
@@ -231,8 +246,12 @@ def compare_command(
     if out:
         writable_file(out, force=force)
     opened = read_reports(reports)
-    found = compare(opened, worse_percent=worse, lost_points=lost)
+    limits: dict[str, Any] = {"worse_percent": worse, "lost_points": lost}
+    found = compare(opened, **limits, other_device=other_device, other_dataset=other_dataset)
     show(as_json, [asdict(line) for line in found], lambda: comparison_table(opened, found))
     if out:
         write_marked(out, comparison_markdown(opened, found))
+    for line in found:
+        if line.regressed:
+            tell(f"worse: {': '.join(comparison_cells(line)[:2])}: {' | '.join(comparison_cells(line)[2:])}")
     sys.exit(3 if any(line.regressed for line in found) else 0)

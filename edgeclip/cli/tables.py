@@ -183,9 +183,8 @@ def findings_table(found: dict[str, Any]) -> Table:
     """What was verified, part by part."""
     table = table_of("part", "", "", title="verified" if found["verified"] else "NOT what was exported")
     for part in found["findings"]:
-        table.add_row(
-            part["part"], "ok" if part["ok"] else "WRONG", Text(part["detail"]), style=None if part["ok"] else "red"
-        )
+        mark = {True: "ok", False: "WRONG", None: "not checked"}[part["ok"]]
+        table.add_row(part["part"], mark, Text(part["detail"]), style="red" if part["ok"] is False else None)
     return table
 
 
@@ -193,7 +192,7 @@ def figures_table(figures: Figures) -> Table:
     """Accuracy, latency, throughput and memory of the variants; what failed says why."""
     columns = ("variant", "top-1", "p50 ms", "p90 ms", "p99 ms", "samples", "load ms", "first ms", "memory MB")
     runtime = figures.runtime.told if figures.runtime else "nothing timed"
-    title = f"{figures.name} on {figures.device['cpu']}, {runtime}; {figures.rule}"
+    title = f"{figures.name} on {figures.device.cpu}, {runtime}; {figures.rule}"
     table = table_of(*columns, "images/s by batch", title=title)
     notes = [f"{one.part} differs from what was recorded: {one.detail}" for one in figures.wrong]
     for row in figures.rows:

@@ -24,15 +24,28 @@ def promises(rows: Sequence[Row], chosen: Row) -> list[Criterion]:
     kept = 100 * chosen.top1 / teacher.top1 if teacher and teacher.top1 and chosen.top1 is not None else None
     cosine = fp32.cosine_mean if fp32 and fp32.compared_to == "student fp32" else None
     faster = times_as_long(teacher, chosen) if teacher else None
-    no_teacher, no_student = (f"the {who} has no row: run the demo anew" for who in ("teacher", "student"))
-    found = [
-        at_least("speed against the teacher", FASTER, faster, "x", no_teacher),
-        at_least("top-1 kept of the teacher's", 100 * RETAINED, kept, "%", no_teacher),
-        at_least("exported fp32 equals the student", EQUAL, cosine, "cosine", no_student),
-    ]
     int8 = by_stage.get("exported int8")
     lost = points_lost(fp32, int8) if int8 else None
-    found.append(at_most("top-1 that int8 loses to fp32", LOST, lost, "points", "the variant was left out"))
     slower = times_as_long(chosen, fp32) if fp32 else None
-    found.append(at_most("recommended variant's time over fp32's", NOISE, slower, "x", "fp32 has no row"))
-    return [one.model_copy(update={"why": "promise"}) for one in found]
+    no_teacher, no_student = (f"the {who} has no row: run the demo anew" for who in ("teacher", "student"))
+    told = {
+        "choose one by a lower --latency-ms": at_least(
+            "promise", "speed against the teacher", FASTER, faster, "x", no_teacher
+        ),
+        "train longer (epochs), on more images, or allow a slower student": at_least(
+            "promise", "top-1 kept of the teacher's", 100 * RETAINED, kept, "%", no_teacher
+        ),
+        "export it again, and report what differs": at_least(
+            "promise", "exported fp32 equals the student", EQUAL, cosine, "cosine", no_student
+        ),
+        "leave this variant out, or calibrate on more images": at_most(
+            "promise", "top-1 that int8 loses to fp32", LOST, lost, "points", "the variant was left out"
+        ),
+        "measure again when nothing else runs": at_most(
+            "promise", "recommended variant's time over fp32's", NOISE, slower, "x", "fp32 has no row"
+        ),
+    }
+    return [
+        one.model_copy(update={"why": "promise", **({"mend": advice} if one.met is False else {})})
+        for advice, one in told.items()
+    ]

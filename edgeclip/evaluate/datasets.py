@@ -94,6 +94,7 @@ class Dataset:
     templates: list[str]  # each with {} for the class name
     source: Source
     several: bool = False  # an image may be of several classes: labels are bool [C]
+    copies: int = 0  # files that were left out, since the same picture is there under the same label: see copies.py
     broken: list[str] = field(default_factory=list)  # found unreadable while iterating
 
     def __len__(self) -> int:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..console import say
 from ..errors import EdgeclipError
 from ..runtime.engines.registry import find_engine
@@ -55,13 +57,14 @@ def measure(
             be reached.
     """
     from ..device.place import device_steps, open_place
+    from ..evaluate.copies import without_copies
     from ..evaluate.datasets import open_dataset
     from ..report.schema import Finding
     from ..runtime.bundle import Bundle
     from .chain import run_chain
 
     opened = Bundle.open(bundle)
-    data = open_dataset(dataset) if dataset is not None else None
+    data = without_copies(open_dataset(dataset)) if dataset is not None else None
     settings = settings_of(opened, engine, provider, threads, here=device is None)
     stages = [*before, *_variants(opened, precisions, before, settings)]
     with open_place(device) as place:
@@ -96,17 +99,21 @@ def settings_of(
 
 def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, **facts: Any) -> Figures:
     """The document of what was measured; ``facts`` are ``verified`` and ``recommended``."""
+    from ..evaluate.chance import chance_level
     from ..report.schema import Figures, Judged
+    from ..runtime.target import Device
 
     judged = None
     if data:
-        counts = {"images": len(data), "classes": len(data.classnames)}
-        judged = Judged(name=data.name, sha256=found.dataset, **counts, templates=data.templates)
+        labels = np.asarray([example.label for example in data.source])
+        counts = {"images": len(data), "classes": len(data.classnames), "copies": data.copies}
+        chance = chance_level(labels, len(data.classnames))
+        judged = Judged(name=data.name, sha256=found.dataset, **counts, templates=data.templates, chance=chance)
     return Figures(
         name=bundle.manifest.name,
         bundle=bundle.sha256,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        device={name: value for name, value in found.machine.items() if value is not None},
+        device=Device.model_validate(found.machine),
         runtime=found.runtime,
         dataset=judged,
         rows=found.rows,
@@ -146,7 +153,7 @@ def _variants(
 def _judged(row: Row, verified: Sequence[Finding]) -> Row:
     """A variant that does not give what was recorded has failed, however fast it is."""
     part = f"image tower {row.stage.removeprefix(EXPORTED)}"
-    wrong = next((finding for finding in verified if finding.part == part and not finding.ok), None)
+    wrong = next((finding for finding in verified if finding.part == part and finding.ok is False), None)
     if row.failed or wrong is None:
         return row
     say(f"{row.stage} does not give what was recorded at export: {wrong.detail}")

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import say
 from ..device.facts import describe_device
-from ..encoder import PixelEncoder
 from ..errors import EdgeclipError
-from ..runtime.cores import usable_cores
-from ..runtime.engines.registry import DEFAULT, find_engine
+from ..runtime.engines.registry import find_engine
 from ..runtime.target import Device, Runtime
 from .figures import EXPORTED
+from .sources import earlier_stages
 from .suggest import suggest
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
-    from ..distill.run import Run
-    from ..report.schema import Criterion, Figures, Report, Row
+    from ..report.schema import Criterion, Figures, Judged, Report, Row
     from ..runtime.bundle import Bundle
     from .chain import Stage
 
 
-ON_HOST = "exported fp32, host"
 OTHER_DEVICE = "{cpu} is not the profile's device: measure there, or say --other-device to be judged by this one"
 # Rows and the chosen one -> criteria of the caller's own.
 Promises = Callable[["Sequence[Row]", "Row"], "list[Criterion]"]
@@ -49,6 +44,7 @@ def prove(
     device: str | None = None,
     sustained: float = 0,
     other_device: bool = False,
+    few_images: bool = False,
     promises: Promises | None = None,
 ) -> Report:
     """Join what a device measured of a bundle with what is missing, which is measured here, and judge it.
@@ -66,6 +62,7 @@ def prove(
             ``measure``, but those of the profile when None. Latency and memory in another engine or provider than the
             profile's are not measured: it says nothing of them.
         other_device: whether a profile of another device, or an estimated one, may judge all the same.
+        few_images: whether accuracy is judged by its point value, however few images it is of.
         promises: makes criteria of the caller's own.
 
     Raises:
@@ -82,14 +79,14 @@ def prove(
     if figures and figures.bundle != opened.sha256:
         raise EdgeclipError(f"the figures are of another bundle than {bundle}: measure this one on the device")
     if not other_device:
-        measured_on = Device.model_validate(figures.device) if figures else None if device else describe_device()
+        measured_on = figures.device if figures else None if device else describe_device()
         _same_device(profile, measured_on)
     open_dataset(dataset)
     timed: dict[str, Any] = {"seconds": seconds, "sustained": sustained, "device": device}
     timed |= _as_profiled(profile.runtime, engine, provider, threads)
     if figures is None and device is None:
         find_engine(timed["engine"], timed["provider"])
-    sources = _sources(opened, teacher, threads, apart=figures is not None or device is not None)
+    sources = earlier_stages(opened, teacher, threads, apart=figures is not None or device is not None)
     if figures:
         host = _here(opened, sources, dataset)
     else:
@@ -97,12 +94,13 @@ def prove(
     rows = join(host, figures)
     limits = _limits(opened, profile, budget or {})
     judged: dict[str, Any] = {"promises": promises, "other_device": other_device, "budget": limits}
-    told = [f"{command}  # {figures.runtime.told if figures.runtime else 'nothing timed'}, {figures.device['cpu']}"]
+    judged["few_images"] = few_images
+    told = [f"{command}  # {figures.runtime.told if figures.runtime else 'nothing timed'}, {figures.device.cpu}"]
     if opened.manifest.student:  # else its source is a model, whose calibration images nobody knows
         source, where = shlex.quote(opened.manifest.source), shlex.quote(str(bundle))
         told.insert(0, f"edgeclip export {source} --out {where}")
     result = _judge(rows, figures, host, opened, profile, **judged, commands=told)
-    return result.model_copy(update={"next": suggest(result, profile, bundle, profile_name)})
+    return result.model_copy(update={"next": suggest(result, profile, limits, bundle, profile_name)})
 
 
 def _as_profiled(own: Runtime, engine: str | None, provider: str | None, threads: int | None) -> dict[str, Any]:
@@ -141,11 +139,12 @@ def _limits(bundle: Bundle, profile: Profile, asked: Mapping[str, float | None])
 
 def _here(bundle: Bundle, sources: Sequence[Stage], dataset: Path) -> Figures | None:
     """The accuracy of what runs here, as figures without any time in them; None where nothing is at hand."""
+    from ..evaluate.copies import without_copies
     from ..evaluate.datasets import open_dataset
     from .chain import accuracy_here
     from .figures import figures_of
 
-    data = open_dataset(dataset)
+    data = without_copies(open_dataset(dataset))
     return figures_of(bundle, accuracy_here(sources, data), data) if sources else None
 
 
@@ -159,29 +158,31 @@ def _judge(
     budget: dict[str, float],
     promises: Promises | None,
     other_device: bool,
+    few_images: bool,
     commands: list[str],
 ) -> Report:
     """The report of what was measured."""
     from ..report import report
 
-    manifest, reference, machine = bundle.manifest, figures.reference, figures.device
-    same = profile.device.model_dump(exclude_none=True) == machine
-    other_runtime = _other_runtime(profile, figures)
+    manifest, reference, machine = bundle.manifest, figures.reference, figures.device.model_dump(exclude_none=True)
+    same = profile.device == figures.device
+    other_runtime, data = _other_runtime(profile, figures), figures.dataset or (host.dataset if host else None)
     if reference and same and not other_runtime:
         reference = reference.model_copy(update={"profile_ms": profile.reference.p50_ms})
     cautions = [] if same else [f"measured on {machine['cpu']}, not on the device of profile {profile.name}"]
     cautions += [f"{one.part} differs from what was recorded at export: {one.detail}" for one in figures.wrong]
+    cautions += _copies(data)
     cautions += _runtime_cautions(profile, figures)
     best = figures.recommended or manifest.chosen
     rows = [_finished(row, best, None if other_runtime else profile, manifest.student) for row in rows]
     chosen = next((row for row in rows if row.recommended), None)
     if chosen is None:
         raise EdgeclipError(f"the figures have no row for {best}, which the verdict is about: measure all variants")
-    data = figures.dataset or (host.dataset if host else None)
     return report(
         rows,
         name=manifest.name,
         budget=budget,
+        few_images=few_images,
         more=promises(rows, chosen) if promises else (),
         cautions=cautions,
         withheld=other_runtime
@@ -191,7 +192,7 @@ def _judge(
         profile=_profile_facts(profile),
         runtime=figures.runtime,
         device=machine,
-        host=host.device if host else {},
+        host=host.device.model_dump(exclude_none=True) if host else {},
         bundle=figures.bundle,
         verified=figures.verified,
         software=manifest.made_with,
@@ -221,6 +222,12 @@ def _ran_elsewhere(row: Row) -> str:
     return ""
 
 
+def _copies(data: Judged | None) -> list[str]:
+    if data is None or not data.copies:
+        return []
+    return [f"{data.copies} files of {data.name} are copies of others of their class: each picture counts once"]
+
+
 def _runtime_cautions(profile: Profile, figures: Figures) -> list[str]:
     """Another version, or number of threads, than the profile was measured with."""
     own, ran = profile.runtime, figures.runtime
@@ -241,84 +248,6 @@ def _finished(row: Row, best: str, profile: Profile | None, spec: dict[str, Any]
     precision = row.stage.removeprefix(EXPORTED)
     predicted = _predicted(profile, spec, precision) if profile else None
     return row.model_copy(update={"predicted_ms": predicted, "recommended": precision == best})
-
-
-def _sources(bundle: Bundle, teacher: str | None, threads: int | None, *, apart: bool) -> list[Stage]:
-    """Teacher and student, each compared with the one before; what is not at hand is left out, and said.
-
-    Where the device is another machine (``apart``), fp32 is measured here too: what the way costs has its own row.
-    """
-    from .chain import Stage
-
-    stages = []
-    source = Path(bundle.manifest.source)
-    run = _run_at(source)
-    if encoder := _teacher(teacher, run, threads):
-        stages.append(Stage("teacher", encoder))
-    if run and (student := _student(run, bundle, threads)):
-        stages.append(Stage("student fp32", student, compared_to=stages[-1].name if stages else None))
-    if apart and bundle.manifest.variant("fp32"):
-        before = stages[-1].name if stages else None
-        stages.append(Stage(ON_HOST, _anywhere(bundle, threads), compared_to=before, on_host=True))
-    return stages
-
-
-def _anywhere(bundle: Bundle, threads: int | None) -> PixelEncoder:
-    """The fp32 variant in the engine that runs on any machine, whatever the bundle's target has."""
-    engine = find_engine(DEFAULT)
-    return bundle.encoder("fp32", threads=threads, engine=engine.name, provider=engine.provider)
-
-
-def _student(run: Run, bundle: Bundle, threads: int | None) -> PixelEncoder | None:
-    """The run's student, if its weights are those that the bundle was made from."""
-    found = run.encoder()
-    if found.fingerprint != bundle.manifest.source_fingerprint:
-        say(f"{run.path} has other weights than {bundle.path} was made from: the report has no row for the student")
-        return None
-    _set_torch_threads(threads)
-    return found
-
-
-def _teacher(asked: str | None, run: Run | None, threads: int | None) -> PixelEncoder | None:
-    """The teacher that was asked for, or the run's own where it is at hand and can be timed."""
-    if asked or run is None:
-        return _open_encoder(asked, threads) if asked else None
-    try:
-        return _open_encoder(run.document.teacher, threads)
-    except EdgeclipError as error:
-        say(f"the report has no row for the teacher: {error}")
-        return None
-
-
-def _run_at(source: Path) -> Run | None:
-    """The run a bundle was made from, where it is on this machine and torch is installed."""
-    if not (source / "run.json").is_file() or find_spec("torch") is None:
-        say("the run is not at hand here (or torch is not): the report has no row for the student before its export")
-        return None
-    from ..distill.run import Run
-
-    return Run.open(source)
-
-
-def _open_encoder(name: str, threads: int | None) -> PixelEncoder:
-    """A bundle's, run's or teacher's encoder that uses ``threads`` CPU threads, all usable ones where None."""
-    from ..loading import load
-
-    if (Path(name) / "bundle.json").is_file():
-        from ..runtime.bundle import Bundle
-
-        return Bundle.open(Path(name)).encoder(threads=threads)
-    encoder = load(name)
-    if not isinstance(encoder, PixelEncoder):
-        raise EdgeclipError(f"{name} only encodes: its image tower cannot be timed by itself")
-    _set_torch_threads(threads)
-    return encoder
-
-
-def _set_torch_threads(threads: int | None) -> None:
-    import torch
-
-    torch.set_num_threads(threads or usable_cores())
 
 
 def _predicted(profile: Profile, spec: dict[str, Any], precision: str) -> float | None:

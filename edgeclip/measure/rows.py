@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..report.intervals import wilson
+from ..evaluate.intervals import wilson
 from ..report.schema import EndToEnd, HotSpot, Row, Sustained, Timing
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def accuracy_columns(own: ZeroShot, other: ZeroShot | None, classnames: Sequence
 
     columns: dict[str, Any] = {"top1": own.top1, "top5": own.top5, "top1_interval": wilson(own.top1, len(own.labels))}
     columns["mean_per_class"] = own.mean_per_class if own.labels.ndim == 1 else None
+    columns["calibration_error"] = own.calibration_error
     columns["right"] = "".join("01"[int(answer)] for answer in own.right)
     columns["answers"] = own.predictions.tolist()
     if other is None or len(other.labels) != len(own.labels):

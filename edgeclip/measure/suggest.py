@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
 SHORTER = 0.97  # a student that is predicted to fit by less than this may just miss it
 
 
-def suggest(report: Report, profile: Profile, bundle: Path, profile_name: str) -> list[Next]:
-    """The next variant of this bundle, or else the next student, that should meet the latency budget.
+def suggest(
+    report: Report, profile: Profile, limits: Mapping[str, float], bundle: Path, profile_name: str
+) -> list[Next]:
+    """The next variant of this bundle, or else the next student, that should meet the limits that judged.
 
     The prediction is corrected by what this report found: a student that ran twice as long as predicted halves the
     budget that the next one is chosen for.
     """
-    from ..report.criteria import LATENCY
-
-    line = next((line for line in report.criteria if line.name == LATENCY and line.met is False), None)
+    line = next((line for line in report.criteria if line.kind == "latency" and line.met is False), None)
     chosen = next(row for row in report.rows if row.recommended)
     if line is None or chosen.timing is None:
         return []
@@ -31,7 +32,7 @@ def suggest(report: Report, profile: Profile, bundle: Path, profile_name: str) -
     fitting = [row for row in own if row.timing and row.timing.p90_ms <= line.limit]
     if fitting:
         return [_variant(max(fitting, key=lambda row: row.top1 or 0), bundle)]
-    return _student(report, profile, line.limit, chosen, profile_name)
+    return _student(report, profile, limits, chosen, profile_name)
 
 
 def _variant(row: Row, bundle: Path) -> Next:
@@ -43,16 +44,20 @@ def _variant(row: Row, bundle: Path) -> Next:
     return Next(what=f"the {precision} variant", p50_ms=row.timing.p50_ms, known="measured", command=command)
 
 
-def _student(report: Report, profile: Profile, limit: float, chosen: Row, profile_name: str) -> list[Next]:
+def _student(
+    report: Report, profile: Profile, limits: Mapping[str, float], chosen: Row, profile_name: str
+) -> list[Next]:
+    from ..device.schema import Budget
     from ..report.schema import Next
     from ..select.select import select
 
     assert chosen.timing is not None
     optimism = chosen.timing.p50_ms / chosen.predicted_ms if chosen.predicted_ms else 1.0
-    within = min(limit, limit * SHORTER / optimism)
+    within = min(limits["latency_ms"], limits["latency_ms"] * SHORTER / optimism)
+    aim = Budget.model_validate({**limits, "latency_ms": within})
     size = int((report.student.get("vision_cfg") or {}).get("image_size", 224))
     try:
-        spec = select(profile, profile.budget.model_copy(update={"latency_ms": within}), max_image_size=size, top=1)[0]
+        spec = select(profile, aim, max_image_size=size, top=1)[0]
     except EdgeclipError:
         return []  # nothing smaller exists: the advice about the line says what is left to do
     words = [
@@ -65,6 +70,8 @@ def _student(report: Report, profile: Profile, limit: float, chosen: Row, profil
         "--latency-ms",
         f"{within:.3g}",
     ]
+    for name in ("memory_mb", "size_mb"):
+        words += [f"--{name.replace('_', '-')}", f"{limits[name]:.3g}"] if name in limits else []
     command = shlex.join([*words, "--out", "student.json"])
     expected = (spec.predicted_ms or 0) * optimism
     what = f"the student {spec.name} in {spec.precision}"

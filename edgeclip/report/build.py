@@ -6,10 +6,21 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .criteria import asked_for
-from .schema import Criterion, Reference, Report, Row
+from .criteria import asked_always, asked_for
+from .schema import ALWAYS, Criterion, Finding, Reference, Report, Row
 
-BUSY, DRIFTED, RESTLESS = 1.25, 0.15, 2.0  # slower than for the profile, drift, p99 / p50: beyond, figures are doubtful
+# Slower or faster than for the profile, drift, p99 / p50: beyond, figures are doubtful.
+BUSY, DRIFTED, RESTLESS = 1.25, 0.15, 2.0
+MENDS = {
+    "ran": "see the variant's row; export it anew on this device, or leave it out",
+    "verified": "this device does not give what was exported: copy or export the bundle again, and verify it there",
+    "chance": "train it longer, or on more",
+    "latency": "take a faster variant or student",
+    "size": "take a smaller variant or student",
+    "memory": "take a smaller variant or student",
+    "accuracy": "train longer (epochs), on more images, or allow a slower student",
+    "promise": "see its row",
+}
 
 
 def report(
@@ -21,9 +32,11 @@ def report(
     profile: dict[str, Any],
     device: dict[str, Any],
     software: dict[str, str],
+    verified: Sequence[Finding],
     more: Sequence[Criterion] = (),
     cautions: Sequence[str] = (),
     withheld: str = "",
+    few_images: bool = False,
     **facts: Any,
 ) -> Report:
     """Judge the rows by what was asked for. What was not measured is unknown, and unknown is not met.
@@ -32,14 +45,19 @@ def report(
         rows: the chain, as :func:`edgeclip.measure.chain.measure` returns it; exactly one is marked ``recommended``.
         name: what was measured.
         budget: limits by name: latency_ms (p90), memory_mb, size_mb, accuracy_drop (points); absent means not asked.
-        dataset: facts for the reader; likewise ``profile``, ``device`` and ``software``.
+        dataset: facts for the reader, ``chance`` and ``classes`` among them; likewise ``profile``, ``device`` and
+            ``software``.
+        verified: what the device gave of what was recorded at export.
         more: criteria of the caller's own.
         cautions: what a reader must know first.
         withheld: why this machine's latency and memory do not count.
+        few_images: accuracy is judged by its point value, however few images it is of.
         facts: other fields of the report: ``student``, ``commands``, ``rule``, ``reference``, ``before``, ``after``.
     """
     chosen = next(row for row in rows if row.recommended)
-    criteria = [*asked_for(rows, chosen, budget, classes=dataset.get("classes"), withheld=withheld), *more]
+    asked: dict[str, Any] = {"chance": dataset.get("chance"), "withheld": withheld, "few_images": few_images}
+    criteria = [*asked_for(rows, chosen, budget, **asked), *more]
+    criteria += asked_always(rows, chosen, verified, dataset, few_images=few_images)
     return Report(
         name=name,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
@@ -52,15 +70,17 @@ def report(
         profile=profile,
         device=device,
         software=software,
+        verified=list(verified),
         **facts,
         advice=[_advice(one) for one in criteria if not one.met],
     )
 
 
 def verdict_of(criteria: Sequence[Criterion]) -> Any:
-    """``missed`` where one was; else ``unknown`` where one was not measured, or nothing was asked for; else ``met``."""
+    """``missed`` where one was; else ``unknown`` where one is open, or nothing was asked for; else ``met``."""
     answers = [one.met for one in criteria]
-    return "missed" if False in answers else "unknown" if None in answers or not answers else "met"
+    asked = any(one.kind not in ALWAYS for one in criteria)
+    return "missed" if False in answers else "unknown" if None in answers or not asked else "met"
 
 
 def _doubts(reference: Reference | None, chosen: Row) -> list[str]:
@@ -68,6 +88,11 @@ def _doubts(reference: Reference | None, chosen: Row) -> list[str]:
     told = []
     if reference:
         slower = reference.p50_ms / reference.profile_ms if reference.profile_ms else 1.0
+        if slower <= 1 / BUSY:
+            told.append(
+                f"the machine was {1 / slower:.1f} times as fast as for its profile: profile it again, a larger student"
+                " may fit"
+            )
         if slower >= BUSY:
             told.append(
                 f"the machine was {slower:.1f} times as slow as for its profile: measure when nothing else runs"
@@ -81,18 +106,9 @@ def _doubts(reference: Reference | None, chosen: Row) -> list[str]:
 
 
 def _advice(one: Criterion) -> str:
-    """What to try about a criterion that was missed, or how to measure it."""
+    """What to try about a criterion that was missed, or how to measure or decide it."""
     if one.met is None:
-        return f"{one.name}: not measured; {one.mend}"
+        return f"{one.name}: {'not measured' if one.measured is None else 'not decided'}; {one.mend}"
     assert one.measured is not None  # what is missed was measured
-    if one.name.startswith("latency"):
-        return f"the latency budget was missed by {one.measured / one.limit - 1:.0%}: take a faster variant or student"
-    if one.unit == "crash":
-        return "the recommended variant failed on this device: see its row; export it anew there, or take another"
-    if "top-1" in one.name and "loses" in one.name:
-        return f"{one.name}: {one.measured:.2f} points; leave this variant out, or calibrate on more images"
-    if "top-1" in one.name:
-        return f"{one.name}: train longer (epochs), on more images, or allow a slower student"
-    if one.name.startswith("speed"):
-        return f"the student is only {one.measured:.1f}x as fast as its teacher: lower --latency-ms"
-    return f"{one.name}: {one.measured:.4g} {one.unit}, asked for {one.limit:.4g}"
+    told = f"{one.name}: {one.measured:.4g} {one.unit}, asked for {one.limit:.4g}"
+    return f"{told}: {one.mend or MENDS[one.kind]}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .schema import Criterion, Next, Report, Row
+from .schema import ALWAYS, Criterion, Next, Report, Row
 
-MARKS = {True: "met", False: "MISSED", None: "NOT MEASURED"}
+MET, MISSED, NOT_MEASURED, NOT_DECIDED = "met", "MISSED", "NOT MEASURED", "NOT DECIDED"
 CHAIN_COLUMNS = (
     "stage",
     "top-1",
@@ -37,13 +37,22 @@ CRITERIA_COLUMNS = ("criterion", "limit", "measured", "")
 
 def verdict(report: Report) -> str:
     """One line: met, missed or unknown, and what is recommended."""
-    missed, unknown = (sum(one.met is answer for one in report.criteria) for answer in (False, None))
-    if not report.criteria:
-        return f"no verdict: nothing was asked for (--latency-ms, …); recommended: {report.recommended}"
+    marks = [mark(one) for one in report.criteria]
+    missed, unmeasured, undecided = (marks.count(one) for one in (MISSED, NOT_MEASURED, NOT_DECIDED))
     told = [f"{missed} of {len(report.criteria)} criteria missed"] if missed else []
-    told += [f"{unknown} not measured"] if unknown else []
-    what = f"failed: {', '.join(told)}" if missed else f"no verdict: {told[0]}" if told else ""
+    told += [f"{unmeasured} not measured"] if unmeasured else []
+    told += [f"{undecided} not decided"] if undecided else []
+    if not told and all(one.kind in ALWAYS for one in report.criteria):
+        return f"no verdict: nothing was asked for (--latency-ms, …); recommended: {report.recommended}"
+    what = f"failed: {', '.join(told)}" if missed else f"no verdict: {', '.join(told)}" if told else ""
     return f"{what or f'passed: all {len(report.criteria)} criteria met'}; use {report.recommended}"
+
+
+def mark(line: Criterion) -> str:
+    """What became of a criterion."""
+    if line.met is None:
+        return NOT_MEASURED if line.measured is None else NOT_DECIDED
+    return MET if line.met else MISSED
 
 
 def chain_cells(row: Row) -> list[str]:
@@ -93,7 +102,7 @@ def criterion_cells(line: Criterion) -> list[str]:
     measured = "not measured" if line.measured is None else f"{line.measured:.{digits}f} {line.unit}"
     if line.interval:
         measured += f" ({line.interval[0]:.1f} to {line.interval[1]:.1f})"
-    return [line.name, f"{sign} {limit} {line.unit}", measured, MARKS[line.met]]
+    return [line.name, f"{sign} {limit} {line.unit}", measured, mark(line)]
 
 
 def _number(value: float | None, digits: int) -> str:

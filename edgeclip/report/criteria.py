@@ -1,56 +1,121 @@
-"""What was asked for, held against what was measured: met, missed, or unknown where it was not measured."""
+"""What is asked, held against what was measured: met, missed, not measured, or not decided by so few images."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from .intervals import paired_interval
-from .schema import Criterion, Row
+from ..evaluate.chance import above_chance
+from ..evaluate.intervals import images_to_decide, paired_interval, wilson
+from .schema import Criterion, Finding, Kind, Row
 
 LATENCY = "latency, p90 of one image"
 DROP = "top-1 lost to the teacher"
+CHANCE = "top-1 above chance"
+VERIFIED = "parts that differ from the export"
+RAN = "variants that failed"
+FEW = "--few-images accepts what these say"
+
+
+def asked_always(
+    rows: Sequence[Row],
+    chosen: Row,
+    verified: Sequence[Finding],
+    dataset: Mapping[str, Any],
+    *,
+    few_images: bool = False,
+) -> list[Criterion]:
+    """What is asked of every bundle: it runs, it is what was exported, and its answers are better than guesses.
+
+    Args:
+        rows: the chain.
+        chosen: the row that the verdict is about.
+        verified: what the device gave of what was recorded at export.
+        dataset: ``classes`` and ``chance`` of the labelled images; empty where there were none.
+        few_images: a top-1 above chance will do, however wide its interval.
+    """
+    broken = [row.stage for row in rows if row.failed and row.where == "device"]
+    found = [at_most("ran", RAN, 0, len(broken), "of them")] if broken else []
+    wrong = [one.part for one in verified if one.ok is False]
+    count = len(wrong) if verified else None
+    found.append(at_most("verified", VERIFIED, 0, count, "parts", "edgeclip verify BUNDLE on the device"))
+    if chosen.top1 is not None and "chance" in dataset:
+        found.append(_above_chance(chosen, dataset["chance"], few_images))
+    return found
+
+
+def _above_chance(chosen: Row, chance: float, few_images: bool) -> Criterion:
+    images = len(chosen.right or "")
+    found = at_least("chance", CHANCE, 100 * chance, 100 * (chosen.top1 or 0), "%")
+    interval = wilson(chosen.top1 or 0, images) if images else None
+    if images and (above_chance(chosen.top1 or 0, images, chance) or (few_images and (chosen.top1 or 0) > chance)):
+        return found.model_copy(update={"interval": (100 * interval[0], 100 * interval[1]), "met": True})  # type: ignore[index]
+    told = f"{images} images do not tell its answers from those of the commonest class, or of a guess"
+    shown = (100 * interval[0], 100 * interval[1]) if interval else None
+    mend = f"train it longer, or on more; or show more labelled images: {FEW}"
+    return found.model_copy(update={"interval": shown, "met": None, "notes": [told], "mend": mend})
 
 
 def asked_for(
-    rows: Sequence[Row], chosen: Row, budget: Mapping[str, float], *, classes: int | None = None, withheld: str = ""
+    rows: Sequence[Row],
+    chosen: Row,
+    budget: Mapping[str, float],
+    *,
+    chance: float | None = None,
+    withheld: str = "",
+    few_images: bool = False,
 ) -> list[Criterion]:
-    """A criterion for every limit of ``budget``; that the chosen row ran to its end is asked of any.
+    """A criterion for every limit of ``budget``.
 
     Args:
         rows: the chain.
         chosen: the row that the verdict is about.
         budget: limits by name: latency_ms (p90), memory_mb, size_mb, accuracy_drop (points).
-        classes: of the data set, to know chance by.
+        chance: top-1 that no look at the images takes, 0..1; None where nobody knows.
         withheld: why latency and memory do not count, and what to do; empty where they do.
+        few_images: a loss of accuracy is judged by its point value, however wide its interval.
     """
-    found = [at_most("the recommended variant's failures", 0, 1, "crash")] if chosen.failed else []
+    found = []
     if (limit := budget.get("latency_ms")) is not None:
         ms = chosen.timing.p90_ms if chosen.timing and not withheld else None
-        found.append(at_most(LATENCY, limit, ms, "ms", withheld or "the variant did not run to its end: see its row"))
+        mend = withheld or "the variant did not run to its end: see its row"
+        found.append(at_most("latency", LATENCY, limit, ms, "ms", mend))
     if (limit := budget.get("size_mb")) is not None:
-        found.append(at_most("size of the image tower", limit, chosen.size_bytes / 1e6, "MB"))
+        found.append(at_most("size", "size of the image tower", limit, chosen.size_bytes / 1e6, "MB"))
     if (limit := budget.get("memory_mb")) is not None:
         peak = None if withheld else chosen.peak_memory_mb
-        found.append(at_most("peak memory", limit, peak, "MB", withheld or "only Linux and macOS tell it"))
+        found.append(at_most("memory", "peak memory", limit, peak, "MB", withheld or "only Linux and macOS tell it"))
     if (limit := budget.get("accuracy_drop")) is not None:
-        found.append(_drop(next((row for row in rows if row.stage == "teacher"), None), chosen, limit, classes))
+        teacher = next((row for row in rows if row.stage == "teacher"), None)
+        found.append(_drop(teacher, chosen, limit, chance, few_images))
     return found
 
 
-def _drop(teacher: Row | None, chosen: Row, limit: float, classes: int | None) -> Criterion:
-    """Points of top-1 below the teacher, with what the images at hand can say of it."""
+def _drop(teacher: Row | None, chosen: Row, limit: float, chance: float | None, few_images: bool) -> Criterion:
+    """Points of top-1 below the teacher, as far as the images at hand decide it."""
     mend = "name the teacher: --teacher T" if teacher is None else "the variant has no accuracy: see its row"
-    found = at_most(DROP, limit, points_lost(teacher, chosen), "points", mend)
-    if teacher is None or found.measured is None:
+    found = at_most("accuracy", DROP, limit, points_lost(teacher, chosen), "points", mend)
+    if teacher is None or teacher.top1 is None or found.measured is None:
         return found
-    notes = []
-    interval = paired_interval(teacher, chosen)
-    if interval and interval[0] <= limit < interval[1]:
-        low, high = interval
-        notes.append(f"too few images to tell: between {low:.1f} and {high:.1f} points, 95 %")
-    if classes and teacher.top1_interval and teacher.top1_interval[0] <= 1 / classes:
-        notes.append(f"the teacher itself is at chance ({teacher.top1:.1%} of {classes} classes)")
-    return found.model_copy(update={"interval": interval, "notes": notes})
+    interval = paired_interval(teacher.right, chosen.right)
+    found = found.model_copy(update={"interval": interval})
+    images = len(teacher.right or "") or 1
+    better = above_chance(teacher.top1, images, chance or 0) or (few_images and teacher.top1 > (chance or 0))
+    if chance is not None and not better:
+        told = f"the teacher itself is not clearly above chance ({teacher.top1:.1%}, chance {chance:.1%})"
+        mend = "take a teacher that knows these classes, or show more labelled images"
+        return found.model_copy(update={"met": None, "notes": [told], "mend": mend})
+    if interval is None:
+        mend = "the answers image by image are missing: measure teacher and variant on the same images"
+        return found.model_copy(update={"met": None, "mend": mend})
+    if not interval[0] <= limit < interval[1]:
+        return found
+    enough = images_to_decide(teacher.right or "", chosen.right or "", limit)
+    told = f"too few images to tell: between {interval[0]:.1f} and {interval[1]:.1f} points, 95 %"
+    if few_images:
+        return found.model_copy(update={"notes": [told]})
+    mend = f"about {enough:,} images would decide it" if enough else "no number of images would: it lies at the limit"
+    return found.model_copy(update={"met": None, "notes": [told], "mend": f"{mend}; {FEW}"})
 
 
 def points_lost(before: Row | None, after: Row) -> float | None:
@@ -64,15 +129,19 @@ def times_as_long(slow: Row, fast: Row) -> float | None:
     return slow.timing.p50_ms / fast.timing.p50_ms if slow.timing and fast.timing else None
 
 
-def at_most(name: str, limit: float, measured: float | None, unit: str, mend: str = "") -> Criterion:
+def at_most(kind: Kind, name: str, limit: float, measured: float | None, unit: str, mend: str = "") -> Criterion:
     """Met where the measured value is no larger; ``mend`` says how to measure it where it was not."""
-    met = None if measured is None else measured <= limit
-    told = mend if met is None else ""
-    return Criterion(name=name, limit=limit, measured=measured, unit=unit, met=met, better="lower", mend=told)
+    return _held(Criterion(kind=kind, name=name, limit=limit, measured=measured, unit=unit, mend=mend, better="lower"))
 
 
-def at_least(name: str, limit: float, measured: float | None, unit: str, mend: str = "") -> Criterion:
+def at_least(kind: Kind, name: str, limit: float, measured: float | None, unit: str, mend: str = "") -> Criterion:
     """Met where the measured value is no smaller; as :func:`at_most`."""
-    met = None if measured is None else measured >= limit
-    told = mend if met is None else ""
-    return Criterion(name=name, limit=limit, measured=measured, unit=unit, met=met, better="higher", mend=told)
+    return _held(Criterion(kind=kind, name=name, limit=limit, measured=measured, unit=unit, mend=mend, better="higher"))
+
+
+def _held(one: Criterion) -> Criterion:
+    """A criterion by its point value; how to measure it is told only where it was not."""
+    if one.measured is None:
+        return one
+    met = one.measured <= one.limit if one.better == "lower" else one.measured >= one.limit
+    return one.model_copy(update={"met": met, "mend": ""})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import EdgeclipError
-from .intervals import wilson
+from ..evaluate.intervals import wilson
 from .schema import Figures, Row
 
 

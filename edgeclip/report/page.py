@@ -12,6 +12,10 @@ from .cells import (
     CHAIN_COLUMNS,
     CRITERIA_COLUMNS,
     DEVICE_COLUMNS,
+    MET,
+    MISSED,
+    NOT_DECIDED,
+    NOT_MEASURED,
     chain_cells,
     criterion_cells,
     device_cells,
@@ -31,7 +35,7 @@ CREDIT = "edgeclip {edgeclip}, {created}; every figure is in report.json (format
 def html(report: Report) -> str:
     """The whole page."""
     chosen = next(row for row in report.rows if row.recommended)
-    limit = next((line.limit for line in report.criteria if line.name.startswith("latency")), None)
+    limit = next((line.limit for line in report.criteria if line.kind == "latency"), None)
     page = Template((files(__package__) / "page.html").read_text(encoding="utf-8"))
     return page.substitute(
         title=escape(f"edgeclip report: {report.name}"),
@@ -117,10 +121,8 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], chosen: int | 
 
 
 def _cell(text: str) -> str:
-    kind = {"met": ' class="met"', "MISSED": ' class="missed-text"', "NOT MEASURED": ' class="missed-text"'}.get(
-        text, ""
-    )
-    return f"<td{kind}>{escape(text)}</td>"
+    kind = "met" if text == MET else "missed-text" if text in (MISSED, NOT_MEASURED, NOT_DECIDED) else ""
+    return f"<td{f' class={kind!r}' if kind else ''}>{escape(text)}</td>"
 
 
 def _facts(report: Report) -> str:

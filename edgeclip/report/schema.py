@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from ..documents import ClassChange, Cosine, Count, Document, Fraction, NonNegative, Part, Size
-from ..runtime.target import Runtime
+from ..evaluate.intervals import Interval
+from ..runtime.target import Device, Runtime
 
-Interval = tuple[float, float]
+Kind = Literal["ran", "verified", "chance", "latency", "size", "memory", "accuracy", "promise"]
+ALWAYS: tuple[Kind, ...] = ("ran", "verified", "chance")  # asked of every bundle; the others are what a user asks for
+
+
+SAME = 1e-6  # of fractions
+CUTS = (50, 90, 95, 99, 100)
+ROUNDED = 1e-3  # ms: samples are written with four digits
 
 
 class Timing(Part):
@@ -24,6 +32,17 @@ class Timing(Part):
     samples: Size
     raw_ms: list[NonNegative] = []  # every sample, in order
     turns: list[tuple[NonNegative, NonNegative]] = []  # seconds since the start, p50 of that turn
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Timing:
+        told = [self.p50_ms, self.p90_ms, self.p95_ms, self.p99_ms, self.max_ms]
+        if told != sorted(told):
+            raise ValueError("percentiles are not in order")
+        if self.raw_ms and len(self.raw_ms) != self.samples:
+            raise ValueError(f"samples: {self.samples}, but there are {len(self.raw_ms)}")
+        if self.raw_ms and not np.allclose(told, np.percentile(self.raw_ms, CUTS), rtol=1e-3, atol=ROUNDED):
+            raise ValueError("percentiles are not those of the samples")
+        return self
 
 
 class EndToEnd(Part):
@@ -64,6 +83,7 @@ class Row(Part):
     top5: Fraction | None = None  # None where there are five classes or fewer, too
     mean_per_class: Fraction | None = None
     top1_interval: Interval | None = None  # 95 %, Wilson
+    calibration_error: Fraction | None = None  # how far the probabilities are from how often they come true
     right: str | None = None  # an image a character, 1 where the best label was right: rows are compared in pairs
     answers: list[Count] = []  # the number of each image's best label
     cosine_mean: Cosine | None = None  # to the row named in ``compared_to``
@@ -98,12 +118,26 @@ class Row(Part):
     runtime: str  # "onnxruntime 1.32.0", "torch 2.15.0"
     recommended: bool = False
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Row:
+        if self.right is None:
+            return self
+        if not self.right or set(self.right) - {"0", "1"} or (self.answers and len(self.answers) != len(self.right)):
+            raise ValueError("right: a character an image, 0 or 1, as many as answers")
+        share = self.right.count("1") / len(self.right)
+        if self.top1 is None or abs(self.top1 - share) > SAME:
+            raise ValueError(f"top1: {self.top1}, but {share:.6f} of the answers are right")
+        low, high = self.top1_interval or (share, share)
+        if not low - SAME <= share <= high + SAME:
+            raise ValueError("top1_interval: top1 lies outside")
+        return self
+
 
 class Finding(Part):
     """Something that was recorded at export, held against what the device gives."""
 
     part: str  # "tokenizer", "preprocessing", "text tower", "image tower int8"
-    ok: bool
+    ok: bool | None = None  # None: it was not checked
     detail: str  # what differs, and by how much
 
 
@@ -125,6 +159,8 @@ class Judged(Part):
     images: Size
     classes: Size
     templates: list[str]
+    chance: Fraction  # what always giving the commonest class, or guessing, gets right
+    copies: Count = 0  # further files of the same picture and class, which were left out
 
 
 class Figures(Document):
@@ -136,7 +172,7 @@ class Figures(Document):
     name: str  # of the bundle
     bundle: str  # sha256 of its manifest, which holds those of its files
     created: str  # ISO 8601, UTC
-    device: dict[str, Any]  # the machine
+    device: Device  # the machine
     runtime: Runtime | None = None  # what executed the variants; None: nothing was timed
     dataset: Judged | None = None
     verified: list[Finding] = []  # before anything else
@@ -154,25 +190,42 @@ class Figures(Document):
             raise ValueError("they are of an older edgeclip and do not say what engine ran: measure again")
         return data
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Figures:
+        if self.runtime and not self.verified:
+            raise ValueError("verified: nothing was, before it was measured")
+        counts = {len(row.right) for row in self.rows if row.right is not None}
+        if counts and self.dataset is None:
+            raise ValueError("dataset: missing, where rows have answers")
+        if self.dataset and any(count > self.dataset.images for count in counts):
+            raise ValueError(f"right: more answers than the data set's {self.dataset.images} images")
+        if self.dataset and any(answer >= self.dataset.classes for row in self.rows for answer in row.answers):
+            raise ValueError(f"answers: none of the data set's {self.dataset.classes} classes")
+        best = [row.stage for row in self.rows if row.recommended]
+        if best != ([f"exported {self.recommended}"] if self.recommended else []):
+            raise ValueError("recommended: the rows say another")
+        return self
+
     @property
     def wrong(self) -> list[Finding]:
         """What this machine does not give as it was recorded."""
-        return [finding for finding in self.verified if not finding.ok]
+        return [finding for finding in self.verified if finding.ok is False]
 
 
 class Criterion(Part):
     """One thing that was asked for, what was measured of it, and whether it was met."""
 
+    kind: Kind = "promise"
     name: str
     limit: float
     measured: float | None = None  # None: not measured
     unit: str
-    met: bool | None = None  # None: unknown, since it was not measured
+    met: bool | None = None  # None: it was not measured, or what was measured does not decide it
     better: Literal["lower", "higher"] = "lower"
     why: str = ""  # where a promise, not a budget, sets the limit
     interval: Interval | None = None  # 95 %, of what was measured
     notes: list[str] = []  # what the measurement cannot tell
-    mend: str = ""  # how to measure what was not
+    mend: str = ""  # how to measure, or to decide, what was not
 
 
 class Next(Part):

@@ -44,7 +44,7 @@ def check_golden(
         command: starts a worker.
 
     Returns:
-        One finding a part: ``part``, ``ok``, ``detail``.
+        One finding a part: ``part``, ``ok`` (None: it could not be checked), ``detail``.
     """
     golden, notes = read_tensors(folder / manifest["golden"]["file"])
     findings = [_tokens(golden, notes, tokenize)] if "token_ids" in golden else []
@@ -72,7 +72,7 @@ def check_golden(
 
 def _tokens(golden: Mapping[str, NDArray[Any]], notes: Mapping[str, str], tokenize: Any) -> dict[str, Any]:
     if "texts" not in notes:
-        return _finding("tokenizer", True, "not checked: an older bundle, it records no texts")
+        return _finding("tokenizer", None, "not checked: an older bundle, it records no texts")
     texts = json.loads(notes["texts"])
     equal = (tokenize(texts) == golden["token_ids"]).all(axis=1)
     wrong = [text for text, same in zip(texts, equal, strict=True) if not same]
@@ -83,11 +83,11 @@ def _tokens(golden: Mapping[str, NDArray[Any]], notes: Mapping[str, str], tokeni
 
 def _pixels(golden: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
     if "probe_pixels" not in golden:
-        return _finding("preprocessing", True, "not checked: an older bundle, it records no preprocessed image")
+        return _finding("preprocessing", None, "not checked: an older bundle, it records no preprocessed image")
     found = Preprocessor(SimpleNamespace(**settings))([probe_image()])  # type: ignore[arg-type]
     levels = float(np.abs(found - golden["probe_pixels"]).max()) * 255 * min(settings["std"])
     return _finding("preprocessing", levels <= 1.01, f"off by {levels:.2f} of 255 at most")
 
 
-def _finding(part: str, ok: bool, detail: str) -> dict[str, Any]:
-    return {"part": part, "ok": bool(ok), "detail": detail}
+def _finding(part: str, ok: bool | None, detail: str) -> dict[str, Any]:
+    return {"part": part, "ok": None if ok is None else bool(ok), "detail": detail}

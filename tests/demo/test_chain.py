@@ -45,12 +45,12 @@ def started(tmp_path, monkeypatch):
 def test_every_step_leaves_what_the_next_one_reads(started):
     told = run("demo", "--out", started, expect=None)  # on so few drawings its promises are a matter of luck
     report = read_document(started / "report.json", Report)
-    assert told.exit_code == report.exit_code in (0, 3)
+    assert told.exit_code == report.exit_code in (3, 4)
     stages = ["teacher", "student fp32", "exported fp32", "exported int8"]
     assert [row.stage for row in report.rows] == stages
     assert all(row.timing and row.top1 is not None for row in report.rows)
     assert {one.name for one in report.criteria if one.why == "promise"} >= {"speed against the teacher"}
-    assert all(one.met is not None for one in report.criteria)
+    assert [one.kind for one in report.criteria if one.met is None] in ([], ["chance"])
     assert Run.open(started / "run").document.spec.target.profile == "demo"
     assert Bundle.open(started / "bundle").manifest.recommendation == "measured on the target"
     commands = [line.split("$ ")[1].split()[1] for line in told.stderr.splitlines() if "$ edgeclip" in line]

@@ -9,7 +9,7 @@ from edgeclip.export.fp16 import convert_fp16
 from edgeclip.export.graphs import read_graph
 from edgeclip.export.int8 import X86_VNNI, Calibrated
 from edgeclip.export.sensitivity import Sensitivity, plot, rank_blocks, restored
-from edgeclip.export.tune import Candidate, Tuner, fastest
+from edgeclip.export.tune import Candidate, Judge, Tuner, fastest
 from edgeclip.export.validate import Exam, Gate, compare, examined
 from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.manifest import Fidelity
@@ -26,7 +26,7 @@ def candidate(name, precision="int8", cosine=1.0, speed=1.0, drop=None):
 @pytest.fixture
 def tuner(vit):
     reference = Onnxruntime().open(vit.file).run(vit.pixels)
-    return Tuner(reference, vit.pixels, Onnxruntime(), 1, Gate())
+    return Tuner(reference, vit.pixels, Judge(Onnxruntime(), None, 1), Gate())
 
 
 def test_nan_never_looks_faithful():

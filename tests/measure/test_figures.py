@@ -25,13 +25,8 @@ from ..test_cli import run
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dataset")
-    for color in ("red", "green"):
-        (folder / color).mkdir()
-        for size in (32, 40):
-            Image.new("RGB", (size, size), color).save(folder / color / f"{size}.png")
-    return folder
+def dataset(labelled_dir):
+    return labelled_dir
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +60,11 @@ def rewritten(bundle, out, name, write):
 def test_figures_say_of_what_and_where_they_are(bundle, figures):
     found = read_document(figures, Figures)
     assert found.bundle == Bundle.open(bundle.path).sha256 == sha256(bundle.path / "bundle.json")
-    assert found.device == describe_device().model_dump(exclude_none=True)
-    assert (found.dataset.images, found.dataset.classes, len(found.dataset.sha256)) == (4, 2, 64)
+    assert found.device == describe_device()
+    assert (found.dataset.images, found.dataset.classes, len(found.dataset.sha256)) == (24, 2, 64)
+    assert (found.dataset.chance, found.dataset.copies) == (0.5, 0)
     assert [row.stage for row in found.rows] == ["exported fp32", "exported fp16", "exported int8"]
-    assert all(len(row.answers) == len(row.right) == 4 and row.timing and row.peak_memory_mb for row in found.rows)
+    assert all(len(row.answers) == len(row.right) == 24 and row.timing and row.peak_memory_mb for row in found.rows)
     assert found.reference.p50_ms > 0
     parts = ["tokenizer", "preprocessing", "text tower", *(f"image tower {p}" for p in ("fp32", "fp16", "int8"))]
     assert [one.part for one in found.verified] == parts
@@ -83,7 +79,8 @@ def test_the_hash_of_a_data_set_is_of_its_content(bundle, dataset, figures, tmp_
     shutil.copytree(dataset, tmp_path / "same")
     before = read_document(figures, Figures).dataset.sha256
     assert hashed(tmp_path / "same") == before
-    Image.new("RGB", (32, 32), "blue").save(tmp_path / "same/red/32.png")
+    one = next((tmp_path / "same").rglob("*.png"))
+    Image.new("RGB", (32, 32), "blue").save(one)
     assert hashed(tmp_path / "same") != before
     (tmp_path / "same/templates.txt").write_text("a drawing of a {}\n")
     assert hashed(dataset) == before != hashed(tmp_path / "same")
@@ -140,7 +137,7 @@ def test_figures_of_another_bundle_are_refused(bundle, dataset, profile, figures
 
 def test_figures_of_another_data_set_are_refused(bundle, dataset, teacher_dir, profile, figures, tmp_path):
     shutil.copytree(dataset, tmp_path / "other")
-    (tmp_path / "other/red/40.png").unlink()
+    next((tmp_path / "other").rglob("*.png")).unlink()
     command = ["report", bundle.path, "--profile", profile, "--dataset", tmp_path / "other", "--out", tmp_path / "r"]
     command += ["--teacher", f"local-dir:{teacher_dir}", "--figures", figures]
     assert "another data set" in run(*command, expect=2).stderr

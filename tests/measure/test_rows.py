@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from edgeclip.evaluate.embed import Embedded
+from edgeclip.evaluate.intervals import wilson
 from edgeclip.evaluate.zeroshot import classify
 from edgeclip.measure.rows import accuracy_columns, device_columns, timing
-from edgeclip.report.intervals import wilson
 from edgeclip.runtime.timing import Samples, burst, interleaved, percentiles
 
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from edgeclip.device.facts import describe_device
 from edgeclip.device.store import load_profile
@@ -78,13 +77,8 @@ def edgeclip(environment):
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dataset")
-    for color in ("red", "green"):
-        (folder / color).mkdir()
-        for size in (32, 40):
-            Image.new("RGB", (size, size), color).save(folder / color / f"{size}.png")
-    return folder
+def dataset(labelled_dir):
+    return labelled_dir
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +93,9 @@ def target(bundle, tmp_path_factory):
         shutil.copytree(bundle.path, folder / "bundle")
         (folder / "bundle/bundle.json").chmod(0o644)
         made = {"target": bundle.manifest.target.model_copy(update={"runtime": RUNTIMES[name]})}
+        made |= {"recommended": "fp32", "fallback": "fp32", "recommendation": "measured on the target"}
         if name in ("azure", "cpu"):  # one variant is enough
-            made |= {"variants": bundle.manifest.variants[:1], "recommended": "fp32", "fallback": "fp32"}
-            made["recommendation"] = "measured on the target"
+            made["variants"] = bundle.manifest.variants[:1]
         bundle.manifest.model_copy(update=made).save(folder / "bundle/bundle.json")
         return folder
 

@@ -3,6 +3,7 @@
 import pytest
 
 from edgeclip.device.costmodel import predict_ms
+from edgeclip.device.schema import Budget
 from edgeclip.device.store import load_profile
 from edgeclip.measure.suggest import suggest
 from edgeclip.select.select import select
@@ -12,8 +13,9 @@ from ..report.test_report import make, row, rows
 PROFILE = load_profile("x86-avx2-2core")
 
 
-def next_of(report):
-    return suggest(report, PROFILE, "bundles/my bundle", PROFILE.name)
+def next_of(report, **more):
+    limits = {"latency_ms": next(line.limit for line in report.criteria if line.kind == "latency"), **more}
+    return suggest(report, PROFILE, limits, "bundles/my bundle", PROFILE.name)
 
 
 def test_nothing_where_the_budget_is_met():
@@ -42,3 +44,12 @@ def test_else_a_student_with_its_prediction_corrected_by_what_was_measured():
 
 def test_nothing_where_no_student_is_so_fast():
     assert next_of(make(budget={"latency_ms": 0.0001}, chain=[row("exported fp32", 0.5, 1.0, recommended=True)])) == []
+
+
+def test_the_next_student_meets_all_limits_that_judged_and_not_the_profiles_own():
+    profile = PROFILE.model_copy(update={"budget": Budget(size_mb=0.001)})
+    slow = make(budget={"latency_ms": 2.0}, chain=[row("exported fp32", 0.57, 4.0, recommended=True)])
+    (found,) = suggest(slow, profile, {"latency_ms": 2.0, "size_mb": 1.5}, "b", PROFILE.name)
+    assert "--size-mb 1.5" in found.command
+    aim = Budget(latency_ms=float(found.command.split("--latency-ms ")[1].split()[0]), size_mb=1.5)
+    assert select(PROFILE, aim, max_image_size=224, top=1)[0].name in found.what

@@ -1,20 +1,30 @@
-"""Reports side by side: what got worse is marked, on one machine."""
+"""Reports side by side: what got worse is marked and named; what does not compare is refused."""
 
 import json
 
 import pytest
 
+from edgeclip.errors import EdgeclipError
 from edgeclip.report.compare import compare
 from edgeclip.report.render import comparison_markdown
-from edgeclip.report.schema import Reference
+from edgeclip.report.schema import Finding, Reference
+from edgeclip.runtime.target import Runtime
 
 from ..test_cli import run
 from .test_report import make, row, rows
 
+LIMITS = {"worse_percent": 10, "lost_points": 0.5}
+RUNTIME = Runtime(version="1", threads=2)
+
 
 def regressed(*reports, **limits):
-    found = compare(reports, **{"worse_percent": 10, "lost_points": 0.5, **limits})
+    found = compare(reports, **{**LIMITS, **limits})
     return {(line.stage, line.metric): line.regressed for line in found if line.regressed}
+
+
+def changed(**columns):
+    """The report with other values in int8's row."""
+    return make(chain=[*rows()[:3], rows()[3].model_copy(update=columns)])
 
 
 def test_a_report_is_no_worse_than_itself():
@@ -28,24 +38,96 @@ def test_slower_and_less_accurate_is_marked():
     assert regressed(make(), make(chain=slower), worse_percent=80, lost_points=3) == {}
 
 
-def test_latency_is_judged_on_one_machine_alone_accuracy_on_any():
-    other = make(chain=[*rows()[:3], row("exported int8", 0.54, 1.5)]).model_copy(update={"device": {"cpu": "another"}})
-    assert regressed(make(), other) == {("exported int8", "top-1, %"): [1]}
+BASE = {"mean_per_class": 0.5, "flip_rate": 0.1, "calibration_error": 0.1, "peak_memory_mb": 100.0, "energy_mj": 5.0}
 
 
-def test_a_machine_that_was_slower_altogether_is_no_regression():
-    def paced(report, ms):
-        return report.model_copy(update={"reference": Reference(graph="r", p50_ms=ms, drift=0.0)})
+@pytest.mark.parametrize(
+    ("columns", "metric"),
+    [
+        ({"mean_per_class": 0.49}, "mean per class, %"),
+        ({"flip_rate": 0.11}, "answers that flip, %"),
+        ({"calibration_error": 0.11}, "calibration error, %"),
+        ({"peak_memory_mb": 120.0}, "peak memory, MB"),
+        ({"energy_mj": 6.0}, "energy, mJ"),
+        ({"energy_mj": None}, "energy, mJ"),
+        ({"peak_memory_mb": None}, "peak memory, MB"),
+        ({"calibration_error": None}, "calibration error, %"),
+        ({"load_ms": None}, "load, ms"),
+        ({"size_bytes": 1_200_000}, "size, MB"),
+        ({"failed": "signal 11"}, "measured"),
+    ],
+)
+def test_every_figure_that_is_worse_or_gone_is_seen(columns, metric):
+    base = {**BASE, "load_ms": 3.0}
+    found = regressed(changed(**base), changed(**{**base, **columns}))
+    assert {key for key in found if key[0] != "report"} == {("exported int8", metric)}
+    assert regressed(changed(**base), changed(**base)) == {}
 
+
+def test_a_criterion_that_was_met_and_is_not():
+    memory = {"latency_ms": 1.5, "memory_mb": 150}
+    base = make(budget=memory, chain=[*rows()[:2], rows()[2].model_copy(update={"peak_memory_mb": 140.0}), rows()[3]])
+    more = make(budget=memory, chain=[*rows()[:2], rows()[2].model_copy(update={"peak_memory_mb": 151.0}), rows()[3]])
+    told = {("report", "verdict"): [1], ("report", "peak memory"): [1]}
+    assert regressed(base, more) == told, "eight per cent more is within the limit, and beyond the budget"
+    gone = make(budget={"latency_ms": 1.5}, chain=base.rows)
+    assert regressed(base, gone) == {("report", "peak memory"): [1]}, "what is no longer asked for is no longer met"
+
+
+def test_another_recommended_variant():
+    other = [*rows()[:2], rows()[2].model_copy(update={"recommended": False})]
+    other.append(rows()[3].model_copy(update={"recommended": True}))
+    assert regressed(make(), make(chain=other)) == {("report", "recommended"): [1]}
+
+
+def test_verification_that_was_lost():
+    wrong = [Finding(part="tokenizer", ok=False, detail="other tokens")]
+    unchecked = [Finding(part="tokenizer", detail="not checked")]
+    for verified in (wrong, unchecked, []):
+        assert regressed(make(), make(verified=verified))[("report", "parts verified")] == [1]
+
+
+def test_another_device_runtime_or_data_set_is_refused_unless_asked_for():
+    base = make(runtime=RUNTIME)
+    worse = [*rows()[:3], row("exported int8", 0.54, 1.5)]
+    for update, told in (
+        ({"device": {"cpu": "another"}}, "its cpu is another"),
+        ({"runtime": RUNTIME.model_copy(update={"threads": 4})}, "with 4 threads, the first on onnxruntime"),
+        ({"runtime": RUNTIME.model_copy(update={"provider": "CUDA"})}, "it ran on onnxruntime on CUDA"),
+    ):
+        other = make(chain=worse, runtime=RUNTIME).model_copy(update=update)
+        with pytest.raises(EdgeclipError, match=told):
+            compare([base, other], **LIMITS)
+        assert regressed(base, other, other_device=True) == {("exported int8", "top-1, %"): [1]}
+    newer = make(runtime=RUNTIME.model_copy(update={"version": "2"}))
+    assert regressed(base, newer) == {}, "another version is what people compare"
+    other = make(chain=worse, dataset={"name": "b", "sha256": "2", "images": 8, "classes": 8}, runtime=RUNTIME)
+    with pytest.raises(EdgeclipError, match=r"10 classes\) and b \(8 images, 8 classes\) do not compare"):
+        compare([base, other], **LIMITS)
+    found = regressed(base, other, other_dataset=True)
+    assert {name for _, name in found} == {"p50, ms", "p90, ms", "top-1 above chance"}
+
+
+def paced(report, ms):
+    return report.model_copy(update={"reference": Reference(graph="r", p50_ms=ms, drift=0.0)})
+
+
+def test_a_machine_that_was_slower_altogether_is_its_own_regression():
     slow = make(chain=[row(r.stage, r.top1, 2 * r.timing.p50_ms, recommended=r.recommended) for r in rows()])
-    assert regressed(paced(make(), 3.0), paced(slow, 6.0)) == {}
+    slow = slow.model_copy(update={"criteria": make().criteria, "verdict": "met"})
+    assert regressed(paced(make(), 3.0), paced(slow, 6.0)) == {("report", "reference graph, p50 ms"): [1]}
     assert ("teacher", "p50, ms") in regressed(paced(make(), 3.0), paced(slow, 3.0))
+    assert regressed(paced(make(), 3.0), make()) == {("report", "reference graph, p50 ms"): [1]}, "it is gone"
 
 
 def test_a_stage_that_failed_or_is_gone():
     crashed = [*rows()[:3], row("exported int8", 0.56, 0.9, failed="signal 11")]
-    assert regressed(make(), make(chain=crashed)) == {("exported int8", "measured"): [1]}
+    found = regressed(make(), make(chain=crashed))
+    assert found == {("exported int8", "measured"): [1], ("report", "verdict"): [1]}
     assert regressed(make(), make(chain=rows()[:3])) == {("exported int8", "measured"): [1]}
+    fails = [*rows(), row("exported fp16", None, 1.0, failed="signal 11")]
+    assert regressed(make(), make(chain=fails))[("exported fp16", "measured")] == [1], "a new row that fails"
+    assert regressed(make(), make(chain=[*rows(), row("exported fp16", 0.5, 1.0)])) == {}
 
 
 def test_the_command_tells_by_its_exit_code(tmp_path):
@@ -55,9 +137,12 @@ def test_the_command_tells_by_its_exit_code(tmp_path):
     result = run("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "c.md", "--json", expect=3)
     worse = [line for line in json.loads(result.stdout) if line["regressed"]]
     assert [(line["stage"], line["metric"]) for line in worse] == [("exported int8", "top-1, %")]
+    assert "worse: exported int8: top-1, %: 56.0 | 50.0 WORSE" in result.stderr
     assert "50.0 WORSE" in (tmp_path / "c.md").read_text()
     assert "<b>" not in (tmp_path / "c.md").read_text()
     assert "WORSE" in run("compare", tmp_path / "a", tmp_path / "b", expect=3).stdout
+    make(dataset={"name": "other", "sha256": "x"}, name="<b>|x").save(tmp_path / "c/report.json")
+    assert "--other-dataset" in run("compare", tmp_path / "a", tmp_path / "c", expect=2).stderr
 
 
 @pytest.mark.parametrize(("names", "complaint"), [(["a"], "one report alone"), (["a", "absent"], "no such file")])
@@ -68,5 +153,5 @@ def test_what_cannot_be_compared(names, complaint, tmp_path):
 
 def test_markdown_says_first_whether_anything_got_worse():
     reports = [make(), make()]
-    text = comparison_markdown(reports, compare(reports, worse_percent=10, lost_points=0.5))
+    text = comparison_markdown(reports, compare(reports, **LIMITS))
     assert text.startswith("# nothing got worse")

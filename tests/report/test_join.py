@@ -4,23 +4,24 @@ import pytest
 
 from edgeclip.errors import EdgeclipError
 from edgeclip.report.join import held_against, join
-from edgeclip.report.schema import Figures, Judged
+from edgeclip.report.schema import Figures, Finding, Judged
 from edgeclip.runtime.target import Runtime
 
-from .test_report import row
+from .test_report import MACHINE, row
 
 
 def figures(rows, bundle="b" * 64, dataset="d" * 64, machine="a board"):
-    judged = Judged(name="set", sha256=dataset, images=4, classes=3, templates=["{}"]) if dataset else None
+    judged = Judged(name="set", sha256=dataset, images=4, classes=3, templates=["{}"], chance=0.5) if dataset else None
     return Figures(
         name="tiny",
         bundle=bundle,
         created="2026-01-01T00:00:00+00:00",
-        device={"cpu": machine, "cores": 4},
+        device=MACHINE.model_copy(update={"cpu": machine}),
         runtime=Runtime(version="1", threads=4),
         dataset=judged,
         rows=rows,
         rule="in turns",
+        verified=[Finding(part="tokenizer", ok=True, detail="")],
     )
 
 
@@ -56,4 +57,5 @@ def test_figures_of_something_else_do_not_join(fault, why):
 
 
 def test_figures_without_a_data_set_join():
-    assert len(join(figures([TEACHER]), figures(DEVICE, dataset=None))) == 3
+    untested = [one.model_copy(update={"right": None, "answers": [], "top1": None}) for one in DEVICE]
+    assert len(join(figures([TEACHER]), figures(untested, dataset=None))) == 3

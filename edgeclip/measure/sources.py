@@ -1,0 +1,98 @@
+"""What a bundle came from, as far as it is at hand: the stages of the chain before its variants."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..console import say
+from ..encoder import PixelEncoder
+from ..errors import EdgeclipError
+from ..runtime.cores import usable_cores
+from ..runtime.engines.registry import DEFAULT, find_engine
+
+if TYPE_CHECKING:
+    from ..distill.run import Run
+    from ..runtime.bundle import Bundle
+    from .chain import Stage
+
+ON_HOST = "exported fp32, host"
+
+
+def earlier_stages(bundle: Bundle, teacher: str | None, threads: int | None, *, apart: bool) -> list[Stage]:
+    """Teacher and student, each compared with the one before; what is not at hand is left out, and said.
+
+    Where the device is another machine (``apart``), fp32 is measured here too: what the way costs has its own row.
+    """
+    from .chain import Stage
+
+    stages = []
+    source = Path(bundle.manifest.source)
+    run = _run_at(source)
+    if encoder := _teacher(teacher, run, threads):
+        stages.append(Stage("teacher", encoder))
+    if run and (student := _student(run, bundle, threads)):
+        stages.append(Stage("student fp32", student, compared_to=stages[-1].name if stages else None))
+    if apart and bundle.manifest.variant("fp32"):
+        before = stages[-1].name if stages else None
+        stages.append(Stage(ON_HOST, _anywhere(bundle, threads), compared_to=before, on_host=True))
+    return stages
+
+
+def _anywhere(bundle: Bundle, threads: int | None) -> PixelEncoder:
+    """The fp32 variant in the engine that runs on any machine, whatever the bundle's target has."""
+    engine = find_engine(DEFAULT)
+    return bundle.encoder("fp32", threads=threads, engine=engine.name, provider=engine.provider)
+
+
+def _student(run: Run, bundle: Bundle, threads: int | None) -> PixelEncoder | None:
+    """The run's student, if its weights are those that the bundle was made from."""
+    found = run.encoder()
+    if found.fingerprint != bundle.manifest.source_fingerprint:
+        say(f"{run.path} has other weights than {bundle.path} was made from: the report has no row for the student")
+        return None
+    _set_torch_threads(threads)
+    return found
+
+
+def _teacher(asked: str | None, run: Run | None, threads: int | None) -> PixelEncoder | None:
+    """The teacher that was asked for, or the run's own where it is at hand and can be timed."""
+    if asked or run is None:
+        return _open_encoder(asked, threads) if asked else None
+    try:
+        return _open_encoder(run.document.teacher, threads)
+    except EdgeclipError as error:
+        say(f"the report has no row for the teacher: {error}")
+        return None
+
+
+def _run_at(source: Path) -> Run | None:
+    """The run a bundle was made from, where it is on this machine and torch is installed."""
+    if not (source / "run.json").is_file() or find_spec("torch") is None:
+        say("the run is not at hand here (or torch is not): the report has no row for the student before its export")
+        return None
+    from ..distill.run import Run
+
+    return Run.open(source)
+
+
+def _open_encoder(name: str, threads: int | None) -> PixelEncoder:
+    """A bundle's, run's or teacher's encoder that uses ``threads`` CPU threads, all usable ones where None."""
+    from ..loading import load
+
+    if (Path(name) / "bundle.json").is_file():
+        from ..runtime.bundle import Bundle
+
+        return Bundle.open(Path(name)).encoder(threads=threads)
+    encoder = load(name)
+    if not isinstance(encoder, PixelEncoder):
+        raise EdgeclipError(f"{name} only encodes: its image tower cannot be timed by itself")
+    _set_torch_threads(threads)
+    return encoder
+
+
+def _set_torch_threads(threads: int | None) -> None:
+    import torch
+
+    torch.set_num_threads(threads or usable_cores())
