@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeft
 
+from .visible import visible
+
 console = Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
-    """Print one line for people. Markup in ``text`` is shown, not interpreted: names of files are hostile."""
-    shown = text.encode("utf-8", "backslashreplace").decode("utf-8")  # they need not be text, either
-    console.print(shown, markup=False, soft_wrap=True)
+    """Print one line for people. Markup and controls in ``text`` are shown, not obeyed: names of files are hostile."""
+    console.print(visible(text), markup=False, soft_wrap=True)
 
 
 EVERY = 30.0  # seconds between two lines of a log
@@ -50,8 +51,8 @@ class Bar:
 
     def note(self, text: str) -> None:
         """Show ``text`` at the bar's end."""
-        self._note = text
-        self._progress.update(self._task, note=text)
+        self._note = visible(text)
+        self._progress.update(self._task, note=self._note)
 
     def _state(self) -> Task:
         return next(task for task in self._progress.tasks if task.id == self._task)
@@ -83,7 +84,7 @@ def progress_bar(title: str, total: float, *, done: int = 0, after: float = 0.0)
     if not after:
         progress.start()
     try:
-        yield Bar(progress, progress.add_task(title, total=total, completed=done, note=""), after)
+        yield Bar(progress, progress.add_task(visible(title), total=total, completed=done, note=""), after)
     finally:
         if progress.live.is_started:
             progress.stop()

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .errors import FormatError, did_you_mean
 from .files import write_json, write_text
 from .lines import read_text
+from .seal import SEAL, is_whole, sealed
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -58,16 +59,21 @@ class ClassChange(Part):
 
 
 class Document(Part):
-    """A versioned file of ours. Subclasses set ``FORMAT`` and ``VERSION``; both are written into the file."""
+    """A versioned file of ours. Subclasses set ``FORMAT`` and ``VERSION``; both are written into the file.
+
+    ``SEALED`` is the first version that carries a seal over the whole file, None where people may change it.
+    """
 
     FORMAT: ClassVar[str]
     VERSION: ClassVar[int] = 1
+    SEALED: ClassVar[int | None] = None
     BY_HAND: ClassVar[bool] = False  # people write it themselves: format and version may be left out
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON or TOML: the format mark first, unset values left out."""
         body = self.model_dump(mode="json", exclude_none=True)
-        return {"format": self.FORMAT, "version": self.VERSION, **body}
+        data = {"format": self.FORMAT, "version": self.VERSION, **body}
+        return sealed(data) if self.SEALED else data
 
     def save(self, path: Path) -> None:
         """Write to ``path`` (``.toml`` or JSON), atomically."""
@@ -85,7 +91,7 @@ def read_document(path: Path, kind: type[D]) -> D:
 
     Raises:
         EdgeclipError: the file is missing or unreadable.
-        FormatError: it is not of this kind, of a newer version, truncated, or has faults (all named at once).
+        FormatError: it is not of this kind, of a newer version, truncated, altered, or has faults (all named at once).
     """
     kind_of_text, text = path.suffix[1:].upper(), read_text(path, LARGEST)
     try:
@@ -94,7 +100,8 @@ def read_document(path: Path, kind: type[D]) -> D:
     except (ValueError, RecursionError) as error:
         reason = "its tables lie too deep" if isinstance(error, RecursionError) else error
         raise FormatError(f"{path}: truncated or not valid {kind_of_text} ({reason})") from error
-    _refuse_another(path, data, kind)
+    whole, version = isinstance(data, dict) and is_whole(data), _refuse_another(path, data, kind)
+    seal = data.pop(SEAL, None) if kind.SEALED else None
     faults = {}
     try:
         found = kind.model_validate(data)
@@ -104,11 +111,13 @@ def read_document(path: Path, kind: type[D]) -> D:
     if faults:
         told = "; ".join(f"{place}: {what}" for place, what in faults.items())
         raise FormatError(f"{path}: {len(faults)} fault(s): {told}")
+    if kind.SEALED and not whole and (seal or version >= kind.SEALED):
+        raise FormatError(f"{path}: it was altered after edgeclip wrote it: copy it again, or make it anew")
     return found
 
 
-def _refuse_another(path: Path, data: Any, kind: type[Document]) -> None:
-    """Take format and version out of ``data``; refuse it where they are another's."""
+def _refuse_another(path: Path, data: Any, kind: type[Document]) -> int:
+    """Take format and version out of ``data``; refuse it where they are another's. Returns the version."""
     marks = f'"format": "{kind.FORMAT}" and "version": {kind.VERSION}'
     if path.suffix == ".toml":
         marks = f'format = "{kind.FORMAT}" and version = {kind.VERSION}'
@@ -125,6 +134,7 @@ def _refuse_another(path: Path, data: Any, kind: type[Document]) -> None:
         raise FormatError(
             f"{path}: format version {version!r:.60}, but this edgeclip reads up to {kind.VERSION}: upgrade edgeclip"
         )
+    return version
 
 
 def _absurd(data: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[str, str]]:

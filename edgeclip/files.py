@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import EdgeclipError
+from .scratch import neighbour
 
 MADE = "<!-- made by edgeclip -->"
 FORMAT = re.compile(rb'"?format"?\s*[:=]\s*"edgeclip-')  # of our documents, JSON and TOML
@@ -28,8 +29,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with mendable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
+        handle, temporary = neighbour(path)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +72,7 @@ def load_encoder(name: str) -> Encoder:
         EdgeclipError: nothing of that name, or the factory gives no :class:`~edgeclip.encoder.Encoder`.
     """
     module, _, factory = name.partition(":")
-    if name == DEMO or not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name) or _is_open_clip(module):
+    if not names_code(name):
         return load_teacher(name)
     sys.path.insert(0, str(Path.cwd()))  # as `python -m` does: a plug-in mostly lies where one works
     try:
@@ -96,6 +97,25 @@ def load_encoder(name: str) -> Encoder:
             f"{name} gave a {type(encoder).__name__}, no Encoder (embed_dim, encode_image, encode_text)"
         )
     return encoder
+
+
+def names_code(name: str) -> bool:
+    """Whether a name is ``module:factory``, whose code would run here, and no model of open_clip's."""
+    module, _, _ = name.partition(":")
+    return name != DEMO and bool(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", name)) and not _is_open_clip(module)
+
+
+def refuse_code(names: Iterable[str], where: Path) -> None:
+    """Refuse to run the code that a file from elsewhere names as a teacher.
+
+    Raises:
+        EdgeclipError: one of the names is code.
+    """
+    for name in names:
+        if names_code(name):
+            raise EdgeclipError(
+                f"{where} was not made here by you, and names code that would run, {name}: look at it, then say --trust"
+            )
 
 
 def _is_open_clip(architecture: str) -> bool:

@@ -14,7 +14,9 @@ from .documents import Document, read_document
 from .errors import EdgeclipError
 from .files import writable, write_text
 from .folders import locked, new_folder
+from .loading import refuse_code
 from .steps import THERE, announce, chosen_student, command_of, exported_run, judge_on, profiled
+from .trust import is_ours, sign
 
 if TYPE_CHECKING:
     from .distill.config import DistillConfig
@@ -47,6 +49,11 @@ latency_ms = 20                # p90 of one image
 [distill]                      # `edgeclip distill --write-config FILE` shows all settings
 epochs = 100
 """
+SIGNED = """\
+signature = "{}"
+# By it edgeclip knows that you began this project, here: a teacher that is code (module:factory) runs unasked.
+
+"""
 NOTES = {
     "images/README.txt": "Put your pictures here, as they are: no captions, any size, below folders if you like.\n",
     "testset/README.txt": "Put labelled pictures here: one folder a class, whose name is the class's name.\n",
@@ -71,6 +78,7 @@ class Project(Document):
     dataset: str
     budget: Budget
     distill: dict[str, Any] = Field(default_factory=dict)  # as in `edgeclip distill --config`
+    signature: str | None = None  # of `edgeclip init`
 
     @model_validator(mode="after")
     def _sentences(self) -> Project:
@@ -94,16 +102,18 @@ def init_project(folder: Path) -> None:
     writable(folder)
     if (folder / FILE).exists():
         raise EdgeclipError(f"{folder / FILE} is there: edgeclip run {folder} does what it says")
-    write_text(folder / FILE, EXAMPLE)
+    signature = sign(FILE, str(folder.resolve()))
+    write_text(folder / FILE, (SIGNED.format(signature) if signature else "") + EXAMPLE)
     for name, text in NOTES.items():
         if not (folder / name).exists():
             write_text(folder / name, text)
 
 
-def run_project(folder: Path, *, few_images: bool = False) -> Report:
+def run_project(folder: Path, *, few_images: bool = False, trust: bool = False) -> Report:
     """Profile, select, distil, export and report, in ``folder``; what is there and valid is used again.
 
-    ``few_images`` accepts accuracy that more images would have to decide.
+    ``few_images`` accepts accuracy that more images would have to decide, ``trust`` code that is named as a teacher in
+    a project that this user did not begin in this folder.
 
     Raises:
         EdgeclipError: there is no project, its file has faults, an input is missing or unfit, or it is in use.
@@ -111,6 +121,8 @@ def run_project(folder: Path, *, few_images: bool = False) -> Report:
     if not (folder / FILE).is_file():
         raise EdgeclipError(f"{folder} is no project (no {FILE} there): edgeclip init {folder} begins one")
     project = read_document(folder / FILE, Project)
+    if not (trust or is_ours(project.signature, FILE, str(folder.resolve()))):
+        refuse_code([project.teacher, *project.more_teachers], folder / FILE)
     config = _settings(folder, project)
     _check_inputs(folder, project)
     with locked(folder):

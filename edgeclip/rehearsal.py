@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .console import say
 from .errors import EdgeclipError
+from .scratch import scratch_folder
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,7 @@ def _export(spec: StudentSpec, model: Any, context_length: int) -> None:
     from .export.validate import BATCHES, check_tower
 
     model.eval()
-    with tempfile.TemporaryDirectory() as scratch, torch.inference_mode():
+    with scratch_folder() as scratch, torch.inference_mode():
         image, text = Path(scratch) / "image.onnx", Path(scratch) / "text.onnx"
         export_image_tower(model, image, image_size=spec.image_size)
         pixels = torch.randn(max(BATCHES), 3, spec.image_size, spec.image_size).numpy()

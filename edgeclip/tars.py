@@ -73,16 +73,20 @@ def _size(header: bytes, path: Path) -> int:
     """The size field, after the header's checksum was found right."""
     if len(header) < BLOCK:
         raise FormatError(f"{path}: truncated in the middle of a header: fetch it again")
-    try:
-        told = int(header[148:156].strip(b" \0") or b"0", 8)
-        size = int.from_bytes(header[125:136], "big") if header[124] & 0x80 else int(header[124:136].strip(b" \0"), 8)
-    except ValueError:
-        told, size = -1, 0
-    if told != sum(header) - sum(header[148:156]) + 8 * ord(" "):
+    told, size = _octal(header[148:156]), _octal(header[124:136])
+    if header[124] & 0x80:  # base 256; a first bit after it would be a negative number
+        size = LARGEST + 1 if header[124] & 0x40 else int.from_bytes(header[125:136], "big")
+    if size < 0 or told != sum(header) - sum(header[148:156]) + 8 * ord(" "):
         raise FormatError(f"{path}: not a tar archive, or a damaged one: fetch it again")
     if size > LARGEST:
         raise FormatError(f"{path}: a file in it has {size} bytes, more than {LARGEST}: it is not read")
     return size
+
+
+def _octal(field: bytes) -> int:
+    """A number's field; -1 where it is none. Python would read signs and underscores in it, too."""
+    digits = field.strip(b" \0")
+    return int(digits or b"0", 8) if not digits.strip(b"01234567") else -1
 
 
 def _content(file: IO[bytes], size: int, path: Path) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
+import os
 import shutil
 import socket
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 from .console import say
 from .errors import EdgeclipError
 from .files import mendable
+from .scratch import neighbour
 
 PORTS = {"http": 80, "https": 443}
 PATIENCE = 5  # seconds for a server to answer at all
@@ -48,21 +50,21 @@ def fetch(url: str, target: Path) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=SECONDS) as answer, mendable(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-                try:
+            handle, temporary = neighbour(target)
+            try:
+                with os.fdopen(handle, "wb") as file:
                     shutil.copyfileobj(answer, file, 1 << 20)
-                    told = answer.headers.get("Content-Length")
-                    if told is not None and int(told) != file.tell():
-                        raise EdgeclipError(f"{url}: {file.tell()} of {told} bytes came: run again")
-                    file.close()
-                    Path(file.name).replace(target)
-                except BaseException:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
+                    came, told = file.tell(), (answer.headers.get("Content-Length") or "").strip()
+                if told.isdecimal() and int(told) != came:  # what is no number tells nothing
+                    raise EdgeclipError(f"{url}: {came} of {told} bytes came: run again")
+                temporary.replace(target)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
     except urllib.error.HTTPError as error:
         if error.code in ABSENT:
             return False
         raise EdgeclipError(f"{url}: the server answers {error.code} {error.reason}") from error
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise EdgeclipError(f"{url}: cannot be fetched ({getattr(error, 'reason', error)})") from error
     return True

@@ -13,7 +13,7 @@ from ..device.runnerfile import NAME as RUNNER
 from ..device.runnerfile import runner_source
 from ..files import sha256, write_text
 from ..models.openclip import OpenClipEncoder
-from ..runtime.bundle import MANIFEST
+from ..runtime.bundle import KIND, MANIFEST
 from ..runtime.manifest import (
     Artefact,
     Extra,
@@ -26,6 +26,7 @@ from ..runtime.manifest import (
     Variant,
 )
 from ..runtime.target import Precision, Target
+from ..trust import sign
 from .graphs import stamp, weights_beside
 from .tune import Candidate
 
@@ -93,6 +94,7 @@ def finish(
     manifest = Manifest(
         name=facts["name"],
         source=facts["source"],
+        signature=sign(KIND, facts["source"]),
         source_fingerprint=model.fingerprint,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         made_with=versions,

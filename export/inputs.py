@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..evaluate.zeroshot import class_embeddings
 from ..lines import read_lines
 from ..models.openclip import OpenClipEncoder
 from ..runtime.labels import distinct_labels
+from ..scratch import scratch_folder
 from .extras import Classes
 from .validate import Exam
 
@@ -35,7 +35,7 @@ def calibration_files(images: str) -> Iterator[list[Path]]:
     if "://" not in images and not images.startswith("hf:") and not images.endswith(".tar"):
         yield find_images(Path(images))
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         scratch = Path(folder)
         source = open_source(images, scratch)
         chosen = heapq.nsmallest(SAMPLE, range(len(source)), key=lambda row: digest([source.key(row)]))

@@ -7,7 +7,6 @@ fp16, beside which int8 pays; beside fp32 a graph that is fp16 throughout would 
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from ..errors import EdgeclipError
 from ..files import mendable
 from ..runtime.engines.registry import known_engine
 from ..runtime.target import Target
+from ..scratch import scratch_folder
 from .fp16 import beyond_half, to_half
 from .graphs import IMAGE_INPUT, PRODUCTS, block_of, quiet, read_graph, save_graph, weighted
 from .smoothing import smoothed
@@ -181,7 +181,7 @@ class Calibrated:
             kind, options = METHODS[method]
             graph = self.graph(smoothing)
             assert graph is not None
-            with quiet(), tempfile.TemporaryDirectory() as folder, mendable(Path(folder)):
+            with quiet(), scratch_folder() as folder, mendable(Path(folder)):
                 source, augmented = Path(folder) / "source.onnx", Path(folder) / "augmented.onnx"
                 save_graph(graph, source)
                 calibrator = create_calibrator(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..scratch import scratch_folder
 from .graphs import IMAGE_INPUT, quiet
 
 IMAGES = 64  # Optimum keeps every value of every image until the ranges are set
@@ -48,7 +48,7 @@ def write_recipes(
         instructions, _, kind = name.partition("-")
         static = kind == "static"
         config = getattr(AutoQuantizationConfig, instructions)(is_static=static, per_channel=True)
-        with quiet(), tempfile.TemporaryDirectory() as scratch:
+        with quiet(), scratch_folder() as scratch:
             quantizer = ORTQuantizer(source)
             ranges = None
             if static:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from ..runtime.engines.ort import Onnxruntime
+from ..scratch import scratch_folder
 from .graphs import save_graph
 
 ROWS = 8  # images at a time
@@ -49,7 +49,7 @@ def magnitudes(
             output.name = f"{value}.max"
     suffix = "size" if per_channel else "max"
     found: dict[str, NDArray[np.float32]] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         file = Path(folder) / "watched.onnx"
         save_graph(watched, file)
         session = Onnxruntime().open(file)

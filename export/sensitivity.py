@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..console import progress_bar
+from ..visible import escape
 from .int8 import Calibrated, Recipe
 
 Embed = Callable[[Recipe], NDArray[np.float32]]  # quantise by this recipe, embed the images it is judged on

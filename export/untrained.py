@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 
 from ..device.facts import target_here
 from ..models.build import build_model
+from ..scratch import scratch_folder
 from ..towers.spec import StudentSpec
 from .fp16 import convert_fp16
 from .int8 import quantize_int8, recipe_for
@@ -25,7 +25,7 @@ def export_untrained(spec: StudentSpec, path: Path, *, embed_dim: int = 512) -> 
     Raises:
         EdgeclipError: open_clip refuses the config, or torch cannot export the tower.
     """
-    with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng(devices=[]):
+    with scratch_folder() as scratch, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model, _ = build_model(spec, embed_dim=embed_dim, text_cfg=TEXT)
         fp32 = path if spec.precision == "fp32" else Path(scratch) / "fp32.onnx"

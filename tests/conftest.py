@@ -25,6 +25,7 @@ def cache(tmp_path_factory):
     """What is kept for other runs is kept for these tests alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGECLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         yield
 
 

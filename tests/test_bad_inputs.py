@@ -20,6 +20,7 @@ from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run, RunDocument
 from edgeclip.project import EXAMPLE
 from edgeclip.report.schema import Figures, Report
+from edgeclip.seal import sealed
 
 from .test_cli import run
 from .test_documents import documents
@@ -235,7 +236,7 @@ def test_a_manifest_that_does_not_fit_its_graphs(edit, said, world, monkeypatch)
     whole = (world / "bundle/bundle.json").read_text()
     content = json.loads(whole)
     edit(content)
-    (world / "bundle/bundle.json").write_text(json.dumps(content))
+    (world / "bundle/bundle.json").write_text(json.dumps(sealed(content)))
     try:
         refused(["classify", "bundle", "images/00.png", "--labels", "a,b", "--precision", "fp32"], world, [said])
     finally:

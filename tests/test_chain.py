@@ -25,6 +25,7 @@ from edgeclip.report.criteria import CHANCE, VERIFIED
 from edgeclip.report.schema import Report
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.turns import Taken
+from edgeclip.seal import sealed
 
 from .test_cli import run
 
@@ -212,9 +213,9 @@ def test_a_truncated_run_and_a_newer_one(made, tmp_path):
     (tmp_path / "run/run.json").write_text(text[: len(text) // 2])
     assert "truncated" in run("export", tmp_path / "run", "--out", tmp_path / "b", expect=2).stderr
     newer = json.loads(text) | {"version": 99}
-    (tmp_path / "run/run.json").write_text(json.dumps(newer))
+    (tmp_path / "run/run.json").write_text(json.dumps(sealed(newer)))
     assert "upgrade edgeclip" in run("export", tmp_path / "run", "--out", tmp_path / "b", expect=2).stderr
-    (tmp_path / "run/run.json").write_text(json.dumps(json.loads(text) | {"status": "running"}))
+    (tmp_path / "run/run.json").write_text(json.dumps(sealed(json.loads(text) | {"status": "running"})))
     assert "--resume" in run("export", tmp_path / "run", "--out", tmp_path / "b", expect=2).stderr
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 

@@ -18,6 +18,7 @@ from .options import (
     PRECISIONS,
     PROFILES,
     THREADS,
+    TRUST,
     budget_options,
     if_interrupted,
     tell,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 NEEDED = ("profile_name", "teachers", "images", "out")  # of a new run
-WITH_RESUME = ("resume", "threads", "as_json")
+WITH_RESUME = ("resume", "trust", "threads", "as_json")
 SETTINGS = ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision", "compile")  # that have a flag, too
 
 
@@ -65,6 +66,7 @@ SETTINGS = ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision", "c
 @NO_MEASURE
 @THREADS
 @click.option("--resume", type=PATH, metavar="RUN", help="Go on with a run that was cut short; nothing else is needed.")
+@TRUST
 @JSON
 def distill_command(
     profile_name: str | None,
@@ -84,6 +86,7 @@ def distill_command(
     no_budget: bool,
     threads: int | None,
     resume: Path | None,
+    trust: bool,
     as_json: bool,
     **others: Any,
 ) -> None:
@@ -106,7 +109,7 @@ def distill_command(
     if resume:
         if too_many := sorted(_flag(name) for name, value in given.items() if value and name not in WITH_RESUME):
             raise click.UsageError(f"--resume goes on with the run as it is: leave out {', '.join(too_many)}")
-        run = _resumed(resume)
+        run = _resumed(resume, trust=trust)
     else:
         if missing := [_flag(name) for name in NEEDED if not given[name]]:
             raise click.UsageError(f"a new run needs {' and '.join(missing)}")
@@ -218,15 +221,18 @@ def _begun(
         return distill(spec, opened, images, sentences, out, dataset=named, judge=judge, rehearsal=rehearse, **facts)
 
 
-def _resumed(path: Path) -> Run:
+def _resumed(path: Path, *, trust: bool) -> Run:
     """The run that was cut, gone on with as it was asked for."""
     from ..distill import distill
     from ..distill.run import Run
-    from ..loading import open_teacher
+    from ..loading import open_teacher, refuse_code
     from ..steps import judge_on
 
-    found = Run.open(path).document
-    opened = [open_teacher(name) for name in (found.teacher, *found.more_teachers)]
+    run = Run.open(path)
+    if not (trust or run.ours):
+        refuse_code(run.document.teachers, path)
+    found = run.document
+    opened = [open_teacher(name) for name in found.teachers]
     asked: dict[str, Any] = {
         "classes": found.classes,
         "templates": found.templates,

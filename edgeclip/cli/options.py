@@ -6,6 +6,7 @@ import errno
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,7 @@ REFUSED = {
     errno.ENOSPC: "standard output",
     errno.EIO: "a disk",
 }
+FULL = 1 << 20  # bytes free on a disk that is as good as full
 INTERRUPTED, TERMINATED = 130, 143  # what shells report of a program that a signal ended: 128 + SIGINT, SIGTERM
 PATH = click.Path(path_type=Path)
 PROFILES = shipped("edgeclip.profiles")
@@ -109,6 +111,9 @@ ENGINE = click.option(
     "--engine",
     metavar="NAME",
     help="What executes the image tower: onnxruntime, tensorrt, tensorrt-rtx.  [default: that of the target]",
+)
+TRUST = click.option(
+    "--trust", is_flag=True, help="Run the code that a run or project of another's names as a teacher."
 )
 FEW_IMAGES = click.option("--few-images", is_flag=True, help="Accept accuracy that more images would have to decide.")
 PROVIDER = click.option("--provider", metavar="NAME", help="Of the engine, as it calls it.  [default: the target's]")
@@ -142,21 +147,42 @@ class Commands(click.Group):
         except click.UsageError as error:
             help_of = error.ctx.command_path if error.ctx else ctx.command_path
             message = " ".join(error.format_message().split())
-            click.echo(f"edgeclip: {message} More: {help_of} --help", err=True)
+            _complain(f"{message} More: {help_of} --help")
             ctx.exit(error.exit_code)
         except EdgeclipError as error:
-            click.echo(f"edgeclip: {error}", err=True)
+            _complain(str(error))
             ctx.exit(error.exit_code)
         except OSError as error:
             if error.errno not in REFUSED:
                 raise
-            if error.errno == errno.ENOSPC and error.filename is None:  # a file's name would be known
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to be flushed at the end
-            click.echo(f"edgeclip: {error.filename or REFUSED[error.errno]}: {error.strerror}", err=True)
+            _complain(f"{error.filename or _unnamed(error.errno)}: {error.strerror}")
+            ctx.exit(2)
+        except MemoryError as error:
+            _complain(f"too little memory for this ({error or 'none is left'}): end other programs, or ask for less")
             ctx.exit(2)
         except KeyboardInterrupt as error:
             click.echo("edgeclip: interrupted", err=True)
             ctx.exit(TERMINATED if isinstance(error, Terminated) else INTERRUPTED)
+
+
+def _unnamed(number: int) -> str:
+    """What the system speaks of where it names no file."""
+    from ..files import free_bytes
+
+    if number != errno.ENOSPC:
+        return REFUSED[number]
+    scratch = Path(tempfile.gettempdir())
+    if free_bytes(scratch) < FULL:
+        return f"{scratch}, where work goes on (TMPDIR names another place)"
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to be flushed at the end
+    return REFUSED[number]
+
+
+def _complain(line: str) -> None:
+    """A mistake's one line, on stderr."""
+    from ..visible import visible
+
+    click.echo(f"edgeclip: {visible(line)}", err=True)
 
 
 def budget_options(command: Any) -> Any:
@@ -182,7 +208,9 @@ def if_interrupted(advice: str) -> Iterator[None]:
 
 
 def command_line() -> str:
-    """The command that is running, as it was given: for a record that others can run."""
+    """The command that is running, as it was given but for secrets: for a record that others can run."""
+    from ..visible import without_secrets
+
     context = outer = click.get_current_context()
     words: list[str] = []
     while outer.parent:  # up to the program, which may have been called by any path
@@ -197,7 +225,7 @@ def command_line() -> str:
             words.append(name)
         elif given:
             words += [word for one in (value if isinstance(value, tuple) else [value]) for word in (name, f"{one}")]
-    return shlex.join(words)
+    return shlex.join(map(without_secrets, words))
 
 
 def tell(text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .options import FEW_IMAGES, JSON, PATH, if_interrupted, tell
+from .options import FEW_IMAGES, JSON, PATH, TRUST, if_interrupted, tell
 
 
 @click.command(name="init")
@@ -30,8 +30,9 @@ def init_command(folder: Path, as_json: bool) -> None:
 @click.command(name="run")
 @click.argument("folder", type=PATH)
 @FEW_IMAGES
+@TRUST
 @JSON
-def run_command(folder: Path, few_images: bool, as_json: bool) -> None:
+def run_command(folder: Path, few_images: bool, trust: bool, as_json: bool) -> None:
     """Do what a project.toml says: profile, select, distil, export, report; what is there and valid is used again.
 
     Exit 0: all that was asked for was met; 3: something was missed; 4: something was not measured or not decided.
@@ -46,7 +47,7 @@ def run_command(folder: Path, few_images: bool, as_json: bool) -> None:
     from ..report.render import table
 
     with if_interrupted(f"what is done is kept; go on with: edgeclip run {shlex.quote(str(folder))}"):
-        result = run_project(folder, few_images=few_images)
+        result = run_project(folder, few_images=few_images, trust=trust)
     show(as_json, result.as_data(), lambda: table(result))
     tell(f"wrote {folder}/report/report.html, report.md and report.json")
     sys.exit(result.exit_code)

@@ -39,6 +39,9 @@ SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="
 @click.option(
     "--teacher", metavar="T", help="Compare with this one.  [default: the run's teacher, where it is at hand]"
 )
+@click.option(
+    "--run", type=PATH, help="What the bundle was made from.  [default: what it says, where you exported it here]"
+)
 @click.option("--other-device", is_flag=True, help="Judge by this machine, whatever device the profile is of.")
 @FEW_IMAGES
 @SECONDS
@@ -55,6 +58,7 @@ def report_command(
     dataset: Path,
     out: Path,
     teacher: str | None,
+    run: Path | None,
     seconds: float,
     sustained: float,
     engine: str | None,
@@ -99,6 +103,7 @@ def report_command(
         budget=budget,
         figures=read_document(figures_file, Figures) if figures_file else None,
         teacher=teacher,
+        run=run,
         seconds=seconds,
         threads=threads,
         engine=engine,

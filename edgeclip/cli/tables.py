@@ -13,6 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..visible import json_text, visible
+
 if TYPE_CHECKING:
     from ..device.schema import Profile
     from ..models.listing import Listed
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
 def show(as_json: bool, data: object, table: Callable[[], RenderableType]) -> None:
     """Print the result on stdout: the one JSON document of ``--json``, or a table for people."""
     if as_json:
-        sys.stdout.write(json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+        sys.stdout.write(json_text(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
     else:
-        found = table()
+        found = _shown(table())
         console = Console(highlight=False, markup=False)
         for part in found.renderables if isinstance(found, Group) else [found]:
             wide = Measurement.get(console, console.options.update(width=WIDEST), part).maximum
@@ -34,6 +36,21 @@ def show(as_json: bool, data: object, table: Callable[[], RenderableType]) -> No
                 Console(width=max(wide, console.width), highlight=False, markup=False).print(part)
             else:
                 console.print(_blocks(part) if isinstance(part, Table) and wide > console.width else part)
+
+
+def _shown(part: Any) -> Any:
+    """A table, or what stands beside it, with nothing in it that a terminal would obey."""
+    if isinstance(part, str):
+        return visible(part, lines=True)
+    if isinstance(part, Text) and (plain := visible(part.plain, lines=True)) != part.plain:
+        return Text(plain, style=part.style)
+    if isinstance(part, Group):
+        return Group(*map(_shown, part.renderables))
+    if isinstance(part, Table):
+        part.title, part.caption = _shown(part.title), _shown(part.caption)
+        for column in part.columns:
+            column.header, column._cells = _shown(column.header), [_shown(cell) for cell in column.cells]
+    return part
 
 
 WIDEST = 1000  # columns, of what is piped

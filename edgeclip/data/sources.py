@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import itertools
+import math
 import os
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +26,9 @@ from .strings import Strings, digest
 
 HUGGING_FACE = "hf:"
 REMOTE = ("http://", "https://")
+MOST_SHARDS = 10**6
+LIST = re.compile(r"\{[^{}]*,[^{}]*\}")
+RANGE = re.compile(r"\{(-?\d{1,18})\.\.(-?\d{1,18})(?:\.\.-?\d+)?\}")
 
 
 class Source(Protocol):
@@ -240,7 +246,24 @@ def _local_shards(pattern: str) -> list[Path]:
 
 
 def _expanded(pattern: str) -> list[str]:
-    return list(require("braceexpand", "distill").braceexpand(pattern))
+    """Every name that a pattern with ``{000..099}`` or ``{a,b}`` stands for.
+
+    Raises:
+        EdgeclipError: its braces do not match, or it stands for more than a million.
+    """
+    expander = require("braceexpand", "distill")
+    ranges = [abs(int(last) - int(first)) + 1 for first, last in RANGE.findall(pattern)]
+    ranges += [one.count(",") + 1 for one in LIST.findall(pattern)]
+    too_many = EdgeclipError(f"{pattern:.200}: more than {MOST_SHARDS:,} shards: is a digit too many in it?")
+    if math.prod(ranges) > MOST_SHARDS:  # it makes a list of each range
+        raise too_many
+    try:
+        names = list(itertools.islice(expander.braceexpand(pattern), MOST_SHARDS + 1))
+    except expander.UnbalancedBracesError as error:
+        raise EdgeclipError(f"{pattern:.200}: its braces do not match") from error
+    if len(names) > MOST_SHARDS:
+        raise too_many
+    return names
 
 
 def _fetched(url: str, folder: Path) -> Path:

@@ -41,7 +41,8 @@ class StoreDocument(Document):
     """``store.json``: what the shards hold and what they depend on."""
 
     FORMAT: ClassVar[str] = "edgeclip-store"
-    VERSION: ClassVar[int] = 5
+    VERSION: ClassVar[int] = 6
+    SEALED: ClassVar[int | None] = 6
 
     fingerprint: dict[str, str]  # name -> value of everything that the embeddings depend on
     rows: Size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from ..console import say
 from ..runtime.manifest import Preprocess
 from ..runtime.target import Runtime
 from ..runtime.turns import Crashed, Worker
+from ..scratch import scratch_folder
 from .place import WORKER
 from .probekit import Kit
 
@@ -17,7 +17,7 @@ from .probekit import Kit
 def base_memory_mb(kit: Kit, runtime: Runtime) -> float | None:
     """Measured as reports do, on the kit's smallest fp32 graph, MB; None where the system does not tell."""
     graph = min((g for g in kit.index.graphs if g.precision == "fp32"), key=lambda g: g.megabytes)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         half = (0.5, 0.5, 0.5)
         pixels = Preprocess(size=graph.image_size, mean=half, std=half).model_dump()
         job: dict[str, Any] = {"graph": str(kit.unpack(graph, Path(folder))), "engine": runtime.name}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from ..scratch import scratch_folder
 from .place import device_steps
 from .remote import open_remote
 from .schema import Profile
@@ -34,6 +34,6 @@ def profile_there(
     words += ["--provider", provider] if provider else []
     words += [word for precision in precisions for word in ("--precision", precision)]
     words += [word for family in families for word in ("--family", family)]
-    with open_remote(device) as place, device_steps(f"profile {place.name}") as tell, TemporaryDirectory() as scratch:
+    with open_remote(device) as place, device_steps(f"profile {place.name}") as tell, scratch_folder() as scratch:
         place.edgeclip(words, "profile.toml", Path(scratch) / "profile.toml", on_step=tell)
         return load_profile(Path(scratch) / "profile.toml")

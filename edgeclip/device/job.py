@@ -11,15 +11,16 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import EdgeclipError, FormatError
 from ..runtime.bytepairs import BytePairTokenizer, is_plain
 from ..runtime.engines.registry import find_engine
-from ..runtime.golden import check_golden
+from ..runtime.golden import give_golden, judge_golden
 from ..runtime.plain import asked_runtime, read_plain, readable, text_job, tower_job
+from ..scratch import scratch_folder
 from .bench import Plan, bench
 
 STARTED_WITHIN = 10.0  # seconds
@@ -120,24 +121,28 @@ def _edgeclip(words: Sequence[str], folder: Path, tell: Any) -> dict[str, Any]:
 
 
 def _verify(plan: dict[str, Any], files: Path, command: Sequence[str]) -> dict[str, Any]:
+    """What is given here is judged where the bundle came from; a bundle or an engine that fails is told."""
+    settings = {name: plan.get(name) for name in ("threads", "provider", "engine")}
     try:
-        settings = {name: plan.get(name) for name in ("threads", "provider", "engine")}
-        return verify_bundle(files, command, **settings)
+        return give_bundle(files, command, files.parent, **settings)
     except EdgeclipError as error:
-        return {"verified": False, "findings": [{"part": "bundle", "ok": False, "detail": str(error)}]}
+        return {"towers": [], "failed": {"bundle": str(error)}, "left_out": []}
 
 
-def verify_bundle(
+def give_bundle(
     bundle: Path,
     command: Sequence[str],
+    out: Path,
     *,
     threads: int | None = None,
     provider: str | None = None,
     engine: str | None = None,
 ) -> dict[str, Any]:
-    """Is every file whole, and does this device give what was recorded? ``verified``, and ``findings`` by part.
+    """What this device gives for a bundle's recorded inputs, into ``out``: files as ``runtime/golden.py`` has them.
 
-    What the engine cannot read is a part that was not checked; engine and provider are the target's where None.
+    Returns:
+        ``towers`` that were asked, what ``failed`` of them and why, and what was ``left_out``: the engine does not read
+        it. Engine and provider are the target's where None.
 
     Raises:
         EdgeclipError: there is no bundle, a file of it is missing or altered, or the engine cannot be used here.
@@ -150,8 +155,28 @@ def verify_bundle(
         settings: dict[str, Any] = {"threads": threads, "provider": provider, "engine": engine}
         jobs[precision] = tower_job(bundle, manifest, precision, **settings)
     tokenize = plain_tokenizer(bundle, manifest) if manifest.get("text") else None
-    findings = check_golden(bundle, manifest, tokenize, jobs, command)
-    findings += [{"part": "image tower", "ok": None, "detail": f"not checked: {reason}"} for reason in left_out]
+    failed = give_golden(bundle, manifest, tokenize, jobs, command, out)
+    return {"towers": list(jobs), "failed": failed, "left_out": left_out}
+
+
+def verify_bundle(bundle: Path, command: Sequence[str], **settings: Any) -> dict[str, Any]:
+    """Is every file whole, and does this device give what was recorded? ``verified``, and ``findings`` by part.
+
+    ``settings`` are those of :func:`give_bundle`.
+
+    Raises:
+        EdgeclipError: as there.
+    """
+    with scratch_folder() as out:
+        return judge_bundle(bundle, give_bundle(bundle, command, out, **settings), out)
+
+
+def judge_bundle(bundle: Path, told: Mapping[str, Any], given: Path) -> dict[str, Any]:
+    """``verified`` and ``findings`` of what a device gave into the folder ``given``, and ``told``."""
+    findings = judge_golden(bundle, read_plain(bundle), told["towers"], given, told["failed"])
+    if why := told["failed"].get("bundle"):
+        findings = [{"part": "bundle", "ok": False, "detail": why}]
+    findings += [{"part": "image tower", "ok": None, "detail": f"not checked: {reason}"} for reason in told["left_out"]]
     return {"verified": all(found["ok"] is not False for found in findings), "findings": findings}
 
 

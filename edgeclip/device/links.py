@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import socket
+import time
+from contextlib import closing, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
@@ -10,6 +13,10 @@ from urllib.parse import unquote, urlsplit
 from ..errors import EdgeclipError, require
 
 BLOCK = 1 << 18
+EXAMPLES = ("ssh://pi@raspberry.local:22", "adb://SERIAL")
+SHOWN = 100  # characters of an address that is none
+LONGEST_HOST = 253  # RFC 1035
+LARGEST, ANSWER_BYTES = 256 << 20, 4 << 20  # of a file that is read, of what a program writes
 CONNECT_SECONDS, ANSWER_SECONDS = 15.0, 180.0
 
 
@@ -35,8 +42,12 @@ class Link(Protocol):
         """
         ...
 
-    def read(self, remote: str, start: int = 0) -> bytes:
-        """What ``remote`` holds from byte ``start`` on; empty where there is no such file yet."""
+    def read(self, remote: str, start: int = 0, most: int = LARGEST) -> bytes:
+        """What ``remote`` holds from byte ``start`` on; empty where there is no such file yet.
+
+        Raises:
+            EdgeclipError: it holds more than ``most`` bytes.
+        """
         ...
 
     def close(self) -> None:
@@ -54,17 +65,24 @@ def connect(address: str) -> Link:
     """
     try:
         parts = urlsplit(address)
-        port = parts.port
+        port, secret, host = parts.port, parts.password, parts.hostname or ""
     except ValueError as error:
-        raise EdgeclipError(f"{address}: not an address ({error}): as in ssh://pi@raspberry.local:22") from None
+        raise EdgeclipError(f"{address[:SHOWN]}: not an address ({error}): as in {EXAMPLES[0]}") from None
+    if secret is not None:
+        raise EdgeclipError(
+            "a password in an address can be read by others: leave it out, and log in by a key, as ssh does"
+        )
+    if port == 0 or len(host) > LONGEST_HOST:
+        what = "port 0" if port == 0 else f"a host's name of {len(host)} characters"
+        raise EdgeclipError(f"{address[:SHOWN]}: {what} reaches nothing: as in {EXAMPLES[0]}")
     python = unquote(parts.path) if parts.path not in ("", "/") else "python3"
-    if parts.scheme == "ssh" and parts.hostname:
+    if parts.scheme == "ssh" and host:
         require("fabric", "remote")
-        return SshLink(parts.hostname, parts.username, port, python)
+        return SshLink(host, parts.username, port, python)
     if parts.scheme == "adb" and parts.netloc:
         require("adbutils", "remote")
         return AdbLink(unquote(parts.netloc), python)
-    raise EdgeclipError(f"{address}: not an address: as in ssh://pi@raspberry.local:22 or adb://SERIAL")
+    raise EdgeclipError(f"{address[:SHOWN]}: not an address: as in {' or '.join(EXAMPLES)}")
 
 
 class SshLink:
@@ -100,12 +118,13 @@ class SshLink:
     def run(self, words: list[str]) -> tuple[int, str, str]:
         """As :class:`Link`; the device's shell gets every word quoted."""
         with _lost(self.name):
-            done = self._connection.run(
-                shlex.join(words), hide=True, warn=True, in_stream=False, timeout=ANSWER_SECONDS
-            )
-            if done.exited < 0:
-                raise EOFError("it went away while a program ran")
-            return done.exited, done.stdout, done.stderr
+            channel = self._connection.transport.open_session(timeout=CONNECT_SECONDS)
+            with closing(channel):
+                channel.exec_command(shlex.join(words))
+                out, complaint = _listen(self.name, channel)
+                if (status := channel.recv_exit_status()) < 0:
+                    raise EOFError("it went away while a program ran")
+            return status, out.decode(errors="replace"), complaint.decode(errors="replace")
 
     def append(self, local: Path, remote: str, start: int) -> None:
         """As :class:`Link`."""
@@ -115,16 +134,17 @@ class SshLink:
             while block := source.read(BLOCK):
                 target.write(block)
 
-    def read(self, remote: str, start: int = 0) -> bytes:
+    def read(self, remote: str, start: int = 0, most: int = LARGEST) -> bytes:
         """As :class:`Link`."""
         with _lost(self.name):
             try:
                 with self._sftp().open(remote, "rb") as file:
                     size = file.stat().st_size or 0
+                    _refuse_larger(self.name, remote, size, most)
                     file.seek(start)
                     if size - start > BLOCK:
                         file.prefetch(size)
-                    return file.read()
+                    return file.read(max(0, size - start))
             except FileNotFoundError:
                 return b""
 
@@ -146,16 +166,19 @@ class AdbLink:
         from adbutils import AdbError, adb
 
         self.python, self.name = python, serial
+        self._adb, self._started = adb, not _listens(adb.host, adb.port)  # it starts a server where none runs
         try:
             self._device: Any = adb.device(serial)
             self._device.get_state()
         except (AdbError, OSError) as error:
-            raise EdgeclipError(f"adb: no device {serial} ({error}): adb devices lists them") from None
+            self.close()
+            raise EdgeclipError(f"adb: no device {serial[:SHOWN]} ({error}): adb devices lists them") from None
 
     def run(self, words: list[str]) -> tuple[int, str, str]:
         """As :class:`Link`; what goes to stderr comes back with stdout, as the bridge has it."""
         with _lost(self.name):
             done = self._device.shell2(shlex.join(words))
+            _refuse_larger(self.name, "its answer", len(done.output), ANSWER_BYTES)
             return done.returncode, done.output, done.output
 
     def append(self, local: Path, remote: str, start: int) -> None:
@@ -163,15 +186,59 @@ class AdbLink:
         with _lost(self.name):
             self._device.sync.push(str(local), remote)
 
-    def read(self, remote: str, start: int = 0) -> bytes:
+    def read(self, remote: str, start: int = 0, most: int = LARGEST) -> bytes:
         """As :class:`Link`."""
         with _lost(self.name):
             if self._device.shell2(shlex.join(["test", "-f", remote])).returncode:
                 return b""
-            return self._device.sync.read_bytes(remote)[start:]
+            content = self._device.sync.read_bytes(remote)
+            _refuse_larger(self.name, remote, len(content), most)
+            return content[start:]
 
     def close(self) -> None:
-        """As :class:`Link`."""
+        """As :class:`Link`; the bridge's server goes too, where it was started for this."""
+        if self._started:
+            with suppress(Exception):
+                self._adb.server_kill()
+            self._started = False
+
+
+def _listens(host: str, port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection((host, port), timeout=1).close()
+        return True
+    return False
+
+
+def _listen(name: str, channel: Any) -> tuple[bytes, bytes]:
+    """What a program writes to stdout and stderr until it ends.
+
+    Raises:
+        EdgeclipError: it writes more than any answer is long, or is silent for too long.
+        EOFError: the connection is gone.
+    """
+    out, complaint = bytearray(), bytearray()
+    streams = ((channel.recv_ready, channel.recv, out), (channel.recv_stderr_ready, channel.recv_stderr, complaint))
+    heard = time.monotonic()
+    while True:
+        for ready, receive, kept in streams:
+            while ready():
+                kept += receive(BLOCK)
+                heard = time.monotonic()
+                _refuse_larger(name, "its answer", len(kept), ANSWER_BYTES)
+        if channel.exit_status_ready() and (channel.eof_received or channel.closed):
+            if not any(ready() for ready, _, _ in streams):
+                return bytes(out), bytes(complaint)
+        elif not channel.transport.is_active():
+            raise EOFError("the connection is gone")
+        elif time.monotonic() - heard > ANSWER_SECONDS:
+            raise EdgeclipError(f"{name}: a program there said nothing for {ANSWER_SECONDS:.0f} s, and did not end")
+        time.sleep(0.005)
+
+
+def _refuse_larger(name: str, what: str, size: int, most: int) -> None:
+    if size > most:
+        raise EdgeclipError(f"{name}: {what} has {size:,} bytes, {most:,} at most are read: is it another's?")
 
 
 class _lost:

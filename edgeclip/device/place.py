@@ -102,9 +102,26 @@ def device_steps(title: str) -> Iterator[Step]:
 
 
 def embeddings(found: Mapping[str, Any], plan: Plan, out: Path) -> dict[str, tuple[NDArray[np.float32], list[int]]]:
-    """What each tower made of ``plan.images``: float32 ``[images, D]``, and the numbers of unreadable ones."""
+    """What each tower made of ``plan.images``: float32 ``[images, D]``, and the numbers of unreadable ones.
+
+    A row whose embeddings are none (NaN, or not as many as images) has ``failed``.
+    """
     there = {}
     for number, name in enumerate(plan.towers):
-        if told := found["rows"][name].get("embeds"):
-            there[name] = (np.load(out / f"{number}.npy", allow_pickle=False), told["broken"])
+        row = found["rows"][name]
+        if told := row.get("embeds"):
+            embeds = _embeddings(out / f"{number}.npy", len(plan.images))
+            if embeds is None:
+                row["failed"] = "its embeddings hold NaN or infinity, or are not as many as images"
+            else:
+                there[name] = (embeds, told["broken"])
     return there
+
+
+def _embeddings(file: Path, images: int) -> NDArray[np.float32] | None:
+    try:
+        found = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    whole = isinstance(found, np.ndarray) and found.dtype == np.float32 and found.ndim == 2 and len(found) == images
+    return found if whole and np.isfinite(found).all() else None

@@ -8,7 +8,6 @@ they are filled with random numbers where the graph is opened. ``benchmarks/make
 from __future__ import annotations
 
 import json
-import tempfile
 import zipfile
 from collections.abc import Callable
 from functools import cached_property
@@ -23,6 +22,7 @@ from ..documents import Document, Part, Positive
 from ..errors import FormatError
 from ..runtime.engines.protocol import Engine
 from ..runtime.target import Precision
+from ..scratch import scratch_folder
 from .schema import Workload
 
 KIT = Path(str(files("edgeclip.device"))) / "kit" / "kit.zip"
@@ -102,7 +102,8 @@ class Kit:
         except FormatError:
             self._zip.close()
             raise
-        self._folder = tempfile.TemporaryDirectory(prefix="edgeclip-probe-")
+        self._scratch = scratch_folder()
+        self._folder = self._scratch.__enter__()
         self._noise = np.random.default_rng(0)
 
     def __enter__(self) -> Kit:
@@ -110,7 +111,7 @@ class Kit:
 
     def __exit__(self, *_: object) -> None:
         self._zip.close()
-        self._folder.cleanup()
+        self._scratch.__exit__(None, None, None)
 
     @property
     def reference(self) -> Graph:
@@ -131,7 +132,7 @@ class Kit:
 
         ``settings``: see :meth:`edgeclip.runtime.engines.protocol.Engine.open`.
         """
-        folder = Path(self._folder.name)
+        folder = self._folder
         model = self.unpack(graph, folder)
         session = engine.open(model, precision=graph.precision, **settings)
         (folder / graph.weights).unlink()

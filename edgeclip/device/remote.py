@@ -8,29 +8,48 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from ..console import say
 from ..errors import EdgeclipError
 from ..files import sha256, write_bytes
 from ..runtime.bundle import MANIFEST, Bundle
-from ..runtime.turns import Contender
+from ..runtime.golden import PREPROCESSED, TOKENS
+from ..runtime.target import Precision
+from ..runtime.turns import OPEN_SECONDS, Contender
+from ..scratch import scratch_folder
 from . import there
 from .bench import Plan, Step
-from .job import FINISHED
-from .links import Link, LinkLost, connect, join
+from .job import FINISHED, judge_bundle
+from .links import LARGEST, Link, LinkLost, connect, join
+from .replies import (
+    Benched,
+    Blob,
+    Event,
+    Finished,
+    Given,
+    Kept,
+    Look,
+    Made,
+    Ran,
+    State,
+    plain,
+    read_reply,
+    refuse_others,
+)
 from .runnerfile import NAME, runner_source
 
 TRIES, WAIT_SECONDS = 6, 2.0  # to connect again, and between two of them
 POLL_SECONDS = 0.5
+HUNG_SECONDS = 2 * OPEN_SECONDS  # without any news, where each of a job's processes ends itself when it hangs
 SILENCE_SECONDS = 15.0  # without news, before the job is asked whether it lives
+WIDEST = 4 * 8192  # bytes of an embedding
 RESERVE = 4 << 20  # bytes that are left free on the device
 T = TypeVar("T")
 
@@ -75,14 +94,14 @@ class Remote:
             )
         if status:
             raise EdgeclipError(f"{self.name}: {python} fails there ({_last(complaint)})")
-        found = _parsed(self.name, out)
-        if tuple(found["python"]) < (3, 10):
-            version = ".".join(map(str, found["python"]))
+        found = read_reply(self.name, "what is there", out, Look)
+        if tuple(found.python) < (3, 10):
+            version = ".".join(map(str, found.python))
             raise EdgeclipError(f"{self.name}: its {python} is {version}, 3.10 is needed: name another in the address")
-        if found["missing"]:
-            packages = " ".join("pillow" if name == "PIL" else name for name in found["missing"])
+        if found.missing:
+            packages = " ".join("pillow" if name == "PIL" else name for name in found.missing)
             raise EdgeclipError(f"{self.name}: no {packages} there: {python} -m pip install {packages}")
-        self._base, self._free, self._edgeclip = found["base"], found["free"], found["edgeclip"]
+        self._base, self._free, self._edgeclip = found.base, found.free, found.edgeclip
 
     def bench(
         self, plan: Plan, out: Path, *, beside: Mapping[str, Contender] | None = None, on_step: Step | None = None
@@ -90,7 +109,7 @@ class Remote:
         """As :class:`~edgeclip.device.place.Place`; ``beside`` must be empty: nothing of this process runs there."""
         if beside:
             raise ValueError("what runs in this process cannot take turns on another machine")
-        with tempfile.TemporaryDirectory() as scratch:
+        with scratch_folder() as scratch:
             files: dict[str, Path] = {}
             towers = {name: _sent(job, files) for name, job in plan.towers.items()}
             reference = _sent(plan.reference, files) if plan.reference else None
@@ -99,7 +118,11 @@ class Remote:
                 files["images.zip"] = _packed(plan.images, Path(scratch) / "images.zip")
                 settings = replace(settings, images=_members(plan.images), archive="images.zip")
             wanted = [f"{number}.npy" for number in range(len(towers))] if plan.images else []
-            return self._job({"kind": "bench", "bench": asdict(settings)}, files, out, wanted, on_step)
+            job = {"kind": "bench", "bench": asdict(settings)}
+            told = self._job(job, files, out, wanted, on_step, RESERVE + WIDEST * len(plan.images))
+            found = read_reply(self.name, "what it measured", told, Benched)
+            refuse_others(self.name, found, plan)
+            return plain(found)
 
     def verify(
         self,
@@ -113,9 +136,12 @@ class Remote:
         """As :class:`~edgeclip.device.place.Place`."""
         names = [MANIFEST, *(artefact.file for artefact in Bundle.open(bundle, verify=False).artefacts)]
         files = {name: bundle / name for name in names}
-        with tempfile.TemporaryDirectory() as out:
+        with scratch_folder() as out:
             plan = {"kind": "verify", "threads": threads, "provider": provider, "engine": engine}
-            return self._job(plan, files, Path(out), [], on_step)
+            wanted = [f"{name}.npy" for name in (TOKENS, PREPROCESSED, "text", *get_args(Precision))]
+            told = self._job(plan, files, out, wanted, on_step)
+            found = read_reply(self.name, "what it gives", told, Given)
+            return judge_bundle(bundle, found.model_dump(), out)
 
     def edgeclip(self, words: list[str], wanted: str, out: Path, *, on_step: Step | None = None) -> None:
         """Run a command of the edgeclip that is installed there, and bring the file ``wanted`` to ``out``.
@@ -125,10 +151,11 @@ class Remote:
         """
         if not self._edgeclip:
             raise EdgeclipError(f"{self.name}: no edgeclip there, which this needs: python3 -m pip install edgeclip")
-        with tempfile.TemporaryDirectory() as scratch:
-            found = self._job({"kind": "edgeclip", "words": words}, {}, Path(scratch), [wanted], on_step)
-            if found["status"]:
-                raise EdgeclipError(f"{self.name}: {found['why'].removeprefix('edgeclip: ')}")
+        with scratch_folder() as scratch:
+            told = self._job({"kind": "edgeclip", "words": words}, {}, Path(scratch), [wanted], on_step)
+            found = read_reply(self.name, "how it ended", told, Ran)
+            if found.status:
+                raise EdgeclipError(f"{self.name}: {found.why.removeprefix('edgeclip: ')}")
             write_bytes(out, (Path(scratch) / wanted).read_bytes())
 
     def close(self) -> None:
@@ -139,9 +166,15 @@ class Remote:
             self._link = None
 
     def _job(
-        self, plan: dict[str, Any], files: Mapping[str, Path], out: Path, wanted: list[str], on_step: Step | None
-    ) -> dict[str, Any]:
-        """Copy, start, follow, fetch, clean up."""
+        self,
+        plan: dict[str, Any],
+        files: Mapping[str, Path],
+        out: Path,
+        wanted: list[str],
+        on_step: Step | None,
+        largest: int = LARGEST,
+    ) -> bytes:
+        """Copy, start, follow, fetch, clean up: the result as it came, and the files ``wanted`` of it in ``out``."""
         tell = on_step or (lambda text, done, steps: None)
         hashes = {name: sha256(path) for name, path in files.items()}
         self._copy({hashes[name]: path for name, path in files.items()}, tell)
@@ -149,16 +182,16 @@ class Remote:
         text, runner = json.dumps(plan, sort_keys=True), runner_source()
         identity = hashlib.sha256((text + runner).encode()).hexdigest()[:16]
         folder = join(self._base, "jobs", identity)
-        self._ask(there.MAKE, folder)
+        self._ask(Made, there.MAKE, folder)
         self._left_behind = f"; {folder} and what was copied are left on the device: the same command goes on with it"
         for name, content in (("plan.json", text), (NAME, runner)):
             self._write(join(folder, name), content)
         self._follow(folder, tell)
-        found = _parsed(self.name, self._steady(lambda link: link.read(join(folder, "result.json"))).decode())
+        found = self._steady(lambda link: link.read(join(folder, "result.json")))
         for name in wanted:
-            if content := self._steady(lambda link, name=name: link.read(join(folder, name))):  # type: ignore[misc]
+            if content := self._steady(lambda link, name=name: link.read(join(folder, name), most=largest)):  # type: ignore[misc]
                 (out / name).write_bytes(content)
-        kept = self._ask(there.CLEAN, folder, join(self._base, "blobs"))["kept"]
+        kept = self._ask(Kept, there.CLEAN, folder, join(self._base, "blobs")).kept
         self._left_behind = ""
         say(f"{self.name}: {kept / 1e6:.1f} MB stay in {self._base} for the next time")
         return found
@@ -166,9 +199,11 @@ class Remote:
     def _copy(self, blobs: Mapping[str, Path], tell: Step) -> None:
         """Bring every blob there that is not there yet."""
         folder = join(self._base, "blobs")
-        have = self._ask(there.HAVE, folder, *blobs)
-        wanting = {digest: path for digest, path in blobs.items() if not have[digest]["whole"]}
-        need = sum(path.stat().st_size - have[digest]["part"] for digest, path in wanting.items())
+        have = self._ask(dict[str, Blob], there.HAVE, folder, *blobs)
+        if missing := blobs.keys() - have.keys():
+            raise EdgeclipError(f"{self.name}: its answer about what it holds lacks {missing.pop()}")
+        wanting = {digest: path for digest, path in blobs.items() if not have[digest].whole}
+        need = sum(path.stat().st_size - have[digest].part for digest, path in wanting.items())
         if need + RESERVE > self._free:
             raise EdgeclipError(
                 f"{self.name}: {need / 1e6:.1f} MB to copy, {self._free / 1e6:.1f} MB free in {self._base}: make room"
@@ -182,7 +217,8 @@ class Remote:
             status, out, complaint = link.run([link.python, "-c", there.HAVE, folder, digest])
             if status:
                 raise EdgeclipError(f"{self.name}: {_last(complaint)}")
-            link.append(path, join(folder, f"{digest}.part"), _parsed(self.name, out)[digest]["part"])
+            there_is = read_reply(self.name, "what it holds", out, dict[str, Blob]).get(digest)
+            link.append(path, join(folder, f"{digest}.part"), there_is.part if there_is else 0)
 
         for _ in range(2):  # what was left of an earlier try may be of no use
             try:
@@ -191,7 +227,7 @@ class Remote:
                 raise EdgeclipError(
                     f"{self.name}: cannot write {path.name} to {folder} ({error}): is its disk full?{self._left_behind}"
                 ) from error
-            if self._ask(there.FINISH, folder, digest)["good"]:
+            if self._ask(Finished, there.FINISH, folder, digest).good:
                 return
         raise EdgeclipError(f"{self.name}: {path.name} arrives damaged: check the device's disk")
 
@@ -199,8 +235,8 @@ class Remote:
         """A small file of ours, unless it is there: a job's folder is named by what is in them."""
         if self._steady(lambda link: link.read(remote)).decode() == content:
             return
-        self._ask("import os, sys; os.path.exists(sys.argv[1]) and os.remove(sys.argv[1]); print('{}')", remote)
-        with tempfile.TemporaryDirectory() as scratch:
+        self._ask(Made, "import os, sys; os.path.exists(sys.argv[1]) and os.remove(sys.argv[1]); print('{}')", remote)
+        with scratch_folder() as scratch:
             local = Path(scratch) / "file"
             local.write_text(content, encoding="utf-8")
             try:
@@ -210,36 +246,42 @@ class Remote:
 
     def _follow(self, folder: str, tell: Step) -> None:
         """Start the job, or find it running; pass its events on until it has finished."""
-        runner, heard, quiet = join(folder, NAME), 0, 0.0
-        while (state := self._state(runner, folder))["state"] == "running":
+        runner, heard, quiet, news_at = join(folder, NAME), 0, 0.0, time.monotonic()
+        while (state := self._state(runner, folder)).state == "running":
             quiet = 0.0
+            if time.monotonic() - news_at > HUNG_SECONDS:
+                raise EdgeclipError(
+                    f"{self.name}: no news of the measurement for {HUNG_SECONDS / 60:.0f} minutes: it hangs"
+                    f"{self._left_behind}"
+                )
             while quiet < SILENCE_SECONDS:
                 news = self._steady(lambda link, heard=heard: link.read(join(folder, "events.jsonl"), heard))  # type: ignore[misc]
                 lines, heard = news[: news.rfind(b"\n") + 1].splitlines(), heard + news.rfind(b"\n") + 1
-                for event in map(json.loads, lines):
-                    tell(event["text"], event["done"], event["steps"])
-                quiet = 0.0 if lines else quiet + POLL_SECONDS
-                if lines and json.loads(lines[-1])["text"] == FINISHED:
+                events = [read_reply(self.name, "what it is doing", line, Event) for line in lines]
+                for event in events:
+                    tell(event.text, int(event.done), max(1, int(event.steps)))
+                quiet, news_at = (0.0, time.monotonic()) if lines else (quiet + POLL_SECONDS, news_at)
+                if events and events[-1].text == FINISHED:
                     break
                 time.sleep(POLL_SECONDS)
-        if state["state"] == "died":
-            self._ask(there.CLEAN, folder, join(self._base, "blobs"))
-            raise EdgeclipError(f"{self.name}: the measurement died there ({state['why']})")
+        if state.state == "died":
+            self._ask(Kept, there.CLEAN, folder, join(self._base, "blobs"))
+            raise EdgeclipError(f"{self.name}: the measurement died there ({state.why:.500})")
 
-    def _state(self, runner: str, folder: str) -> dict[str, Any]:
+    def _state(self, runner: str, folder: str) -> State:
         status, out, complaint = self._steady(lambda link: link.run([link.python, runner, "job", folder]))
         if status:
             raise EdgeclipError(f"{self.name}: the runner fails there ({_last(complaint)})")
-        return _parsed(self.name, out)
+        return read_reply(self.name, "the measurement", out, State)
 
-    def _ask(self, script: str, *arguments: str) -> dict[str, Any]:
-        """Run one of the scripts of ``there.py``."""
+    def _ask(self, kind: type[T], script: str, *arguments: str) -> T:
+        """Run one of the scripts of ``there.py``, whose answer is of a kind."""
         status, out, complaint = self._steady(lambda link: link.run([link.python, "-c", script, *arguments]))
         if status:
             full = "No space left" in complaint
             advice = ": its disk is full, make room there" if full else ""
             raise EdgeclipError(f"{self.name}: {_last(complaint)}{advice}{self._left_behind}")
-        return _parsed(self.name, out)
+        return read_reply(self.name, "its files", out, kind)
 
     def _steady(self, action: Callable[[Link], T]) -> T:
         """Do something that may be done twice; where the connection is lost meanwhile, make a new one and do it again.
@@ -286,15 +328,6 @@ def _packed(images: list[str], archive: Path) -> Path:
         for image, member in zip(images, _members(images), strict=True):
             packed.writestr(zipfile.ZipInfo(member), Path(image).read_bytes())
     return archive
-
-
-def _parsed(name: str, out: str) -> dict[str, Any]:
-    """The JSON that a device printed, whatever its shell's greeting printed before."""
-    try:
-        found = json.loads(out.strip().splitlines()[-1])
-    except (ValueError, IndexError):
-        raise EdgeclipError(f"{name}: it answers {out[:80]!r} where JSON was expected") from None
-    return found
 
 
 def _last(complaint: str) -> str:

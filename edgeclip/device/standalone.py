@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from ..runtime.labels import LabelScorer, read_labels
 from ..runtime.phrases import Phrases
 from ..runtime.plain import chosen, read_plain, readable, tower_job
 from ..runtime.worker import Tower, work
+from ..scratch import scratch_folder
+from ..visible import visible
 from .bench import Plan, bench
 from .job import plain_tokenizer, run_job, verify_bundle
 
@@ -74,7 +75,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         seconds=options.seconds,
         sustained=options.sustained,
     )
-    with tempfile.TemporaryDirectory() as out:
+    with scratch_folder() as out:
         return bench(plan, command=RUNNER, out=Path(out), on_step=_tell)
 
 
@@ -85,7 +86,7 @@ def verify(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(f"run.py: {text}\n")
+    sys.stderr.write(f"run.py: {visible(text)}\n")
 
 
 def _tell(text: str, done: int, steps: int) -> None:

@@ -142,12 +142,14 @@ def _open(out: Path, asked: RunDocument, resume: bool) -> Run:
     """The run to work on: a new one, not yet written, or the one in ``out`` if it was asked for in the same words."""
     refuse_in_the_way(out, resume=resume)
     if not (out / "run.json").is_file():
-        return Run(out, asked)
+        return Run(out, asked.signed(out))
     run = Run.open(out)
     before, now = _flat(run.document.as_data()), _flat(asked.as_data())
     changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-    if changed := [name for name in changed if not name.startswith(("status", "inputs.", "figures", "student."))]:
+    own = ("status", "inputs.", "figures", "student.", "signature", "seal")
+    if changed := [name for name in changed if not name.startswith(own)]:
         raise EdgeclipError(f"{out} was started with another {', '.join(changed)}: --resume cannot change that")
+    run.document = run.document.signed(out)
     return run
 
 

@@ -12,7 +12,10 @@ from ..files import sha256, writable
 from ..folders import NOT_CONTENT
 from ..models.openclip import OpenClipEncoder
 from ..towers.spec import StudentSpec
+from ..trust import is_ours, sign
 from .config import DistillConfig
+
+KIND = "run"
 
 
 def refuse_in_the_way(out: Path, *, resume: bool = False) -> None:
@@ -33,6 +36,8 @@ class RunDocument(Document):
     """``run.json``."""
 
     FORMAT: ClassVar[str] = "edgeclip-run"
+    VERSION: ClassVar[int] = 2
+    SEALED: ClassVar[int | None] = 2
 
     status: Literal["running", "finished"] = "running"
     teacher: str  # in whose space the student lives
@@ -49,6 +54,16 @@ class RunDocument(Document):
     config: DistillConfig
     student: dict[str, str] = {}  # the files of student/ -> their SHA-256
     figures: dict[str, Any] = {}  # counts, seconds, the last losses
+    signature: str | None = None  # by which whoever made it, where it lies, knows it again: see trust.py
+
+    @property
+    def teachers(self) -> list[str]:
+        """All of them, by the names that they were given."""
+        return [self.teacher, *self.more_teachers]
+
+    def signed(self, path: Path) -> RunDocument:
+        """The document as this user's own, of a run at ``path``."""
+        return self.model_copy(update={"signature": sign(KIND, str(path.resolve()), *self.teachers)})
 
 
 @dataclass
@@ -83,6 +98,11 @@ class Run:
     def best(self) -> Path:
         """The weights that were judged best, where there was a dataset to judge by."""
         return self.path / "best.safetensors"
+
+    @property
+    def ours(self) -> bool:
+        """Whether this user made it, here, with these teachers."""
+        return is_ours(self.document.signature, KIND, str(self.path.resolve()), *self.document.teachers)
 
     def save(self) -> None:
         """Write ``run.json``."""

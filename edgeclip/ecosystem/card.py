@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..report.render import markdown
+from ..visible import json_text, visible
 
 if TYPE_CHECKING:
     from ..distill.run import RunDocument
@@ -108,7 +109,7 @@ def _precisions(manifest: Manifest) -> str:
 
 def _training(run: RunDocument) -> str:
     settings = {"student": run.spec.vision_cfg, "settings": run.config.model_dump(mode="json"), "figures": run.figures}
-    text = json.dumps(settings, indent=2, ensure_ascii=False).replace("`", "'")
+    text = json_text(json.dumps(settings, indent=2, ensure_ascii=False)).replace("`", "'")
     return f"```json\n{text}\n```"
 
 
@@ -127,8 +128,8 @@ def _nested(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", visible(" ".join(text.split())))
 
 
 def _code(text: str) -> str:
-    return "`" + " ".join(text.split()).replace("`", "'") + "`"
+    return "`" + visible(" ".join(text.split())).replace("`", "'") + "`"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..documents import read_document
 from ..errors import EdgeclipError, require
 from ..files import mendable, write_text
+from ..scratch import scratch_folder
 
 if TYPE_CHECKING:
     from ..distill.run import Run
@@ -38,7 +38,7 @@ def push(
     opened = Run.open(run)
     if opened.document.status != "finished":
         raise EdgeclipError(f"{run} is not finished: go on with edgeclip distill --resume {run}")
-    with tempfile.TemporaryDirectory() as scratch, mendable(Path(scratch)):
+    with scratch_folder() as scratch, mendable(Path(scratch)):
         folder = Path(scratch) / "model"
         gather(opened, folder, repo, bundle=bundle, report=report, licence=licence)
         return upload(folder, repo, private=private)

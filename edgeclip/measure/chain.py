@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from ..runtime.golden import probe_image
 from ..runtime.onnxencoder import OnnxEncoder
 from ..runtime.target import Runtime
 from ..runtime.turns import Call
+from ..scratch import scratch_folder
 from .rows import accuracy_columns, device_columns, make_row, timing
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def run_chain(
     chain = _Chain(stages, place, dataset.classnames if dataset else ())
     towers = {s.name: s.encoder.job for s in stages if chain.is_tower(s) and isinstance(s.encoder, OnnxEncoder)}
     focus = next(stage for stage in stages if stage.focus)
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         examples = list(_on_disk(dataset, Path(scratch))) if dataset else []
         job = towers[focus.name]
         plan = Plan(
@@ -133,7 +133,7 @@ def accuracy_here(stages: Sequence[Stage], dataset: Dataset) -> Measured:
     chain = _Chain(stages, Here(), dataset.classnames)
     for stage in stages:
         chain.accuracy[stage.name] = evaluate(stage.encoder, dataset, title=f"zero-shot, {stage.name}")
-    with tempfile.TemporaryDirectory() as scratch:
+    with scratch_folder() as scratch:
         content = _hashed(dataset, list(_on_disk(dataset, Path(scratch))))
     rows = [_row(chain, stage, {}).model_copy(update={"where": "host"}) for stage in stages]
     facts: dict[str, Any] = {"reference": None, "before": {}, "after": {}, "machine": machine_facts()}

@@ -37,6 +37,7 @@ def prove(
     budget: Mapping[str, float | None] | None = None,
     figures: Figures | None = None,
     teacher: str | None = None,
+    run: Path | None = None,
     seconds: float = 20,
     threads: int | None = None,
     engine: str | None = None,
@@ -58,6 +59,7 @@ def prove(
         budget: limits by name, over those that the student was chosen for, and those of the profile.
         figures: what the device measured; None measures here, or at ``device``.
         teacher: the run's own where None, where it is at hand.
+        run: what the bundle was made from; where None, what it says itself, if this user exported it here.
         seconds: for latency; likewise ``threads``, ``engine``, ``provider``, ``device`` and ``sustained``, as for
             ``measure``, but those of the profile when None. Latency and memory in another engine or provider than the
             profile's are not measured: it says nothing of them.
@@ -86,7 +88,7 @@ def prove(
     timed |= _as_profiled(profile.runtime, engine, provider, threads)
     if figures is None and device is None:
         find_engine(timed["engine"], timed["provider"])
-    sources = earlier_stages(opened, teacher, threads, apart=figures is not None or device is not None)
+    sources = earlier_stages(opened, teacher, run, threads, apart=figures is not None or device is not None)
     if figures:
         host = _here(opened, sources, dataset)
     else:

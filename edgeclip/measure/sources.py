@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from ..console import say
 from ..encoder import PixelEncoder
 from ..errors import EdgeclipError
+from ..runtime.bundle import KIND
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import DEFAULT, find_engine
+from ..trust import is_ours
 
 if TYPE_CHECKING:
     from ..distill.run import Run
@@ -20,16 +22,20 @@ if TYPE_CHECKING:
 ON_HOST = "exported fp32, host"
 
 
-def earlier_stages(bundle: Bundle, teacher: str | None, threads: int | None, *, apart: bool) -> list[Stage]:
+def earlier_stages(
+    bundle: Bundle, teacher: str | None, run_path: Path | None, threads: int | None, *, apart: bool
+) -> list[Stage]:
     """Teacher and student, each compared with the one before; what is not at hand is left out, and said.
+
+    The run is the one that is named, else the one that the bundle was made from where this user exported it here: what
+    a bundle from elsewhere says of its source is no path to follow.
 
     Where the device is another machine (``apart``), fp32 is measured here too: what the way costs has its own row.
     """
     from .chain import Stage
 
     stages = []
-    source = Path(bundle.manifest.source)
-    run = _run_at(source)
+    run = _run_at(run_path) if run_path else _own_run(bundle)
     if encoder := _teacher(teacher, run, threads):
         stages.append(Stage("teacher", encoder))
     if run and (student := _student(run, bundle, threads)):
@@ -60,11 +66,24 @@ def _teacher(asked: str | None, run: Run | None, threads: int | None) -> PixelEn
     """The teacher that was asked for, or the run's own where it is at hand and can be timed."""
     if asked or run is None:
         return _open_encoder(asked, threads) if asked else None
+    from ..loading import refuse_code
+
     try:
+        if not run.ours:
+            refuse_code([run.document.teacher], run.path)
         return _open_encoder(run.document.teacher, threads)
     except EdgeclipError as error:
-        say(f"the report has no row for the teacher: {error}")
+        say(f"the report has no row for the teacher (--teacher T names one): {error}")
         return None
+
+
+def _own_run(bundle: Bundle) -> Run | None:
+    """The run that the bundle says it is of, where this user exported it on this machine."""
+    manifest = bundle.manifest
+    if is_ours(manifest.signature, KIND, manifest.source):
+        return _run_at(Path(manifest.source))
+    say("the bundle was not exported here by you: --run RUN and --teacher T add the rows of what came before it")
+    return None
 
 
 def _run_at(source: Path) -> Run | None:

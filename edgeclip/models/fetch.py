@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
@@ -16,6 +17,7 @@ from open_clip.pretrained import _get_safe_alternatives, get_pretrained_cfg
 from ..errors import EdgeclipError
 from ..web import unreachable
 
+REPO = re.compile(r"\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?")
 HUB_CONFIG = "open_clip_config.json"
 
 
@@ -52,6 +54,8 @@ def fetch(repo: str, names: Sequence[str]) -> None:
     Raises:
         EdgeclipError: it holds none of them, there is no such repository, or the hub cannot be reached.
     """
+    if not REPO.fullmatch(repo) or ".." in repo:
+        raise EdgeclipError(f"{repo:.100}: no name that a hub could have: as in hf-hub:timm/ViT-B-16-SigLIP")
     if any(isinstance(try_to_load_from_cache(repo, name), str) for name in names):
         return
     if why := out_of_reach():

@@ -91,8 +91,10 @@ class OpenClipEncoder:
         try:
             content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             config = content["model_cfg"]
-        except (ValueError, KeyError) as error:
-            raise FormatError(f"{folder / CONFIG}: truncated or without 'model_cfg'") from error
+            dict(config["text_cfg"]), dict(config["vision_cfg"]), int(config["embed_dim"])
+            dict(content.get("preprocess_cfg", {}))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise FormatError(f"{folder / CONFIG}: truncated, or no config of a CLIP of open_clip's") from error
         model = _create(f"{LOCAL}{folder}", None)
         tokenizer = folder_tokenizer(folder, config["text_cfg"])
         exif = content.get("preprocess_cfg", {}).get("exif", "ignore")  # ours: open_clip passes it over

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from ..errors import EdgeclipError, FormatError
 from ..files import write_json, write_text
 from ..runtime.manifest import TokenizerRules
 from ..runtime.tokenizer import Tokenizer
+from ..scratch import scratch_folder
 from .oddtexts import odd_texts
 from .tokenizer_json import write_clip_tokenizer
 
@@ -127,7 +127,7 @@ def check_tokenizer(tokenizer: Any, theirs: Encode, who: str) -> None:
     Raises:
         EdgeclipError: they give other ids for one of them, or it cannot be carried.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         file = Path(folder) / TOKENIZER
         ours, texts = Tokenizer(file, write_tokenizer(tokenizer, file)), odd_texts()
         own, other = ours(texts), np.asarray(theirs(texts))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from html import escape
 
+from ..visible import escape
 from .schema import Row
 
 LARGEST_PLOT = 14  # classes a side

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from importlib.resources import files
 from string import Template
 
 from .. import __version__
+from ..visible import escape, visible
 from .cells import (
     CHAIN_COLUMNS,
     CRITERIA_COLUMNS,
@@ -58,7 +58,7 @@ def html(report: Report) -> str:
         strips=strips(report.rows, limit),
         predicted=predicted(report.rows),
         facts=_facts(report),
-        commands=escape("\n".join(report.commands)),
+        commands="\n".join(escape(visible(command)) for command in report.commands),
         footer=escape(_credit(report)),
     )
 

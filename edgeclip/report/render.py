@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..files import write_text
+from ..visible import visible
 from .cells import (
     CHAIN_COLUMNS,
     CRITERIA_COLUMNS,
@@ -52,7 +53,7 @@ def table(report: Report) -> Group:
 def markdown(report: Report) -> str:
     """Verdict, criteria and chain as Markdown tables; what comes from outside cannot break out of a cell."""
     parts = [
-        f"# {_cell(report.name)}: {verdict(report)}",
+        f"# {_cell(report.name)}: {_cell(verdict(report))}",
         _rows(CRITERIA_COLUMNS, map(criterion_cells, report.criteria)),
     ]
     parts.append(_rows(CHAIN_COLUMNS, map(chain_cells, report.rows)))
@@ -104,5 +105,5 @@ def _rows(columns: tuple[str, ...], rows: object) -> str:
 
 def _cell(text: str) -> str:
     """Text that stays text in Markdown: no markup, no line ends, no column of its own."""
-    plain = " ".join(text.split())
+    plain = visible(" ".join(text.split()))
     return "".join("\\" + c if c in "\\`*_{}[]<>#|!~&" else c for c in plain)

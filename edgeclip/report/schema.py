@@ -168,6 +168,7 @@ class Figures(Document):
 
     FORMAT: ClassVar[str] = "edgeclip-figures"
     VERSION: ClassVar[int] = 2
+    SEALED: ClassVar[int | None] = 2
 
     name: str  # of the bundle
     bundle: str  # sha256 of its manifest, which holds those of its files
@@ -242,6 +243,7 @@ class Report(Document):
 
     FORMAT: ClassVar[str] = "edgeclip-report"
     VERSION: ClassVar[int] = 5
+    SEALED: ClassVar[int | None] = 5
 
     name: str
     created: str  # ISO 8601, UTC

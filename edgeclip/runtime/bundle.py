@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ from PIL import Image
 from ..documents import read_document
 from ..errors import EdgeclipError, FormatError
 from ..files import sha256
+from ..scratch import scratch_folder
 from .archive import is_archive, unpack
 from .labels import odds
 from .manifest import Artefact, File, Manifest
@@ -42,9 +41,10 @@ class Bundle:
             FormatError: a file is missing or altered, the bundle is of a newer format, or an archive is unsafe.
         """
         if is_archive(path):
-            folder = tempfile.mkdtemp(prefix="edgeclip-")
-            atexit.register(shutil.rmtree, folder, ignore_errors=True)
-            path = unpack(path, Path(folder))
+            scratch = scratch_folder()
+            folder = scratch.__enter__()
+            atexit.register(scratch.__exit__, None, None, None)
+            path = unpack(path, folder)
         if not (path / MANIFEST).is_file():
             raise EdgeclipError(f"{path} is no bundle (no {MANIFEST} there): make one with edgeclip export")
         bundle = cls(path, read_document(path / MANIFEST, Manifest))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..scratch import scratch_folder
 from .preprocess import Preprocessor
 from .tensors import read_tensors
 from .turns import Crashed, Worker
 
 FLOAT_COSINE = 0.9999  # fp32 towers: only the order of additions differs between machines
+TOKENS, PREPROCESSED = "tokens", "preprocessed"
+UNIT = 0.02  # how far the length of an embedding may be off 1, in half precision too
 SLACK = 0.01  # a rounded tower may be so much further from torch than where it was exported
 
 
@@ -27,64 +29,120 @@ def probe_image() -> Image.Image:
     return Image.fromarray(np.stack([across * 2 % 256, down * 3 % 256, (across * down) % 256], -1).astype(np.uint8))
 
 
-def check_golden(
+def give_golden(
     folder: Path,
     manifest: Mapping[str, Any],
     tokenize: Any,
     jobs: Mapping[str, Mapping[str, Any]],
     command: Sequence[str],
-) -> list[dict[str, Any]]:
-    """Hold this device's answers against the recorded ones, each tower in a process of its own.
+    out: Path,
+) -> dict[str, str]:
+    """What this device gives for the recorded inputs, each tower in a process of its own.
 
     Args:
         folder: the bundle.
         manifest: its manifest, as data.
-        tokenize: this device's tokenizer of the bundle.
+        tokenize: this device's tokenizer of the bundle; None where it holds no text tower.
         jobs: a worker's job by name: ``text`` and every precision.
         command: starts a worker.
+        out: a folder for ``tokens.npy``, ``preprocessed.npy`` and ``NAME.npy`` for each job.
+
+    Returns:
+        Of the towers that gave nothing, why.
+    """
+    golden, notes = read_tensors(folder / manifest["golden"]["file"])
+    if "texts" in notes and tokenize is not None:
+        np.save(out / f"{TOKENS}.npy", tokenize(json.loads(notes["texts"])))
+    np.save(out / f"{PREPROCESSED}.npy", _preprocessor(manifest)([probe_image()]))
+    failed = {}
+    with scratch_folder() as scratch:
+        for name, job in jobs.items():
+            inputs = scratch / f"{name}.npy"
+            np.save(inputs, golden["token_ids" if name == "text" else "pixels"])
+            with Worker(command, job) as worker:
+                try:
+                    worker.ask("give", inputs=str(inputs), out=str(out / f"{name}.npy"))
+                except Crashed as error:
+                    failed[name] = str(error)
+    return failed
+
+
+def judge_golden(
+    folder: Path, manifest: Mapping[str, Any], towers: Sequence[str], given: Path, failed: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Hold what a device gave against what was recorded: nobody's own word is taken for it.
+
+    Args:
+        folder: the bundle.
+        manifest: its manifest, as data.
+        towers: that were asked: ``text`` and precisions.
+        given: the folder that :func:`give_golden` filled.
+        failed: what it returned.
 
     Returns:
         One finding a part: ``part``, ``ok`` (None: it could not be checked), ``detail``.
     """
     golden, notes = read_tensors(folder / manifest["golden"]["file"])
-    findings = [_tokens(golden, notes, tokenize)] if "token_ids" in golden else []
-    findings.append(_pixels(golden, manifest["preprocess"]))
+    findings = [_tokens(golden, notes, _array(given, TOKENS))] if "token_ids" in golden else []
+    findings.append(_pixels(golden, manifest["preprocess"], _array(given, PREPROCESSED)))
     limits = {v["precision"]: v["fidelity"]["cosine_worst"] - SLACK for v in manifest["variants"]}
     limits |= {"text": FLOAT_COSINE, "fp32": FLOAT_COSINE}
-    with tempfile.TemporaryDirectory() as scratch:
-        files = {name: str(Path(scratch) / f"{name}.npy") for name in golden}
-        for name, tensor in golden.items():
-            np.save(files[name], tensor)
-        for name, job in jobs.items():
-            pair = ("token_ids", "text_embeds") if name == "text" else ("pixels", "image_embeds")
-            what = "text tower" if name == "text" else f"image tower {name}"
-            with Worker(command, job) as worker:
-                try:
-                    found = worker.ask("compare", inputs=files[pair[0]], expected=files[pair[1]])
-                except Crashed as error:
-                    findings.append(_finding(what, False, str(error)))
-                    continue
-            off = f"largest difference {found['largest_difference']:.2g}"
-            detail = f"worst cosine {found['cosine']:.6f} to torch (at least {limits[name]:.4f}), {off}"
-            findings.append(_finding(what, found["cosine"] >= limits[name], detail))
+    for name in towers:
+        what = "text tower" if name == "text" else f"image tower {name}"
+        found = _array(given, name)
+        if name in failed or found is None:
+            findings.append(_finding(what, False, failed.get(name, "it gave nothing")))
+            continue
+        cosine, largest = _compared(golden["text_embeds" if name == "text" else "image_embeds"], found)
+        told = f"worst cosine {cosine:.6f} to torch (at least {limits[name]:.4f}), largest difference {largest:.2g}"
+        findings.append(_finding(what, cosine >= limits[name], told))
     return findings
 
 
-def _tokens(golden: Mapping[str, NDArray[Any]], notes: Mapping[str, str], tokenize: Any) -> dict[str, Any]:
+def _array(given: Path, name: str) -> NDArray[Any] | None:
+    """What a device gave under a name; None where it is nothing that could be compared."""
+    try:
+        found = np.load(given / f"{name}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError):
+        return None
+    return found if isinstance(found, np.ndarray) and found.dtype.kind in "fiu" else None
+
+
+def _compared(reference: NDArray[Any], found: NDArray[Any]) -> tuple[float, float]:
+    """Worst cosine and largest difference of embeddings ``[N, D]``; -1 and 2 where they cannot be compared."""
+    if found.shape != reference.shape or not np.isfinite(found).all():
+        return -1.0, 2.0
+    lengths = np.linalg.norm(found.astype(np.float64), axis=1)
+    if not np.allclose(lengths, 1, atol=UNIT):  # a longer vector would have a larger "cosine"
+        return -1.0, float(np.abs(lengths - 1).max())
+    cosine = (found.astype(np.float64) * reference).sum(axis=1).min()
+    return float(cosine), float(np.abs(found - reference).max())
+
+
+def _preprocessor(manifest: Mapping[str, Any]) -> Preprocessor:
+    return Preprocessor(SimpleNamespace(**manifest["preprocess"]))  # type: ignore[arg-type]
+
+
+def _tokens(golden: Mapping[str, NDArray[Any]], notes: Mapping[str, str], found: NDArray[Any] | None) -> dict[str, Any]:
     if "texts" not in notes:
         return _finding("tokenizer", None, "not checked: an older bundle, it records no texts")
-    texts = json.loads(notes["texts"])
-    equal = (tokenize(texts) == golden["token_ids"]).all(axis=1)
+    texts, recorded = json.loads(notes["texts"]), golden["token_ids"]
+    if found is None or found.shape != recorded.shape:
+        return _finding("tokenizer", False, "it gave no tokens, or others in number")
+    equal = (found == recorded).all(axis=1)
     wrong = [text for text, same in zip(texts, equal, strict=True) if not same]
     return _finding(
         "tokenizer", not wrong, f"{len(texts)} texts" + (f"; other tokens for {wrong[0]!r}" if wrong else "")
     )
 
 
-def _pixels(golden: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> dict[str, Any]:
+def _pixels(
+    golden: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], found: NDArray[Any] | None
+) -> dict[str, Any]:
     if "probe_pixels" not in golden:
         return _finding("preprocessing", None, "not checked: an older bundle, it records no preprocessed image")
-    found = Preprocessor(SimpleNamespace(**settings))([probe_image()])  # type: ignore[arg-type]
+    if found is None or found.shape != golden["probe_pixels"].shape:
+        return _finding("preprocessing", False, "it gave no pixels, or others in number")
     levels = float(np.abs(found - golden["probe_pixels"]).max()) * 255 * min(settings["std"])
     return _finding("preprocessing", levels <= 1.01, f"off by {levels:.2f} of 255 at most")
 

@@ -111,14 +111,16 @@ class Manifest(Document):
 
     FORMAT: ClassVar[str] = "edgeclip-bundle"
     VERSION: ClassVar[int] = 4
+    SEALED: ClassVar[int | None] = 4
 
     name: str
-    source: str  # the run or model it was exported from
+    source: str  # the run or model it was exported from: for people; see `signature`
+    signature: str | None = None  # of `source`, by which whoever exported it knows it again: only then it is followed
     source_fingerprint: str  # sha256 of the source's weights
     created: str  # ISO 8601, UTC
     made_with: dict[str, str]  # package -> version
     embed_dim: Width
-    logit_scale: Positive  # exponentiated: what cosine similarities are multiplied by
+    logit_scale: Annotated[float, Field(gt=0, le=1e6)]  # exponentiated: what cosine similarities are multiplied by
     logit_bias: float | None = None  # SigLIP's, added after that: probabilities are then sigmoids, each label's own
     opset: Annotated[int, Field(ge=1, le=100)]
     preprocess: Preprocess

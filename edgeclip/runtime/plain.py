@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EdgeclipError, FormatError
+from ..seal import is_whole
 from .engines.registry import known_engine, reads_recipe
 
 MANIFEST_FILE, FORMAT, NEWEST = "bundle.json", "edgeclip-bundle", 4
-NEEDED = ("preprocess", "fallback", "logit_scale", "embed_dim", "target")
+SEALED_SINCE = 4
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -36,19 +37,42 @@ def read_plain(folder: Path) -> dict[str, Any]:
         raise FormatError(f"{folder}/{MANIFEST_FILE}: not an {FORMAT} file")
     if not isinstance(manifest.get("version"), int) or manifest["version"] > NEWEST:
         raise FormatError(f"{folder}: format version {manifest.get('version')}: this runner reads up to {NEWEST}")
+    if manifest["version"] >= SEALED_SINCE and not is_whole(manifest):
+        raise FormatError(f"{folder}/{MANIFEST_FILE}: it was altered after edgeclip wrote it: copy the bundle again")
     try:
         words = ("phrases",) if manifest.get("phrases") else ("text", "tokenizer")
         files = [*manifest["variants"], manifest["golden"], *(manifest[name] for name in words)]
         files += manifest.get("extras", ())
-        for name in NEEDED:
-            manifest[name]
+        _check_values(folder, manifest)
         for entry in [*files, *([manifest["runner"]] if manifest.get("runner") else [])]:
             for file in (entry, entry.get("weights")):
                 if file is not None:
                     _check(folder, file["file"], file["sha256"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise FormatError(f"{folder}/{MANIFEST_FILE}: {error} is missing: copy the bundle again") from error
     return manifest
+
+
+def _check_values(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """What is computed with, within the bounds that :class:`~edgeclip.runtime.manifest.Manifest` has.
+
+    Raises:
+        KeyError, TypeError: something is missing, or of another type.
+        FormatError: a value that nothing can be.
+    """
+    own, precisions = manifest["preprocess"], [variant["precision"] for variant in manifest["variants"]]
+    good = {
+        "preprocess.size": isinstance(own["size"], int) and 1 <= own["size"] <= 1 << 14,
+        "preprocess.mean": len(own["mean"]) == 3 and all(0 <= value <= 1 for value in own["mean"]),
+        "preprocess.std": len(own["std"]) == 3 and all(0 < value <= 1 for value in own["std"]),
+        "logit_scale": 0 < manifest["logit_scale"] <= 1e6,
+        "embed_dim": isinstance(manifest["embed_dim"], int) and 1 <= manifest["embed_dim"] <= 1 << 20,
+        "fallback": manifest["fallback"] in precisions,
+        "recommended": manifest.get("recommended") in (None, *precisions),
+        "target": isinstance(manifest["target"]["runtime"]["name"], str),
+    }
+    if wrong := [name for name, fits in good.items() if not fits]:
+        raise FormatError(f"{folder}/{MANIFEST_FILE}: {', '.join(wrong)}: cannot be so: copy the bundle again")
 
 
 def _check(folder: Path, name: str, sha256: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from safetensors.numpy import load_file, save, save_file
 
 from ..errors import EdgeclipError
 from ..files import write_bytes
+from ..scratch import scratch_folder
 from .engines.registry import find_engine
 
 BATCHES = (1, 2, 5)  # the sizes of the first batches: a graph must take any
@@ -39,7 +39,7 @@ def try_graph(graph: Path, pixels: NDArray[np.float32], *, engine: str | None = 
 
     ``settings``: see :meth:`edgeclip.runtime.engines.protocol.Engine.open`.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder() as folder:
         before, after = Path(folder) / "pixels.safetensors", Path(folder) / "embeds.safetensors"
         write_bytes(before, save({"pixels": np.ascontiguousarray(pixels)}))
         arguments = [str(graph), json.dumps({"engine": engine, **settings}), str(before), str(after)]

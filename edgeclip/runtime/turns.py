@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import queue
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +24,9 @@ from .timing import burst
 SAMPLES = 1024  # MLPerf's least for a single stream ...
 ENOUGH_SECONDS = 10.0  # ... or so long on one contender alone, where it is slow
 TURN_SECONDS = 0.2
+PROGRESS = "progress"  # an answer that is none yet
+# A worker that says nothing for so long hangs. TensorRT builds an engine when a graph is opened.
+SILENT_SECONDS, OPEN_SECONDS = 600.0, 3600.0
 
 
 class Crashed(Exception):
@@ -46,34 +51,59 @@ class Worker:
         self._process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, text=True, encoding="utf-8"
         )
+        self._answers: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.kill()
-        with contextlib.suppress(BrokenPipeError):
-            self._process.communicate()
+        self._process.wait()
+        self._reader.join(timeout=5)
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()  # type: ignore[union-attr]
         self._complaints.close()
+
+    def _read(self) -> None:
+        """Lines as they come, and an empty one at the end: a thread waits for them, so that a wait can have an end."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+        self._answers.put("")
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Tell it to do something, and wait for what it found.
 
         Raises:
-            Crashed: its process died, or it could not.
+            Crashed: its process died, it could not, or it was silent for too long.
         """
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it has died: the end of its stdout says so, its exit status why
             self._process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
             self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise Crashed(self._last_words())
-        answer = json.loads(line)
+        while True:
+            answer = self._answer(OPEN_SECONDS if do == "open" else SILENT_SECONDS + arguments.get("seconds", 0))
+            if PROGRESS not in answer:
+                break
         if "failed" in answer:
             raise Crashed(answer["failed"])
         return answer
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        try:
+            line = self._answers.get(timeout=seconds)
+        except queue.Empty:
+            self._process.kill()
+            raise Crashed(f"it hung: no answer for {seconds / 60:.0f} minutes") from None
+        if not line:
+            raise Crashed(self._last_words())
+        try:
+            return dict(json.loads(line))
+        except (ValueError, TypeError):
+            raise Crashed(f"it answers {line[:80]!r}, which is no answer") from None
 
     def burst(self, seconds: float) -> list[float]:
         """As :class:`Contender`."""

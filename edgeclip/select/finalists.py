@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from ..device.schema import Budget, Profile
 from ..errors import BudgetError
 from ..runtime.engines.registry import find_engine
 from ..runtime.timing import interleaved
+from ..scratch import scratch_folder
 from ..towers.spec import StudentSpec
 
 SECONDS = 2.0  # for each
@@ -106,7 +106,7 @@ def all_that_fit(
 
 def timed(specs: Sequence[StudentSpec], profile: Profile, write_graph: WriteGraph) -> Iterator[StudentSpec]:
     """Each finalist with ``measured_ms``: beside the profile's reference graph, and scaled by it as predictions are."""
-    with Kit() as kit, progress_bar("measure finalists", len(specs)) as bar, tempfile.TemporaryDirectory() as folder:
+    with Kit() as kit, progress_bar("measure finalists", len(specs)) as bar, scratch_folder() as folder:
         engine = find_engine(profile.runtime.name)
         settings: dict[str, Any] = {"threads": profile.runtime.threads, "provider": profile.runtime.provider}
         reference = kit.open(kit.reference, engine, **settings)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 
 from ..device.schema import Budget, Profile
 from ..towers.spec import StudentSpec
+from ..visible import escape
 from .select import Offers, fitting
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 400, 54, 20, 40, 46

@@ -15,6 +15,7 @@ from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.manifest import Manifest
 from edgeclip.runtime.plain import FORMAT, MANIFEST_FILE, NEWEST
 from edgeclip.runtime.turns import Taken
+from edgeclip.seal import sealed
 
 ALONE = "import sys; sys.modules.update(dict.fromkeys({hidden!r})); sys.argv = sys.argv[1:]; import runpy; "
 HIDDEN = ("edgeclip", "torch", "pydantic", "rich", "click", "tokenizers", "ftfy", "safetensors", "tomli_w")
@@ -90,7 +91,7 @@ def test_an_answer_that_is_not_what_was_recorded(copied):
 
     size = (copied / "tokenizer.json").stat().st_size
     manifest["tokenizer"] |= {"sha256": sha256(copied / "tokenizer.json"), "bytes": size}
-    (copied / "bundle.json").write_text(json.dumps(manifest))
+    (copied / "bundle.json").write_text(json.dumps(sealed(manifest)))
     told = json.loads(alone(copied, "verify", expect=3).stdout)
     wrong = [found for found in told["findings"] if not found["ok"]]
     assert [found["part"] for found in wrong] == ["tokenizer"]
@@ -119,7 +120,7 @@ def test_a_bundle_with_faults_is_one_line_and_exit_2(copied, spoil, complaint):
 
 def edit(folder, **changes):
     manifest = json.loads((folder / "bundle.json").read_text())
-    (folder / "bundle.json").write_text(json.dumps(manifest | changes))
+    (folder / "bundle.json").write_text(json.dumps(sealed(manifest | changes)))
 
 
 def test_a_runner_that_was_altered_is_found(copied):

@@ -20,6 +20,7 @@ from edgeclip.measure import measure
 from edgeclip.measure.chain import Stage, accuracy_here
 from edgeclip.report.schema import Figures, Report
 from edgeclip.runtime.bundle import Bundle
+from edgeclip.seal import sealed
 
 from ..test_cli import run
 
@@ -53,7 +54,7 @@ def rewritten(bundle, out, name, write):
     manifest = json.loads((out / "bundle.json").read_text())
     entry = next(e for e in (manifest["golden"], *manifest["variants"]) if e["file"] == name)
     entry |= {"sha256": sha256(out / name), "bytes": (out / name).stat().st_size}
-    (out / "bundle.json").write_text(json.dumps(manifest))
+    (out / "bundle.json").write_text(json.dumps(sealed(manifest)))
     return out
 
 

@@ -17,7 +17,8 @@ from edgeclip.report.schema import ALWAYS, Finding, Reference, Report, Row, Timi
 from edgeclip.runtime.target import Device
 
 MACHINE = Device(machine="aarch64", system="Debian", cpu="a board", cores=4, memory_gb=4.0)
-VERIFIED_PARTS = [Finding(part="tokenizer", ok=True, detail="5 texts")]
+PARTS = ("tokenizer", "image tower fp32", "image tower int8")
+VERIFIED_PARTS = [Finding(part=part, ok=True, detail="as it was") for part in PARTS]
 
 
 def row(stage, top1, ms, **more):
@@ -125,6 +126,8 @@ def test_what_was_not_verified_and_what_is_not_what_was_exported():
     found = make(verified=[])
     assert (found.verdict, found.exit_code) == ("unknown", 4)
     assert f"{VERIFIED}: not measured; edgeclip verify BUNDLE" in found.advice[0]
+    others = [part for part in VERIFIED_PARTS if part.part != "image tower fp32"]
+    assert make(verified=others).verdict == "unknown", "what is recommended was not looked at"
     wrong = [*VERIFIED_PARTS, Finding(part="preprocessing", ok=False, detail="off by 9 of 255")]
     found = make(verified=wrong)
     assert (found.verdict, found.exit_code) == ("missed", 3)

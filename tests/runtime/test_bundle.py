@@ -11,6 +11,7 @@ from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.timing import interleaved
 from edgeclip.runtime.trial import try_graph
+from edgeclip.seal import sealed
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_a_missing_file_is_found(copied):
 )
 def test_a_manifest_with_faults_is_refused(copied, change, complaint):
     manifest = json.loads((copied / "bundle.json").read_text())
-    (copied / "bundle.json").write_text(json.dumps(manifest | change))
+    (copied / "bundle.json").write_text(json.dumps(sealed(manifest | change)))
     with pytest.raises(FormatError, match=complaint):
         Bundle.open(copied)
 
@@ -72,7 +73,7 @@ def test_a_manifest_with_faults_is_refused(copied, change, complaint):
 def test_a_path_out_of_the_folder_is_refused(copied):
     manifest = json.loads((copied / "bundle.json").read_text())
     manifest["text"]["file"] = "../../etc/passwd"
-    (copied / "bundle.json").write_text(json.dumps(manifest))
+    (copied / "bundle.json").write_text(json.dumps(sealed(manifest)))
     with pytest.raises(FormatError, match=r"text\.file"):
         Bundle.open(copied)
 

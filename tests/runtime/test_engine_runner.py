@@ -12,6 +12,7 @@ import edgeclip.runtime.engines
 from edgeclip.errors import EdgeclipError, FormatError
 from edgeclip.runtime.engines.registry import find_engine
 from edgeclip.runtime.engines.trtengine import TENSORRT, Build, layer_precision, misfit
+from edgeclip.seal import sealed
 
 from .playedtrt import IExecutionContext, PlayedCuda, module
 
@@ -171,7 +172,7 @@ def with_engine(bundle, tmp_path):
         told = {"graph": "image.fp32.onnx", "compute": "sm87", **facts}
         entry = {"file": "engine.fp32.plan", "sha256": hashlib.sha256(plan).hexdigest(), "bytes": len(plan)}
         manifest["extras"] = [{**entry, "kind": "engine", "precision": "fp32", "facts": told}]
-        (folder / "bundle.json").write_text(json.dumps(manifest))
+        (folder / "bundle.json").write_text(json.dumps(sealed(manifest)))
         return folder
 
     return add

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import EdgeclipError, FormatError
+from ...scratch import scratch_folder
 from ..cores import usable_cores
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Onnxruntime:
     ) -> dict[str, Any]:
         """From its own profiler's record of each node's kernel."""
         provider = provider or CPU
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch_folder() as folder:
             record: dict[str, Any] = {"enable_profiling": True, "profile_file_prefix": str(Path(folder) / "profile")}
             session = self.open(graph, precision=precision, threads=threads, provider=provider, **record)
             for _ in range(runs):

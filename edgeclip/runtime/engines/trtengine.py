@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from ...console import say
 from ...errors import EdgeclipError, FormatError
+from ...scratch import scratch_folder
 
 if TYPE_CHECKING:
     from .trtrunner import EngineRunner
@@ -113,7 +113,7 @@ class TensorRT:
         if provider not in (None, PROVIDER):
             raise EdgeclipError(f"{self.name} runs on {PROVIDER} alone, not on {provider}: leave --provider out")
         if isinstance(graph, bytes):
-            with tempfile.TemporaryDirectory() as folder:
+            with scratch_folder() as folder:
                 file = Path(folder) / "graph.onnx"
                 file.write_bytes(graph)
                 return EngineRunner(self._plan(file, precision), name=self.name)

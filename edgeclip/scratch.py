@@ -1,0 +1,70 @@
+"""Folders and files of the moment. What a killed process left of them is known by its number; the next clears it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# Of this machine: a disk may be shared with others, whose processes have numbers of their own.
+HOST = f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
+OWNER = re.compile(rf"{HOST}-(\d+)[.-]")
+NAME_KEPT = 64  # characters of a file's name, in that of its temporary neighbour
+
+
+@contextmanager
+def scratch_folder(tell: Callable[[str], None] | None = None) -> Iterator[Path]:
+    """A new folder in the system's place for them, gone when the block ends.
+
+    Those that processes left which were killed go first; ``tell`` is told of each.
+    """
+    place = Path(tempfile.gettempdir())
+    for left in _left(place, f"edgeclip-{HOST}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+        if tell and not left.exists():
+            tell(f"{left} was left by a command that was killed: cleared")
+    with tempfile.TemporaryDirectory(prefix=f"edgeclip-{HOST}-{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def neighbour(path: Path) -> tuple[int, Path]:
+    """A new temporary file beside ``path``: its handle, and its path. Those of killed processes go first."""
+    own = path.name[:NAME_KEPT]
+    for left in _left(path.parent, f".{_literal(own)}.{HOST}-*"):
+        with suppress(OSError):
+            left.unlink()
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{own}.{HOST}-{os.getpid()}.")
+    return handle, Path(name)
+
+
+def _left(place: Path, pattern: str) -> list[Path]:
+    """What matches and is of a process that is no more."""
+    found = []
+    for one in place.glob(pattern):
+        owner = OWNER.search(one.name)
+        if owner and not _runs(int(owner[1])):
+            found.append(one)
+    return found
+
+
+def _runs(process: int) -> bool:
+    if sys.platform == "win32":
+        return True  # to ask there is to end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _literal(name: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", name)
