@@ -102,11 +102,13 @@ def init_project(folder: Path) -> None:
     writable(folder)
     if (folder / FILE).exists():
         raise EdgeclipError(f"{folder / FILE} is there: edgeclip run {folder} does what it says")
-    signature = sign(FILE, str(folder.resolve()))
-    write_text(folder / FILE, (SIGNED.format(signature) if signature else "") + EXAMPLE)
     for name, text in NOTES.items():
         if not (folder / name).exists():
             write_text(folder / name, text)
+    signature = sign(FILE, str(folder.resolve()))
+    write_text(
+        folder / FILE, (SIGNED.format(signature) if signature else "") + EXAMPLE
+    )  # last: it says that all is there
 
 
 def run_project(folder: Path, *, few_images: bool = False, trust: bool = False) -> Report:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import re
@@ -13,9 +14,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from .errors import EdgeclipError
+
 # Of this machine: a disk may be shared with others, whose processes have numbers of their own.
 HOST = f"{zlib.crc32(platform.node().encode('utf-8', 'replace')):08x}"
 OWNER = re.compile(rf"{HOST}-(\d+)[.-]")
+ROOM = 1 << 20  # bytes free, on a disk that is as good as full
+FULL = "{}: no space left for what is worked on: free some, or set TMPDIR to another disk"
 NAME_KEPT = 64  # characters of a file's name, in that of its temporary neighbour
 
 
@@ -24,14 +29,33 @@ def scratch_folder(tell: Callable[[str], None] | None = None) -> Iterator[Path]:
     """A new folder in the system's place for them, gone when the block ends.
 
     Those that processes left which were killed go first; ``tell`` is told of each.
+
+    Raises:
+        EdgeclipError: the disk that it lies on is full.
     """
     place = Path(tempfile.gettempdir())
     for left in _left(place, f"edgeclip-{HOST}-*"):
         shutil.rmtree(left, ignore_errors=True)
         if tell and not left.exists():
             tell(f"{left} was left by a command that was killed: cleared")
-    with tempfile.TemporaryDirectory(prefix=f"edgeclip-{HOST}-{os.getpid()}-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+    own = f"edgeclip-{HOST}-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=own, ignore_cleanup_errors=True) as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if _is_full(error, place):  # asked while what was written is still there
+                raise EdgeclipError(FULL.format(place)) from error
+            raise
+
+
+def _is_full(error: OSError, place: Path) -> bool:
+    """Whether it says that there is no room at ``place``; numpy and others give no number and name no file."""
+    named = str(error.filename or "")
+    return (
+        error.errno in (None, errno.ENOSPC)
+        and (not named or named.startswith(str(place)))
+        and shutil.disk_usage(place).free < ROOM
+    )
 
 
 def neighbour(path: Path) -> tuple[int, Path]:

@@ -251,3 +251,17 @@ def test_no_permission(made, tmp_path):
 def test_a_bundle_opens_where_it_was_copied(made, tmp_path):
     shutil.copytree(made / "bundle", tmp_path / "elsewhere")
     assert Bundle.open(tmp_path / "elsewhere").encoder().encode_text(["a cat"]).shape == (1, 32)
+
+
+@pytest.mark.skipif(not can_mount(), reason="a small disk is made with unshare(1) and mount(8)")
+@pytest.mark.parametrize("stage", ["export", "verify"])
+def test_a_full_place_for_scratch_is_named_as_that(stage, made, tmp_path):
+    words = ["export", str(made / "run"), "--out", "bundle"] if stage == "export" else ["verify", str(made / "bundle")]
+    small = tmp_path / "small"
+    small.mkdir()
+    command = shlex.join([sys.executable, "-m", "edgeclip", *words])
+    script = f"mount -t tmpfs -o size=20k small {small} && cd {tmp_path} && TMPDIR={small} {command}"
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert str(small) in last and "standard output" not in last and "Traceback" not in done.stderr

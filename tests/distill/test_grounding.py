@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct
 from edgeclip.data.sources import open_source
-from edgeclip.distill.grounding import _vote, check_out, ground, select_sentences
+from edgeclip.distill.grounding import Grounded, _said_twice, _vote, check_out, ground, select_sentences
 from edgeclip.distill.teachers import as_teacher
 from edgeclip.errors import EdgeclipError
 
@@ -58,6 +59,24 @@ def test_what_is_said_twice_stays_once(pictures, tmp_path):
     found, summary = ground(teacher, images, corpus, tmp_path / "store", neighbours=3, cap=8)
     assert summary.said_twice >= 1
     assert sum("red" in corpus[row] for row in found.kept) == 1
+
+
+def test_of_two_alike_the_better_one_stays():
+    """Three sentences that say the same: most votes first, then the higher cosine, whatever their order."""
+
+    class Same:
+        def __getitem__(self, rows):
+            return torch.ones(len(rows), 1)
+
+    nearest, accepted = np.array([[0, 1, 2], [2, 1, 0]]), np.ones((2, 3), bool)
+    for votes, score, kept in (
+        ([1, 9, 1], [0.9, 0.1, 0.9], 1),
+        ([5, 5, 5], [0.1, 0.2, 0.9], 2),
+        ([9, 5, 5], [0.1, 0.9, 0.9], 0),
+    ):
+        found = Grounded(np.array(votes), np.float32(score), np.zeros(3, int), np.empty(0, int), 0)
+        dropped = _said_twice(found, Same(), nearest, accepted, 0.95)
+        assert np.flatnonzero(~dropped).tolist() == [kept]
 
 
 def test_a_full_sentence_sends_the_image_to_its_next():

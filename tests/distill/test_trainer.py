@@ -14,6 +14,7 @@ from torch import nn
 
 from edgeclip.distill.batches import Batch, prefetch
 from edgeclip.distill.config import DistillConfig, Weights
+from edgeclip.distill.objectives import Embeddings
 from edgeclip.distill.optimizer import ema_update, learning_rate, parameter_groups
 from edgeclip.distill.run import Run
 from edgeclip.distill.student import Towers
@@ -309,3 +310,49 @@ def test_the_precision_asked_for_is_that_of_the_towers(precision, tmp_path):
     one.train_step(batch_of(0), 0)
     assert seen == [torch.bfloat16 if precision == "bf16" else torch.float32]
     assert one.accelerator.device.type == "cpu"
+
+
+class OneOfTwo:
+    """An accelerator that is told it is one of two processes, whose other one sees the same."""
+
+    num_processes, process_index, is_main_process, scaler = 2, 0, True, None
+
+    def __init__(self, own):
+        self._own = own
+
+    def __getattr__(self, name):
+        return getattr(self._own, name)
+
+    def gather(self, rows):
+        return torch.cat([rows, rows])
+
+
+@pytest.mark.parametrize("micro", [None, 4])
+@pytest.mark.parametrize("texts", [False, True])
+def test_a_process_sends_the_gradient_of_the_whole_batchs_loss(micro, texts, tmp_path):
+    """DDP takes the mean over processes where the sum is wanted: each must send as many times its share.
+
+    Gradients are compared, before they are clipped: weights after Adam know no scale.
+    """
+    one = trainer(tmp_path, texts=texts, micro_batch=micro, grad_clip=1e6)
+    one.towers.eval()  # the batch norm of a part is not that of the whole
+    batch = batch_of(0, texts)
+    doubled = Batch(
+        torch.cat([batch.pixels] * 2),
+        torch.cat([batch.tokens] * 2) if texts else None,
+        [Embeddings(torch.cat([both.images] * 2), torch.cat([both.texts] * 2)) for both in batch.teachers],
+    )
+    images, read = one.towers(doubled.pixels, doubled.tokens)
+    half = ROWS  # the other process's share carries no gradient here
+    images = torch.cat([images[:half], images[half:].detach()])
+    read = torch.cat([read[:half], read[half:].detach()]) if texts else None
+    _, total = one._loss(images, read, doubled, 0)
+    parameters = list(one.towers.parameters())
+    expected = [2 * grad for grad in torch.autograd.grad(total, parameters)]
+    shared = Batch(batch.pixels, batch.tokens, doubled.teachers)
+    one.accelerator = OneOfTwo(one.accelerator)
+    one.optimizer.zero_grad()
+    one._forward_backward(shared, 0) if micro is None else one._in_parts(shared, 0, micro)
+    for parameter, grad in zip(parameters, expected, strict=True):
+        assert torch.allclose(parameter.grad, grad, atol=1e-6, rtol=1e-4)
+    assert any(grad.abs().max() > 1e-3 for grad in expected), "of nothing twice is nothing"

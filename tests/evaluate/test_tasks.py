@@ -123,6 +123,27 @@ def test_a_probe_chooses_its_penalty_and_is_as_good_as_scikit_learns(clusters):
     assert probe.top1 == (probe.predictions == probe.labels).mean()
 
 
+def test_a_probe_never_looks_at_the_test_split_to_choose(clusters):
+    """What is told of the test split is turned around: what is chosen stays, and what comes of it changes."""
+    train, test = clusters
+    turned = Embedded(test.image_embeds, (test.labels + 1) % CLASSES, [])
+    one, other = linear_probe(train, test, CLASSES), linear_probe(train, turned, CLASSES)
+    assert (one.strength, one.tried) == (other.strength, other.tried)
+    assert (one.predictions == other.predictions).all() and other.top1 < one.top1
+    asked = []
+
+    def noted(some, val, classes):
+        asked.append(val.image_embeds)
+        return sweep(some, val, classes)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgeclip.evaluate.probe.sweep", noted)
+        few_shot(train, test, CLASSES, 4)
+        linear_probe(train, test, CLASSES)
+    own = {row.tobytes() for row in train.image_embeds}
+    assert len(asked) == 4 and all(row.tobytes() in own for rows in asked for row in rows)
+
+
 def test_a_sweep_that_starts_warm_ends_where_a_cold_one_does(clusters):
     train, test = clusters
     strength, tried, _ = sweep(train, test, CLASSES)

@@ -67,6 +67,33 @@ def test_two_stages_are_compared_image_by_image():
     assert "agreement" not in accuracy_columns(after, None, [])
 
 
+def test_what_was_lost_is_told_as_lost_and_mcnemar_counts_what_changed():
+    """Nine images of class a: six lost, one won, all by name."""
+    before, after = [0, 0, 0, 0, 0, 0, 1, 0, 1], [1, 1, 1, 1, 1, 1, 0, 0, 1]
+    labels = [0] * 9
+    columns = accuracy_columns(answers(after, labels), answers(before, labels), ["a", "b", "c"])
+    assert (columns["lost"], columns["won"]) == (pytest.approx(6 / 9), pytest.approx(1 / 9))
+    assert columns["p_value"] == pytest.approx(2 * (1 + 7) / 2**7), "of 6 and 1, not of all that are right"
+    assert [(one.name, one.before, one.after) for one in columns["losers"]] == [("a", 7 / 9, 2 / 9)]
+    assert columns["winners"] == []
+    assert columns["calibration_error"] == answers(after, labels).calibration_error
+
+
+def test_joules_are_told_in_thousandths(monkeypatch):
+    from contextlib import contextmanager
+    from types import SimpleNamespace
+
+    from edgeclip.device import bench
+
+    @contextmanager
+    def five_joules():
+        yield SimpleNamespace(joules=5.0, sensor="meter")
+
+    monkeypatch.setattr(bench, "energy", five_joules)
+    worker = SimpleNamespace(burst=lambda seconds: [1.0] * 9)
+    assert bench._energy(worker) == {"millijoules_per_image": 500.0, "sensor": "meter"}, "of ten images"
+
+
 def test_a_call_takes_the_milliseconds_that_it_takes():
     clock = iter(range(0, 10**12, 3_000_000))  # every look at the clock is 3 ms later
 

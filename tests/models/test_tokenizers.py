@@ -191,6 +191,31 @@ def test_weights_that_were_trained_with_quick_gelu_get_it():
     assert ("ViT-B-32", "laion2b_s34b_b79k") not in pairs
 
 
+@pytest.mark.parametrize(("tag", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
+def test_quick_gelu_is_forced_kept_in_the_config_and_carried_to_the_student(tag, quick, monkeypatch, spec):
+    """open_clip only warns where a config has another activation than the weights were trained with."""
+    from edgeclip.distill.config import DistillConfig
+    from edgeclip.distill.student import build_student
+    from edgeclip.distill.teachers import as_teacher
+    from edgeclip.models import openclip
+
+    asked = []
+
+    def create(name, tag, force_quick_gelu=False):
+        asked.append(force_quick_gelu)
+        return open_clip.create_model(name, pretrained=None, force_quick_gelu=force_quick_gelu)
+
+    monkeypatch.setattr(openclip, "fetch_tag", lambda architecture, tag: None)
+    monkeypatch.setattr(openclip, "_create", create)
+    encoder = OpenClipEncoder.load(f"ViT-B-32:{tag}")
+    assert asked == [quick]
+    assert encoder.config.get("quick_gelu", False) == quick
+    model, config, _, _ = build_student(spec, [as_teacher("t", encoder)], DistillConfig())
+    assert config.get("quick_gelu", False) == quick
+    kinds = {type(one).__name__ for one in model.modules() if type(one).__name__ in ("GELU", "QuickGELU")}
+    assert kinds == {"QuickGELU" if quick else "GELU"}
+
+
 def test_the_fingerprint_is_of_weights_config_and_tokenizer(tmp_path):
     folder = folder_of(tmp_path / "m", like_siglip())
     first = OpenClipEncoder.load(f"local-dir:{folder}").fingerprint

@@ -59,3 +59,8 @@ def test_figures_of_something_else_do_not_join(fault, why):
 def test_figures_without_a_data_set_join():
     untested = [one.model_copy(update={"right": None, "answers": [], "top1": None}) for one in DEVICE]
     assert len(join(figures([TEACHER]), figures(untested, dataset=None))) == 3
+
+
+def test_what_was_lost_is_not_what_was_won():
+    _, fp32, _ = join(figures([TEACHER]), figures([answered("exported fp32", [2, 2, 1, 1], "0001"), DEVICE[1]]))
+    assert (fp32.lost, fp32.won) == (0.75, 0.25)

@@ -7,6 +7,7 @@ import sys
 import pytest
 from PIL import Image
 
+from edgeclip.runtime import turns
 from edgeclip.runtime.turns import SAMPLES, Call, Crashed, Worker, take_turns
 
 COMMAND = [sys.executable, "-m", "edgeclip.runtime.worker"]
@@ -29,6 +30,58 @@ def test_what_a_tower_tells(worker, images_dir, tmp_path):
     assert sum(spot["share"] for spot in hot["operators"]) == pytest.approx(1)
     assert {"MatMul", "Conv"} <= {spot["operator"] for spot in hot["operators"]}
     assert hot["fell_back"] == []
+
+
+def test_times_are_milliseconds(bundle, monkeypatch):
+    """Every look at the clock is two seconds later."""
+    from edgeclip.runtime import worker as module
+
+    tower = module.Tower(bundle.encoder("fp32", threads=1).job)
+    clock = iter(range(0, 10**6, 2))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
+    opened = tower.open()
+    assert {opened[f"{name}_ms"] for name in ("import", "load", "first")} == {2000.0}
+    monkeypatch.setattr(module, "burst", lambda one, seconds: [one() or 1.0 for _ in range(3)])
+    end = tower.end_to_end(seconds=0)
+    assert {end[f"{name}_ms"] for name in ("decode", "preprocess", "inference")} == {2000.0}
+
+
+class Engines:
+    """An engine that hangs, and one that answers nonsense, as a package might bring them."""
+
+    HANGS = [sys.executable, "-c", "import time; time.sleep(600)"]
+    BABBLES = [sys.executable, "-c", "import sys; sys.stdin.readline(); print('nonsense'); sys.stdin.readline()"]
+    PROGRESSES = [
+        sys.executable,
+        "-c",
+        "import sys, time; sys.stdin.readline()\n"
+        "for n in range(4): print('{\"progress\": %d}' % n, flush=True); time.sleep(0.4)\n"
+        "print('{\"images\": 4}', flush=True); sys.stdin.readline()",
+    ]
+
+
+def test_a_worker_that_hangs_is_ended(monkeypatch):
+    monkeypatch.setattr(turns, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(turns, "OPEN_SECONDS", 0.6)
+    for command in ("embed", "open"):
+        with Worker(Engines.HANGS, {}) as worker:
+            with pytest.raises(Crashed, match="it hung: no answer for 0 minutes"):
+                worker.ask(command)
+            assert worker._process.wait(timeout=30) < 0
+
+
+def test_a_worker_that_tells_how_far_it_is_does_not_hang(monkeypatch):
+    monkeypatch.setattr(turns, "SILENT_SECONDS", 30.0)
+    with Worker(Engines.PROGRESSES, {}) as worker:
+        assert worker.ask("embed") == {"images": 4}
+
+
+def test_a_worker_that_babbles_has_crashed():
+    with (
+        Worker(Engines.BABBLES, {}) as worker,
+        pytest.raises(Crashed, match="which is no answer"),
+    ):
+        worker.ask("open")
 
 
 def test_embeddings_are_those_of_the_encoder(worker, bundle, images_dir, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 CPU = "CPUExecutionProvider"
+NO_MEMORY = re.compile(r"bad_?alloc|allocate memory|out of memory", re.IGNORECASE)
 
 
 class OrtSession:
@@ -55,6 +57,7 @@ class OrtSession:
         try:
             return self._session.run(None, {self._input: rows})[0]
         except Exception as error:  # onnxruntime's own kinds, which it exports nowhere
+            _refuse_no_memory(error, f"a batch of {len(rows)}")
             if type(error).__name__ != "InvalidArgument":
                 raise
             reason = " ".join(str(error).split())[:300]
@@ -67,6 +70,16 @@ class OrtSession:
     def end_profiling(self) -> list[dict[str, Any]]:
         """What was recorded, where the session was opened to record."""
         return json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
+
+
+def _refuse_no_memory(error: Exception, what: str) -> None:
+    """Tell in a line what onnxruntime says of memory that it did not get.
+
+    Raises:
+        EdgeclipError: it says so.
+    """
+    if NO_MEMORY.search(str(error)):
+        raise EdgeclipError(f"{what}: onnxruntime gets too little memory for it: end other programs") from error
 
 
 class Onnxruntime:
@@ -145,7 +158,8 @@ class Onnxruntime:
         except Exception as error:  # onnxruntime's exceptions share no base class but Exception
             if type(error).__module__.split(".")[0] != "onnxruntime":
                 raise
-            where = "the graph" if isinstance(graph, bytes) else graph
+            where = "the graph" if isinstance(graph, bytes) else str(graph)
+            _refuse_no_memory(error, where)
             raise EdgeclipError(f"{where}: onnxruntime cannot open it ({str(error).splitlines()[0]})") from error
         return OrtSession(session)
 
