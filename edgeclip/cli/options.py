@@ -80,7 +80,6 @@ REFUSED = {
     errno.ENOSPC: "standard output",
     errno.EIO: "a disk",
 }
-FULL = 1 << 20  # bytes free on a disk that is as good as full
 INTERRUPTED, TERMINATED = 130, 143  # what shells report of a program that a signal ended: 128 + SIGINT, SIGTERM
 PATH = click.Path(path_type=Path)
 PROFILES = shipped("edgeclip.profiles")
@@ -99,7 +98,9 @@ NO_BUDGET = click.option("--no-budget", is_flag=True, help="Whatever it costs: t
 JSON = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; chatter goes to stderr."
 )
-THREADS = click.option("--threads", type=Threads(), help="CPU threads.  [default: all that it may use there]")
+THREADS = click.option(
+    "--threads", type=Threads(), help="CPU threads.  [default: those of the target; else all that it may use there]"
+)
 FORCE = click.option("--force", is_flag=True, help="Replace what edgeclip itself wrote there before, nothing else.")
 NO_MEASURE = click.option(
     "--no-measure",
@@ -168,11 +169,12 @@ class Commands(click.Group):
 def _unnamed(number: int) -> str:
     """What the system speaks of where it names no file."""
     from ..files import free_bytes
+    from ..scratch import ROOM
 
     if number != errno.ENOSPC:
         return REFUSED[number]
     scratch = Path(tempfile.gettempdir())
-    if free_bytes(scratch) < FULL:
+    if free_bytes(scratch) < ROOM:
         return f"{scratch}, where work goes on (TMPDIR names another place)"
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to be flushed at the end
     return REFUSED[number]

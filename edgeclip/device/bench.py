@@ -79,12 +79,13 @@ def bench(
         for number, name in enumerate(plan.towers):
             progress(f"{name}: batches, images, operators")
             if name in alive:
-                _look_closer(rows[name], alive[name], plan, out / f"{number}.npy")
+                _look_closer(name, rows[name], alive[name], plan, out / f"{number}.npy", progress)
         if plan.focus in alive:
             progress(f"{plan.focus}: energy" + (", sustained" if plan.sustained else ""))
             _try(rows[plan.focus], "energy", partial(_energy, alive[plan.focus]))
             if plan.sustained:
-                _try(rows[plan.focus], "sustained", partial(_sustained, alive[plan.focus], plan.sustained))
+                run = partial(_sustained, alive[plan.focus], plan.sustained, progress)
+                _try(rows[plan.focus], "sustained", run)
     reference = rows.pop(REFERENCE, None)
     return {
         "rows": rows,
@@ -134,8 +135,12 @@ def _latency(taken: Taken) -> dict[str, Any]:
     }
 
 
-def _look_closer(row: dict[str, Any], worker: Worker, plan: Plan, embeds: Path) -> None:
+def _look_closer(name: str, row: dict[str, Any], worker: Worker, plan: Plan, embeds: Path, progress: _Progress) -> None:
     """What is not timed in turns. Each part may fail by itself; a worker that died fails the rest."""
+
+    def seen(images: int) -> None:
+        progress(f"{name}: {images} of {len(plan.images)} images", again=True)
+
     first = plan.images[0] if plan.images else None
     parts: list[tuple[str, Callable[[], Any]]] = [
         ("throughput", lambda: {str(n): _rate(worker, n) for n in BATCHES}),
@@ -144,9 +149,9 @@ def _look_closer(row: dict[str, Any], worker: Worker, plan: Plan, embeds: Path) 
     ]
     if plan.images:
         wanted = {"files": plan.images, "archive": plan.archive, "out": str(embeds)}
-        parts.append(("embeds", lambda: worker.ask("embed", **wanted)))
-    for name, part in parts:
-        if not _try(row, name, part):
+        parts.append(("embeds", lambda: worker.ask("embed", on_progress=seen, **wanted)))
+    for column, part in parts:
+        if not _try(row, column, part):
             return
 
 
@@ -162,12 +167,13 @@ def _energy(worker: Worker) -> dict[str, Any] | None:
     return {"millijoules_per_image": 1e3 * used.joules / images, "sensor": used.sensor}
 
 
-def _sustained(worker: Worker, seconds: float) -> dict[str, Any]:
+def _sustained(worker: Worker, seconds: float, progress: _Progress) -> dict[str, Any]:
     """Without a break: does the machine keep its pace? Medians a second, the last half minute over the first."""
     begin = time.perf_counter()
     every: list[tuple[float, list[float]]] = []
     while (now := time.perf_counter() - begin) < seconds:
         every.append((now, worker.burst(1.0)))
+        progress(f"sustained, {now:.0f} of {seconds:.0f} s", again=True)
     window = min(WINDOW_SECONDS, seconds / 2)
     first = [ms for at, found in every if at < window for ms in found]
     last = [ms for at, found in every if at >= seconds - window for ms in found] or every[-1][1]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..console import say
+from ..decode import UnreadableImage
 from .datasets import BytesExample, Dataset, Example, FileExample, Renumbered, Source
 
 
@@ -52,4 +53,8 @@ def _content(example: Example) -> bytes:
         return hashlib.sha256(example.path.read_bytes()).digest()
     if isinstance(example, BytesExample):
         return hashlib.sha256(example.content).digest()
-    return hashlib.sha256(example.decode().tobytes()).digest()
+    try:
+        image = example.decode()
+    except UnreadableImage:  # which is told where it is looked at
+        return example.key.encode("utf-8", "surrogateescape")
+    return hashlib.sha256(repr((image.mode, image.size)).encode() + image.tobytes()).digest()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..device.facts import describe_device
 from ..errors import EdgeclipError
+from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
 from ..runtime.target import Device, Runtime
 from .figures import EXPORTED
@@ -85,10 +86,11 @@ def prove(
         _same_device(profile, measured_on)
     open_dataset(dataset)
     timed: dict[str, Any] = {"seconds": seconds, "sustained": sustained, "device": device}
-    timed |= _as_profiled(profile.runtime, engine, provider, threads)
-    if figures is None and device is None:
+    timed |= _as_profiled(profile.runtime, engine, provider, threads, here=device is None)
+    apart = figures is not None or device is not None
+    if not apart:
         find_engine(timed["engine"], timed["provider"])
-    sources = earlier_stages(opened, teacher, run, threads, apart=figures is not None or device is not None)
+    sources = earlier_stages(opened, teacher, run, threads if apart else timed["threads"], apart=apart)
     if figures:
         host = _here(opened, sources, dataset)
     else:
@@ -105,11 +107,14 @@ def prove(
     return result.model_copy(update={"next": suggest(result, profile, limits, bundle, profile_name)})
 
 
-def _as_profiled(own: Runtime, engine: str | None, provider: str | None, threads: int | None) -> dict[str, Any]:
-    """Engine, provider and threads: those asked for, else the profile's; of another engine its usual provider."""
+def _as_profiled(
+    own: Runtime, engine: str | None, provider: str | None, threads: int | None, *, here: bool
+) -> dict[str, Any]:
+    """Engine, provider and threads: those asked for, else the profile's, on this machine no more than it has cores."""
     name = engine or own.name
-    provider = provider or (own.provider if name == own.name else find_engine(name).provider)
-    return {"engine": name, "provider": provider, "threads": threads or own.threads}
+    provider = provider or (own.provider if name == own.name else None)  # another engine's usual one
+    threads = threads or (min(own.threads, usable_cores()) if here else own.threads)
+    return {"engine": name, "provider": provider, "threads": threads}
 
 
 def _same_device(profile: Profile, measured_on: Device | None) -> None:

@@ -41,21 +41,23 @@ def asked_always(
     checked = any(one.ok and one.part == own for one in verified)
     mend = f"edgeclip verify BUNDLE on the device: the {own} was not held against what was exported"
     found.append(at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", mend))
-    if chosen.top1 is not None and "chance" in dataset:
+    if "chance" in dataset:
         found.append(_above_chance(chosen, dataset["chance"], few_images))
     return found
 
 
 def _above_chance(chosen: Row, chance: float, few_images: bool) -> Criterion:
-    images = len(chosen.right or "")
-    found = at_least("chance", CHANCE, 100 * chance, 100 * (chosen.top1 or 0), "%")
-    interval = wilson(chosen.top1 or 0, images) if images else None
-    if images and (above_chance(chosen.top1 or 0, images, chance) or (few_images and (chosen.top1 or 0) > chance)):
-        return found.model_copy(update={"interval": (100 * interval[0], 100 * interval[1]), "met": True})  # type: ignore[index]
+    if chosen.top1 is None or not chosen.right:
+        return at_least("chance", CHANCE, 100 * chance, None, "%", "the variant has no accuracy: see its row")
+    top1, images = chosen.top1, len(chosen.right)
+    low, high = wilson(top1, images)
+    found = at_least("chance", CHANCE, 100 * chance, 100 * top1, "%")
+    found = found.model_copy(update={"interval": (100 * low, 100 * high)})
+    if above_chance(top1, images, chance) or (few_images and top1 > chance):
+        return found
     told = f"{images} images do not tell its answers from those of the commonest class, or of a guess"
-    shown = (100 * interval[0], 100 * interval[1]) if interval else None
     mend = f"train it longer, or on more; or show more labelled images: {FEW}"
-    return found.model_copy(update={"interval": shown, "met": None, "notes": [told], "mend": mend})
+    return found.model_copy(update={"met": None, "notes": [told], "mend": mend})
 
 
 def asked_for(

@@ -74,8 +74,8 @@ class Worker:
             self._answers.put(line)
         self._answers.put("")
 
-    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Tell it to do something, and wait for what it found.
+    def ask(self, do: str, *, on_progress: Callable[[int], None] | None = None, **arguments: Any) -> dict[str, Any]:
+        """Tell it to do something, and wait for what it found; ``on_progress`` is told how far a long command is.
 
         Raises:
             Crashed: its process died, it could not, or it was silent for too long.
@@ -88,6 +88,8 @@ class Worker:
             answer = self._answer(OPEN_SECONDS if do == "open" else SILENT_SECONDS + arguments.get("seconds", 0))
             if PROGRESS not in answer:
                 break
+            if on_progress:
+                on_progress(int(answer[PROGRESS]))
         if "failed" in answer:
             raise Crashed(answer["failed"])
         return answer

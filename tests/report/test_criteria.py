@@ -199,3 +199,9 @@ def test_at_most_and_at_least_hold_with_equality():
         missed, unknown = (kind("size", "n", 2.0, measured, "u", "mend") for measured in (beyond, None))
         assert (missed.met, missed.mend) == (False, "")
         assert (unknown.met, unknown.mend) == (None, "mend")
+
+
+def test_a_variant_without_accuracy_is_not_above_chance():
+    blind = answered("exported fp32", "1" * 50).model_copy(update={"top1": None, "right": None})
+    (*_, found) = asked_always([blind], blind, [], {"chance": 0.1})
+    assert (found.kind, found.met, found.measured) == ("chance", None, None)

@@ -73,7 +73,9 @@ def test_a_worker_that_hangs_is_ended(monkeypatch):
 def test_a_worker_that_tells_how_far_it_is_does_not_hang(monkeypatch):
     monkeypatch.setattr(turns, "SILENT_SECONDS", 30.0)
     with Worker(Engines.PROGRESSES, {}) as worker:
-        assert worker.ask("embed") == {"images": 4}
+        told = []
+        assert worker.ask("embed", on_progress=told.append) == {"images": 4}
+        assert told == [0, 1, 2, 3]
 
 
 def test_a_worker_that_babbles_has_crashed():
