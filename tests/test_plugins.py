@@ -10,7 +10,7 @@ from edgeclip.device.facts import target_here
 from edgeclip.device.store import load_profile
 from edgeclip.errors import EdgeclipError
 from edgeclip.runtime.bundle import Bundle
-from edgeclip.runtime.engines.registry import find_engine
+from edgeclip.runtime.engines.registry import fastest_engine, find_engine
 from edgeclip.towers.registry import families
 from edgeclip.towers.space import name_of, whole_space, workload_of
 
@@ -183,6 +183,18 @@ def test_a_spec_by_hand_finds_its_family(installed):
     config = {"timm_model_name": "test_resnet", "image_size": 64}
     assert name_of(config) == "toy-64"
     assert workload_of({**config, "timm_model_pretrained": False, "timm_pool": "avg", "timm_proj": "linear"}).gflops > 0
+
+
+def test_a_device_is_profiled_with_its_accelerator_where_it_can_be_used(installed):
+    assert fastest_engine().name == "onnxruntime", "the toy runs on the CPU, and TensorRT on no GPU here"
+    for reason, chosen in (("None", "bare"), ("'it is unplugged'", "onnxruntime")):
+        toy = ENGINE.replace('"bare", "CPU", False', '"bare", "CPU", True').replace(
+            "return None", f"return {reason}", 1
+        )
+        (installed / "toy_engine.py").write_text(toy)
+        sys.modules.pop("toy_engine", None)
+        assert fastest_engine().name == chosen
+    sys.modules.pop("toy_engine", None)
 
 
 def test_an_engine_of_another_edgeclip_is_told(installed):

@@ -1,6 +1,7 @@
 """A project: begun, told what is missing, run to its report, and run again."""
 
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -86,3 +87,12 @@ def test_from_images_to_a_report_and_again(project, monkeypatch):
     assert (project / "mine.txt").read_text() == "mine"
     (project / FILE).write_text((project / FILE).read_text().replace("epochs = 1", "epochs = 2"))
     assert "was made with another epochs" in run("run", project, expect=2).stderr
+
+
+def test_an_engine_is_of_the_machine_that_is_profiled(project):
+    text = (project / FILE).read_text()
+    (project / FILE).write_text(
+        'engine = "onnxruntime"\n' + re.sub('profile = ".*"', 'profile = "raspberry-pi-5"', text)
+    )
+    told = run("run", project, expect=2).stderr
+    assert "engine, provider: profile 'raspberry-pi-5' names its own" in told
