@@ -10,7 +10,7 @@ import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,20 +24,22 @@ FULL = "{}: no space left for what is worked on: free some, or set TMPDIR to ano
 NAME_KEPT = 64  # characters of a file's name, in that of its temporary neighbour
 
 
-@contextmanager
-def scratch_folder(tell: Callable[[str], None] | None = None) -> Iterator[Path]:
-    """A new folder in the system's place for them, gone when the block ends.
+def clear_scratch() -> list[Path]:
+    """Remove the folders that processes left in the system's place for scratch which were killed; those that went."""
+    left = _left(Path(tempfile.gettempdir()), f"edgeclip-{HOST}-*")
+    for folder in left:
+        shutil.rmtree(folder, ignore_errors=True)
+    return [folder for folder in left if not folder.exists()]
 
-    Those that processes left which were killed go first; ``tell`` is told of each.
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A new folder in the system's place for them, gone when the block ends.
 
     Raises:
         EdgeclipError: the disk that it lies on is full.
     """
     place = Path(tempfile.gettempdir())
-    for left in _left(place, f"edgeclip-{HOST}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-        if tell and not left.exists():
-            tell(f"{left} was left by a command that was killed: cleared")
     own = f"edgeclip-{HOST}-{os.getpid()}-"
     with tempfile.TemporaryDirectory(prefix=own, ignore_cleanup_errors=True) as folder:
         try:

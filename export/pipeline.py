@@ -150,7 +150,7 @@ def export(
     refuse_too_large(Path(tempfile.gettempdir()), 3 * model.image_bytes)  # candidates: fp32, fp16, int8 in a few ways
     every, chosen = calibration_pixels(calibration, model.preprocess, COUNT + JUDGED_ON)
     pixels, judged = _split(every)
-    with new_folder(out, KIND, MANIFEST, force=force) as folder, scratch_folder(say) as scratch:
+    with new_folder(out, KIND, MANIFEST, force=force) as folder, scratch_folder() as scratch:
         with progress_bar("export", len(wanted) + 2) as bar:
             exam = wishes.exam
             asked = model.encode_pixels(exam.pixels) if exam else None

@@ -8,8 +8,9 @@ import sys
 import click
 
 from .. import __version__
+from ..scratch import clear_scratch
 from . import demo, device, distill, evaluate, export, project, push, report, select, teachers, texts
-from .options import INTERRUPTED, TERMINATED, Commands
+from .options import INTERRUPTED, TERMINATED, Commands, tell
 
 __all__ = ["INTERRUPTED", "TERMINATED", "main"]
 
@@ -25,6 +26,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text that a terminal can show
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    for left in clear_scratch():
+        tell(f"{left} was left by a command that was killed: cleared")
 
 
 for command in (

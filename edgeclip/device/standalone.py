@@ -21,7 +21,7 @@ from ..runtime.labels import LabelScorer, read_labels
 from ..runtime.phrases import Phrases
 from ..runtime.plain import chosen, read_plain, readable, tower_job
 from ..runtime.worker import Tower, work
-from ..scratch import scratch_folder
+from ..scratch import clear_scratch, scratch_folder
 from ..visible import visible
 from .bench import Plan, bench
 from .job import plain_tokenizer, run_job, verify_bundle
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command. Status 0; 2 for what the user can mend; 3 where a check failed."""
     options = _parser().parse_args(arguments)
+    clear_scratch()
     try:
         if options.command == "worker":
             work(json.loads(options.job))

@@ -99,12 +99,18 @@ def prove(
     limits = _limits(opened, profile, budget or {})
     judged: dict[str, Any] = {"promises": promises, "other_device": other_device, "budget": limits}
     judged["few_images"] = few_images
+    told = _commands(opened, bundle, command, figures)
+    result = _judge(rows, figures, host, opened, profile, **judged, commands=told)
+    return result.model_copy(update={"next": suggest(result, profile, limits, bundle, profile_name)})
+
+
+def _commands(opened: Bundle, bundle: Path, command: str, figures: Figures) -> list[str]:
+    """The command lines that made the report, and what of."""
     told = [f"{command}  # {figures.runtime.told if figures.runtime else 'nothing timed'}, {figures.device.cpu}"]
     if opened.manifest.student:  # else its source is a model, whose calibration images nobody knows
         source, where = shlex.quote(opened.manifest.source), shlex.quote(str(bundle))
         told.insert(0, f"edgeclip export {source} --out {where}")
-    result = _judge(rows, figures, host, opened, profile, **judged, commands=told)
-    return result.model_copy(update={"next": suggest(result, profile, limits, bundle, profile_name)})
+    return told
 
 
 def _as_profiled(
