@@ -262,9 +262,11 @@ def torture(name: str, command: Command, folder: Path, own: dict[str, str], kill
     random.shuffle(spread)
     wrong: list[str] = []
     done = calls = 0
-    while done < kills:
+    over = False
+    while not over:
+        over = done == kills  # the last call is left alone
         calls += 1
-        alone = calls % LEFT_ALONE == 0
+        alone = over or calls % LEFT_ALONE == 0
         status, took, said = call(command.words(), folder, None if alone else spread[done] * seconds)
         if alone or status is not None:
             if status not in command.ends or "Traceback" in said:

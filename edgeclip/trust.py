@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from .scratch import neighbour
+
 BYTES = 32
 
 
@@ -39,8 +41,7 @@ def _key(*, make: bool) -> bytes | None:
     with suppress(OSError):  # no home, or one that nothing may be written to
         if make and not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            unfinished = file.with_name(f".key.{os.getpid()}")
-            handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            handle, unfinished = neighbour(file)  # which nobody else may read
             with os.fdopen(handle, "wb") as out:
                 out.write(secrets.token_bytes(BYTES))
             if file.exists():  # another process was faster

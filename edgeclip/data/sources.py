@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
 import itertools
 import math
 import os
@@ -17,7 +18,7 @@ import numpy as np
 
 from ..console import progress_bar, say
 from ..errors import EdgeclipError, require
-from ..files import mendable
+from ..files import write_bytes
 from ..pictures import SUFFIXES, image_files, is_image
 from ..tars import index_tar
 from ..web import fetch
@@ -286,9 +287,7 @@ def _indexed(file: Path, folder: Path) -> tuple[bytes, np.ndarray]:
     members = [member for member in index_tar(file) if is_image(member[0])]
     block = Strings(name for name, _, _ in members).block
     places = np.array([place for _, *place in members], np.int64).reshape(-1, 2)
-    temporary = folder / f".{mark}.{os.getpid()}.npz"
-    with mendable(kept):
-        folder.mkdir(parents=True, exist_ok=True)
-        np.savez(temporary, names=np.frombuffer(block, np.uint8), places=places)
-        temporary.replace(kept)
+    content = io.BytesIO()
+    np.savez(content, names=np.frombuffer(block, np.uint8), places=places)
+    write_bytes(kept, content.getvalue())
     return block, places

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..files import mendable, write_bytes
+from ..scratch import neighbour
 
 PART = 1 << 20  # bytes
 
@@ -72,11 +73,11 @@ class StringsOnDisk:
     def write(cls, file: Path, texts: Iterable[bytes]) -> StringsOnDisk:
         """Write ``texts`` (UTF-8) to ``file``. Any number of processes may do so at once: they write the same."""
         starts, lengths, end = array("q"), array("i"), 0
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
         with mendable(file):
             file.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = neighbour(file)
             try:
-                with temporary.open("wb") as out:
+                with os.fdopen(handle, "wb") as out:
                     for text in texts:
                         starts.append(end)
                         lengths.append(len(text))

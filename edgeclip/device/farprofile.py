@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from ..runtime.turns import OPEN_SECONDS
 from ..scratch import scratch_folder
 from .place import device_steps
 from .remote import open_remote
 from .schema import Profile
 from .store import load_profile
+
+SLOWEST = 10  # times as long as it was given: a slow device measures what a cost model needs at least
 
 
 def profile_there(
@@ -35,5 +37,6 @@ def profile_there(
     words += [word for precision in precisions for word in ("--precision", precision)]
     words += [word for family in families for word in ("--family", family)]
     with open_remote(device) as place, device_steps(f"profile {place.name}") as tell, scratch_folder() as scratch:
-        place.edgeclip(words, "profile.toml", Path(scratch) / "profile.toml", on_step=tell)
-        return load_profile(Path(scratch) / "profile.toml")
+        file, within = scratch / "profile.toml", SLOWEST * seconds + OPEN_SECONDS
+        place.edgeclip(words, "profile.toml", file, within=within, on_step=tell)
+        return load_profile(file)

@@ -89,7 +89,7 @@ def _work(folder: Path, command: Sequence[str]) -> None:
 
         tell("started", 0, 1)
         if plan["kind"] == "edgeclip":
-            found = _edgeclip(plan["words"], folder, tell)
+            found = _edgeclip(plan["words"], folder, tell, plan["within"])
         else:
             found = _bench(plan, files, command, tell) if plan["kind"] == "bench" else _verify(plan, files, command)
     unfinished = folder / "result.json.part"
@@ -107,8 +107,11 @@ def _bench(plan: dict[str, Any], files: Path, command: Sequence[str], tell: Any)
     return bench(Plan(**settings), command=command, out=files.parent, on_step=tell)
 
 
-def _edgeclip(words: Sequence[str], folder: Path, tell: Any) -> dict[str, Any]:
-    """A command of the edgeclip that is installed here, in the job's folder: its status, and its last words."""
+def _edgeclip(words: Sequence[str], folder: Path, tell: Any, within: float) -> dict[str, Any]:
+    """A command of the edgeclip that is installed here, in the job's folder: its status, and its last words.
+
+    One that takes longer than ``within`` seconds hangs, and is ended.
+    """
     start, said = time.monotonic(), folder / "said"
     with said.open("wb") as complaints:
         command = [sys.executable, "-m", "edgeclip", *words]
@@ -116,6 +119,9 @@ def _edgeclip(words: Sequence[str], folder: Path, tell: Any) -> dict[str, Any]:
         while process.poll() is None:
             tell(f"edgeclip {words[0]}, {time.monotonic() - start:.0f} s", 0, 1)
             time.sleep(1)
+            if time.monotonic() - start > within:
+                process.kill()
+                return {"status": 2, "why": f"edgeclip {words[0]} hung: no end in {within / 60:.0f} minutes"}
     lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return {"status": process.returncode, "why": lines[-1] if lines else "it says nothing"}
 

@@ -143,8 +143,10 @@ class Remote:
             found = read_reply(self.name, "what it gives", told, Given)
             return judge_bundle(bundle, found.model_dump(), out)
 
-    def edgeclip(self, words: list[str], wanted: str, out: Path, *, on_step: Step | None = None) -> None:
+    def edgeclip(self, words: list[str], wanted: str, out: Path, *, within: float, on_step: Step | None = None) -> None:
         """Run a command of the edgeclip that is installed there, and bring the file ``wanted`` to ``out``.
+
+        One that takes longer than ``within`` seconds hangs, and is ended.
 
         Raises:
             EdgeclipError: none is installed there, or the command failed; its last words are given.
@@ -152,7 +154,9 @@ class Remote:
         if not self._edgeclip:
             raise EdgeclipError(f"{self.name}: no edgeclip there, which this needs: python3 -m pip install edgeclip")
         with scratch_folder() as scratch:
-            told = self._job({"kind": "edgeclip", "words": words}, {}, Path(scratch), [wanted], on_step)
+            told = self._job(
+                {"kind": "edgeclip", "words": words, "within": within}, {}, Path(scratch), [wanted], on_step
+            )
             found = read_reply(self.name, "how it ended", told, Ran)
             if found.status:
                 raise EdgeclipError(f"{self.name}: {found.why.removeprefix('edgeclip: ')}")

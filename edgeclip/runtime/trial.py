@@ -24,6 +24,7 @@ from .engines.registry import find_engine
 
 BATCHES = (1, 2, 5)  # the sizes of the first batches: a graph must take any
 ROWS = 16  # of each batch after them
+HUNG_SECONDS = 3600.0  # TensorRT builds an engine first
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,11 @@ def try_graph(graph: Path, pixels: NDArray[np.float32], *, engine: str | None = 
         write_bytes(before, save({"pixels": np.ascontiguousarray(pixels)}))
         arguments = [str(graph), json.dumps({"engine": engine, **settings}), str(before), str(after)]
         command = [sys.executable, "-m", "edgeclip.runtime.trial", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
         nothing = np.empty((0, 0), np.float32)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HUNG_SECONDS)
+        except subprocess.TimeoutExpired:
+            return Trial(nothing, f"the runtime hung: no end in {HUNG_SECONDS / 60:.0f} minutes")
         if done.returncode < 0:
             return Trial(nothing, f"the runtime crashed (signal {-done.returncode})")
         if done.returncode:

@@ -1,5 +1,7 @@
 """Judging and choosing: the gate, the blocks that go back to float, the fastest faithful candidate."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -146,3 +148,10 @@ def test_an_operator_that_the_reference_lacks_leaves_half_precision_unknown(vit,
     tuner.enter(half)
     assert "unknown here: onnx's reference lacks Gelu" in capsys.readouterr().err
     assert half.recipe["cosine_in_half"] is None
+
+
+def test_candidates_run_on_the_targets_own_provider(tuner, vit):
+    other = replace(tuner, judge=Judge(Onnxruntime(), "AzureExecutionProvider", 1))
+    session = other._open(Candidate("fp32", "fp32", vit.file, {"recipe": "fp32"}))
+    assert session.providers[0] == "AzureExecutionProvider"
+    assert tuner._open(Candidate("fp32", "fp32", vit.file, {})).providers[0] == "CPUExecutionProvider"

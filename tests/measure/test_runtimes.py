@@ -121,6 +121,13 @@ def test_what_the_profile_names_is_what_runs_and_is_judged(name, target, edgecli
     latency, report = judged(edgeclip, folder, dataset, teacher_dir, "--figures", figures, expect=0)
     assert (latency["met"], report["runtime"]) == (True, RUNTIMES[name].model_dump())
     assert report["reference"]["profile_ms"] > 0, "the reference ran in the engine that the profile was measured in"
+    board = describe_device().model_copy(update={"cpu": "a board"})
+    measured.model_copy(update={"device": board}).save(figures)
+    profile = load_profile(folder / "profile.toml")
+    profile.model_copy(update={"device": board}).save(folder / "profile.toml")
+    latency, report = judged(edgeclip, folder, dataset, teacher_dir, "--figures", figures, expect=0)
+    assert (latency["met"], report["device"]["cpu"]) == (True, "a board"), "another machine's figures, judged here"
+    assert report["host"]["cpu"] == describe_device().cpu
     host = next(row for row in report["rows"] if row["stage"] == "exported fp32, host")
     assert host["runtime"].startswith("onnxruntime "), "here that runs whatever the target's engine is"
 
