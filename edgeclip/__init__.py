@@ -29,3 +29,8 @@ def __getattr__(name: str) -> Any:
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What there is, whether or not it was asked for yet."""
+    return sorted({*globals(), *__all__})

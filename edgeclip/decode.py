@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from .errors import EdgeclipError
 
+Picture = Image.Image | Path | str  # decoded, or the file that it lies in
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # grey of more than 8 bits, as Pillow calls them
 # What it takes at most to decode and resize a pixel, bytes, measured: Pillow holds three colours in four bytes, resizes
 # transparent images in a copy, and the decoders of these formats keep pictures, or coefficients, of their own.
@@ -28,6 +30,16 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 class UnreadableImage(EdgeclipError):
     """An image file that is missing, damaged, too large, or of a kind that nobody can tell the colours of."""
+
+
+def as_images(images: Picture | Sequence[Picture]) -> list[Image.Image]:
+    """What ``encode_image`` embeds: pictures, or the files that they lie in; one alone is a batch of one.
+
+    Raises:
+        UnreadableImage: a file holds none.
+    """
+    several = [images] if isinstance(images, (str, Path, Image.Image)) else list(images)
+    return [one if isinstance(one, Image.Image) else read_image(Path(one)) for one in several]
 
 
 def read_image(file: Path | IO[bytes], name: str | None = None) -> Image.Image:

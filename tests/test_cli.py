@@ -249,3 +249,19 @@ def test_the_readmes_links_lead_somewhere():
     targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
     assert len(targets) > 3
     assert not [target for target in targets if not (ROOT / target.partition("#")[0]).exists()]
+
+
+def test_help_lists_every_command_once_by_its_stage():
+    from edgeclip.cli import STAGES
+
+    named = [name for names in STAGES.values() for name in names]
+    assert sorted(named) == sorted(main.commands) and len(named) == len(set(named))
+    told = run("--help").output
+    places = [told.index(f"{stage}:\n") for stage in STAGES]
+    assert places == sorted(places)
+    assert told.index("\n  init ") < told.index("\n  profile "), "what a newcomer looks for stands first"
+    assert "..." not in told[places[0] :], "no sentence is cut"
+
+
+def test_the_package_lists_what_it_has():
+    assert "load" in dir(edgeclip)

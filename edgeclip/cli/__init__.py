@@ -15,7 +15,31 @@ from .options import INTERRUPTED, TERMINATED, Commands, tell
 __all__ = ["INTERRUPTED", "TERMINATED", "main"]
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+STAGES = {
+    "Begin": ("init", "run", "demo"),
+    "The device": ("profile", "profiles", "doctor"),
+    "The student": ("select", "teachers", "texts", "distill"),
+    "The bundle": ("export", "verify", "classify", "push"),
+    "The proof": ("measure", "report", "compare", "eval", "retention"),
+}
+
+
+class Stages(Commands):
+    """Lists the commands by the stage that they belong to, each with its first sentence whole."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """A section a stage."""
+        for stage, names in STAGES.items():
+            with formatter.section(stage):
+                formatter.write_dl([(name, _first_sentence(self.commands[name])) for name in names])
+
+
+def _first_sentence(command: click.Command) -> str:
+    words = " ".join((command.help or "").split())
+    return words.partition(". ")[0].partition(": ")[0].rstrip(".")
+
+
+@click.group(cls=Stages, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="edgeclip")
 def main() -> None:
     """Give edgeclip a teacher, unpaired images and sentences, and a device; get back the best student that the

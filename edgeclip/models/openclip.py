@@ -19,6 +19,7 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..decode import Picture, as_images
 from ..encoder import as_texts
 from ..errors import EdgeclipError, FormatError, did_you_mean
 from ..files import write_bytes, write_json
@@ -163,9 +164,9 @@ class OpenClipEncoder:
         found = [self.model.encode_image(part.to(self.device), normalize=True).float().cpu() for part in parts]
         return torch.cat(found).numpy() if found else np.empty((0, self.embed_dim), np.float32)
 
-    def encode_image(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Embed decoded images: float32 ``[N, embed_dim]``, L2-normalised."""
-        return self.encode_pixels(self.preprocess(images))
+    def encode_image(self, images: Picture | Sequence[Picture]) -> NDArray[np.float32]:
+        """Embed pictures, or files, or one alone: float32 ``[N, embed_dim]``, L2-normalised."""
+        return self.encode_pixels(self.preprocess(as_images(images)))
 
     @torch.inference_mode()
     def encode_text(self, texts: str | Sequence[str]) -> NDArray[np.float32]:

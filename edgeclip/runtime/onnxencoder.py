@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..console import say
+from ..decode import Picture, as_images
 from ..encoder import as_texts
 from ..errors import EdgeclipError, FormatError
 from .engines.registry import DEFAULT, find_engine
@@ -119,9 +120,9 @@ class OnnxEncoder:
         """float32 ``[N, 3, S, S]`` -> float32 ``[N, embed_dim]``, L2-normalised."""
         return _run(self.image_session, pixels, self.embed_dim)
 
-    def encode_image(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Embed decoded images: float32 ``[N, embed_dim]``, L2-normalised."""
-        return self.encode_pixels(self.preprocess(images))
+    def encode_image(self, images: Picture | Sequence[Picture]) -> NDArray[np.float32]:
+        """Embed pictures, or files, or one alone: float32 ``[N, embed_dim]``, L2-normalised."""
+        return self.encode_pixels(self.preprocess(as_images(images)))
 
     def encode_text(self, texts: str | Sequence[str]) -> NDArray[np.float32]:
         """Embed texts, or one alone: float32 ``[N, embed_dim]``, L2-normalised.

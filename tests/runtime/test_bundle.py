@@ -115,3 +115,16 @@ def test_contenders_take_turns():
     assert order == ["a"] * 3 + ["b"] * 3 + ["a"] * 3 + ["b"] * 3
     assert len(samples["a"].ms) == 4
     assert samples["a"].percentile(0) <= samples["a"].p50 <= samples["a"].p90 <= samples["a"].p99
+
+
+@pytest.mark.parametrize("name", ["bundle", "teacher"])
+def test_a_picture_its_file_and_a_list_of_both_are_embedded_alike(name, request, images_dir):
+    encoder = request.getfixturevalue(name)
+    encoder = encoder.encoder("fp32") if name == "bundle" else encoder
+    file = images_dir / "00.png"
+    expected = encoder.encode_image([Image.open(file)])
+    for given in (file, str(file), Image.open(file), [file], (str(file),)):
+        assert np.array_equal(encoder.encode_image(given), expected)
+    assert len(encoder.encode_image([file, Image.open(file)])) == 2
+    with pytest.raises(EdgeclipError, match="no such image"):
+        encoder.encode_image(images_dir / "absent.png")
