@@ -48,7 +48,7 @@ CONFIG = {"image_size": 32, "patch_size": 16, "width": 64, "layers": 2, "head_wi
 WRONG = {**vit_workload(CONFIG).model_dump(), "params_m": 9.0}
 ANY = 1e30, float("nan"), float("inf"), -float("inf")  # refused wherever they stand
 # Fields that may be below zero, wherever they stand in a document.
-BELOW_ZERO = {"score", "logit_bias", "temperature_c", "drift", "limit", "measured", "interval", "mask"} | {
+BELOW_ZERO = {"retention", "score", "logit_bias", "temperature_c", "drift", "limit", "measured", "interval", "mask"} | {
     *("cosine_mean", "cosine_p1", "cosine_worst", "top1_drop", "change_low", "change_high", "alike"),
     *("score_percentiles", "more", "cosine_in_half"),
 }
@@ -71,20 +71,22 @@ def documents(bundle=None):
     yield Project(teacher="demo", images="i", texts="t", dataset="d", budget=Budget(latency_ms=3.0, size_mb=2.0))
     yield Mark(kind="bundle", files=["a"])
     score = {"model": "m", "dataset": "d", "task": "zero-shot", "metric": "accuracy", "value": 0.5, "more": {"r": 0.1}}
-    score |= {"images": 4, "classes": 2, "templates": 1, "top1": 0.5, "low": 0.1, "high": 0.9}
+    score |= {"images": 4, "classes": 2, "templates": 1, "top1": 0.5, "low": 0.1, "high": 0.9, "chance": 0.5}
     one = Score(**score, per_class=[ClassScore(name="c", images=2, recall=0.5)])
     yield Evaluation(model="m", suite="s", scores=[one], missing=[])
     kept = {"model": "m", "top1": 0.5, "low": 0.4, "high": 0.6, "mean_per_class": 0.5, "change_low": -0.1}
     loser = ClassChange(name="c", images=3, before=0.5, after=0.4)
     rows = [Kept(**kept, retention=0.9, agreement=0.9, losers=[loser], broken=[("a", "b", 1)])] * 2
-    yield Retention(dataset="d", images=4, rows=rows)
+    yield Retention(dataset="d", images=4, classes=2, chance=0.1, rows=rows)
     counts = dict.fromkeys(("images", "candidates", "neighbours", "cap", "voted_for", "full", "said_twice", "kept"), 1)
     texts = {"teacher": "t", "corpus": "c", "alike": 0.9, "score_percentiles": {"50": 0.2}}
     yield Selection(**{name: value for name, value in (counts | texts).items() if name in Selection.model_fields})
     yield _report()
     told = _report()
     shared = {"rows": told.rows, "rule": "r", "reference": told.reference, "name": "n", "created": "now"}
-    judged = Judged(name="d", sha256="0", images=4, classes=2, templates=["{}"], chance=0.5, copies=1)
+    judged = Judged(
+        name="d", sha256="0", images=4, classes=2, templates=["{}"], chance=0.5, copies=1, effective_classes=1.5
+    )
     here = {"runtime": Runtime(version="1", threads=2), "verified": [Finding(part="tokenizer", ok=True, detail="d")]}
     yield Figures(**shared, **here, bundle="0", device=describe_device(), dataset=judged)
     if bundle:

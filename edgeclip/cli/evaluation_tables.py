@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def scores_table(found: Evaluation) -> RenderableType:
     """One row a data set, the mean, and what is missing."""
-    facts = ("data set", "task", "images", "classes", "metric", "value", "95 % interval")
+    facts = ("data set", "task", "images", "classes", "chance", "metric", "value", "95 % interval")
     table = table_of(
         *facts,
         "top-1",
@@ -31,6 +31,7 @@ def scores_table(found: Evaluation) -> RenderableType:
             score.task,
             str(score.images),
             str(score.classes),
+            _percent(score.chance),
             score.metric,
             f"{score.value:.2%}",
             _interval(score),
@@ -49,9 +50,18 @@ def scores_table(found: Evaluation) -> RenderableType:
 
 def retention_table(found: Retention) -> RenderableType:
     """The reference and what was made of it; then the classes that lost most."""
-    title = Text(f"{found.dataset}: {found.images} images")
+    title = Text(f"{found.dataset}: {found.images} images, {found.classes} classes, chance {found.chance:.2%}")
     table = table_of(
-        "model", "top-1", "95 % interval", "kept", "same answer", "lost", "gained", "change", "p", title=title
+        "model",
+        "top-1",
+        "95 % interval",
+        "kept of what is above chance",
+        "same answer",
+        "lost",
+        "gained",
+        "change",
+        "p",
+        title=title,
     )
     for row in found.rows:
         change = f"{row.change_low:+.2%} … {row.change_high:+.2%}" if row.change_low is not None else "-"
@@ -72,7 +82,15 @@ def retention_table(found: Retention) -> RenderableType:
         for how, classes in (("lost", row.losers), ("won", row.winners))
         for one in classes[:3]
     ]
-    return Group(table, *changes)
+    doubts = [
+        Text(f"{row.model} is not clearly above chance: nothing can be kept of it", style="red")
+        for row in found.rows[:1]
+        if row.low <= found.chance
+    ]
+    doubts += [
+        Text(f"{r.model} is not clearly above chance", style="red") for r in found.rows[1:] if r.low <= found.chance
+    ]
+    return Group(table, *doubts, *changes)
 
 
 def _interval(score: Score) -> str:

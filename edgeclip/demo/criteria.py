@@ -9,19 +9,23 @@ if TYPE_CHECKING:
     from ..report.schema import Criterion, Row
 
 FASTER = 4.0  # than the teacher's image tower
-RETAINED = 0.90  # of the teacher's top-1
+RETAINED = 0.90  # of what the teacher's top-1 has above chance
+KEPT = "top-1 above chance that is kept of the teacher's"
 EQUAL = 0.99999  # mean cosine of the exported fp32 to the student
 LOST = 1.5  # points of top-1 that int8 may lose to fp32
 NOISE = 1.05  # two runs of one graph differ by as much
 
 
-def promises(rows: Sequence[Row], chosen: Row) -> list[Criterion]:
-    """The criteria; each is unknown where a row that it needs is missing."""
+def promises(rows: Sequence[Row], chosen: Row, chance: float) -> list[Criterion]:
+    """The criteria; each is unknown where a row that it needs is missing, or says nothing above ``chance``."""
+    from ..evaluate.chance import kept_above_chance
     from ..report.criteria import at_least, at_most, points_lost, times_as_long
 
     by_stage = {row.stage: row for row in rows}
     teacher, fp32 = by_stage.get("teacher"), by_stage.get("exported fp32")
-    kept = 100 * chosen.top1 / teacher.top1 if teacher and teacher.top1 and chosen.top1 is not None else None
+    kept = None
+    if teacher and teacher.top1 is not None and chosen.top1 is not None:
+        kept = kept_above_chance(chosen.top1, teacher.top1, chance)
     cosine = fp32.cosine_mean if fp32 and fp32.compared_to == "student fp32" else None
     faster = times_as_long(teacher, chosen) if teacher else None
     int8 = by_stage.get("exported int8")
@@ -33,7 +37,7 @@ def promises(rows: Sequence[Row], chosen: Row) -> list[Criterion]:
             "promise", "speed against the teacher", FASTER, faster, "x", no_teacher
         ),
         "train longer (epochs), on more images, or allow a slower student": at_least(
-            "promise", "top-1 kept of the teacher's", 100 * RETAINED, kept, "%", no_teacher
+            "promise", KEPT, 100 * RETAINED, None if kept is None else 100 * kept, "%", f"at chance, or {no_teacher}"
         ),
         "export it again, and report what differs": at_least(
             "promise", "exported fp32 equals the student", EQUAL, cosine, "cosine", no_student

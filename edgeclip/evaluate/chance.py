@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .intervals import wilson
+
+COLLAPSED = 0.25  # of the classes beyond the first that the images show: of fewer among the answers they have collapsed
 
 
 def chance_level(labels: NDArray[np.int64] | NDArray[np.bool_], classes: int) -> float:
@@ -24,3 +28,23 @@ def chance_level(labels: NDArray[np.int64] | NDArray[np.bool_], classes: int) ->
 def above_chance(accuracy: float, images: int, chance: float) -> bool:
     """Whether all of the accuracy's 95 % interval lies above chance."""
     return wilson(accuracy, images)[0] > chance
+
+
+def kept_above_chance(student: float, teacher: float, chance: float) -> float | None:
+    """The part of what the teacher knows that the student kept: (student - chance) / (teacher - chance).
+
+    None where the teacher knows no more than chance: of nothing nothing can be kept.
+    """
+    return (student - chance) / (teacher - chance) if teacher > chance else None
+
+
+def effective_classes(labels: Sequence[int] | NDArray[np.int64]) -> float:
+    """How many classes there are, each counted by its share: the exponential of the labels' entropy (Hill 1973)."""
+    counts = np.unique(np.asarray(labels, np.int64), return_counts=True)[1]
+    shares = counts / max(1, counts.sum())
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def fewest_answers(classes: float) -> float:
+    """How many classes the answers must be of, at least, where the images are of ``classes``; both as above."""
+    return 1 + COLLAPSED * (classes - 1)

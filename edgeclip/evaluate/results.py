@@ -30,6 +30,7 @@ class Score(Part):
     images: Count
     classes: Count
     templates: Count
+    chance: Fraction | None = None  # top-1 of always giving the commonest class, or of guessing
     top1: Fraction | None = None
     top5: Fraction | None = None
     mean_per_class: Fraction | None = None

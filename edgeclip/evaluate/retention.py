@@ -9,8 +9,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..documents import ClassChange, Count, Document, Fraction, NonNegative, Part
+from ..documents import ClassChange, Count, Document, Fraction, Part
 from ..errors import EdgeclipError
+from .chance import above_chance, chance_level, kept_above_chance
 from .metrics import interval, mcnemar
 from .zeroshot import ZeroShot
 
@@ -26,7 +27,7 @@ class Kept(Part):
     low: Fraction  # 95 % bootstrap interval of top1
     high: Fraction
     mean_per_class: Fraction
-    retention: NonNegative | None = None  # top1 over the reference's
+    retention: float | None = None  # of what the reference knows beyond chance; None where it knows no more
     agreement: Fraction | None = None  # the same answer as the reference's, right or wrong
     lost: Count = 0  # right in the reference, wrong here
     gained: Count = 0  # wrong in the reference, right here
@@ -43,8 +44,12 @@ class Retention(Document):
 
     FORMAT: ClassVar[str] = "edgeclip-retention"
 
+    VERSION: ClassVar[int] = 2
+
     dataset: str
     images: Count
+    classes: Count = 0
+    chance: Fraction = 0.0  # what always giving the commonest class, or guessing, gets right
     rows: Annotated[list[Kept], Field(min_length=2)]  # the reference first
 
 
@@ -57,8 +62,10 @@ def retention(results: Mapping[str, ZeroShot], classnames: Sequence[str], *, dat
     (first, reference), *others = results.items()
     if reference.labels.ndim != 1:
         raise EdgeclipError(f"{dataset}: images of several classes cannot be compared by their one best answer")
-    rows = [_row(first, reference), *(_compared(name, result, reference, classnames) for name, result in others)]
-    return Retention(dataset=dataset, images=len(reference.labels), rows=rows)
+    chance = chance_level(reference.labels, len(classnames))
+    compared = [_compared(name, result, reference, classnames, chance) for name, result in others]
+    counts = {"images": len(reference.labels), "classes": len(classnames)}
+    return Retention(dataset=dataset, **counts, chance=chance, rows=[_row(first, reference), *compared])
 
 
 def _row(name: str, result: ZeroShot) -> Kept:
@@ -66,12 +73,13 @@ def _row(name: str, result: ZeroShot) -> Kept:
     return Kept(model=name, top1=result.top1, low=low, high=high, mean_per_class=result.mean_per_class)
 
 
-def _compared(name: str, result: ZeroShot, reference: ZeroShot, classnames: Sequence[str]) -> Kept:
+def _compared(name: str, result: ZeroShot, reference: ZeroShot, classnames: Sequence[str], chance: float) -> Kept:
+    knows = above_chance(reference.top1, len(reference.labels), chance)
     lost, gained = reference.right & ~result.right, result.right & ~reference.right
     low, high = interval(lambda gain, loss: float(gain.mean() - loss.mean()), gained, lost)
     return _row(name, result).model_copy(
         update={
-            "retention": result.top1 / reference.top1 if reference.top1 else None,
+            "retention": kept_above_chance(result.top1, reference.top1, chance) if knows else None,
             "agreement": float((result.predictions == reference.predictions).mean()),
             "lost": int(lost.sum()),
             "gained": int(gained.sum()),

@@ -113,7 +113,9 @@ def evaluate_suite(
             missing.append(Missing(dataset=entry.name, why=str(error)))
             say(f"{entry.name}: {error}")
             continue
-        scores.append(one.model_copy(update={"dataset": entry.name, "remarks": remarks(entry, dataset)}))
+        scores.append(
+            one.model_copy(update={"dataset": entry.name, "remarks": [*remarks(entry, dataset), *one.remarks]})
+        )
         if part:
             Evaluation(model=model, suite=suite.name, scores=scores, missing=[], of=of).save(part)
     if not scores:

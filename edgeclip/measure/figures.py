@@ -99,7 +99,7 @@ def settings_of(
 
 def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, **facts: Any) -> Figures:
     """The document of what was measured; ``facts`` are ``verified`` and ``recommended``."""
-    from ..evaluate.chance import chance_level
+    from ..evaluate.chance import chance_level, effective_classes
     from ..report.schema import Figures, Judged
     from ..runtime.target import Device
 
@@ -107,8 +107,9 @@ def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, **facts: A
     if data:
         labels = np.asarray([example.label for example in data.source])
         counts = {"images": len(data), "classes": len(data.classnames), "copies": data.copies}
-        chance = chance_level(labels, len(data.classnames))
-        judged = Judged(name=data.name, sha256=found.dataset, **counts, templates=data.templates, chance=chance)
+        level: dict[str, Any] = {"chance": chance_level(labels, len(data.classnames))}
+        level["effective_classes"] = None if data.several else effective_classes(labels)
+        judged = Judged(name=data.name, sha256=found.dataset, **counts, templates=data.templates, **level)
     return Figures(
         name=bundle.manifest.name,
         bundle=bundle.sha256,

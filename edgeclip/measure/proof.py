@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 OTHER_DEVICE = "{cpu} is not the profile's device: measure there, or say --other-device to be judged by this one"
 # Rows and the chosen one -> criteria of the caller's own.
-Promises = Callable[["Sequence[Row]", "Row"], "list[Criterion]"]
+Promises = Callable[["Sequence[Row]", "Row", float], "list[Criterion]"]
 
 
 def prove(
@@ -196,7 +196,7 @@ def _judge(
         name=manifest.name,
         budget=budget,
         few_images=few_images,
-        more=promises(rows, chosen) if promises else (),
+        more=promises(rows, chosen, data.chance if data else 0.0) if promises else (),
         cautions=cautions,
         withheld=other_runtime
         or _ran_elsewhere(chosen)

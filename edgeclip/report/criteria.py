@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluate.chance import above_chance
+from ..evaluate.chance import above_chance, effective_classes, fewest_answers
 from ..evaluate.intervals import images_to_decide, paired_interval, wilson
 from .schema import Criterion, Finding, Kind, Row
 
@@ -14,6 +15,7 @@ DROP = "top-1 lost to the teacher"
 CHANCE = "top-1 above chance"
 VERIFIED = "parts that differ from the export"
 RAN = "variants that failed"
+ANSWERS = "classes among the answers, each by its share"
 FEW = "--few-images accepts what these say"
 
 
@@ -43,7 +45,21 @@ def asked_always(
     found.append(at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", mend))
     if "chance" in dataset:
         found.append(_above_chance(chosen, dataset["chance"], few_images))
+    if dataset.get("effective_classes") and chosen.answers:
+        found += _collapsed(chosen, dataset["effective_classes"])
     return found
+
+
+def _collapsed(chosen: Row, classes: float) -> list[Criterion]:
+    """Open where nearly all images get one answer, which may be above chance all the same; else nothing is said."""
+    found = at_least("answers", ANSWERS, fewest_answers(classes), effective_classes(chosen.answers), "classes")
+    if found.met:
+        return []
+    _, most = Counter(chosen.answers).most_common(1)[0]
+    told = f"one label takes {most} of {len(chosen.answers)} answers: they have collapsed"
+    return [
+        found.model_copy(update={"met": None, "notes": [told], "mend": "train it longer, or on more kinds of images"})
+    ]
 
 
 def _above_chance(chosen: Row, chance: float, few_images: bool) -> Criterion:

@@ -50,7 +50,7 @@ def test_every_step_leaves_what_the_next_one_reads(started):
     assert [row.stage for row in report.rows] == stages
     assert all(row.timing and row.top1 is not None for row in report.rows)
     assert {one.name for one in report.criteria if one.why == "promise"} >= {"speed against the teacher"}
-    assert [one.kind for one in report.criteria if one.met is None] in ([], ["chance"])
+    assert {one.kind for one in report.criteria if one.met is None} <= {"chance", "answers", "promise"}
     assert Run.open(started / "run").document.spec.target.profile == "demo"
     assert Bundle.open(started / "bundle").manifest.recommendation == "measured on the target"
     commands = [line.split("$ ")[1].split()[1] for line in told.stderr.splitlines() if "$ edgeclip" in line]

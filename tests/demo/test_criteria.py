@@ -2,13 +2,13 @@
 
 import pytest
 
-from edgeclip.demo.criteria import promises
+from edgeclip.demo.criteria import KEPT, promises
 
 from ..report.test_report import make, row, rows
 
 
 def judged(chain):
-    return {one.name: one for one in promises(chain, next(r for r in chain if r.recommended))}
+    return {one.name: one for one in promises(chain, next(r for r in chain if r.recommended), 0.1)}
 
 
 def test_a_whole_chain_is_judged():
@@ -21,7 +21,7 @@ def test_a_whole_chain_is_judged():
     ("chain", "missed"),
     [
         (rows(cosine_mean=0.999), "exported fp32 equals the student"),
-        ([row("teacher", 0.9, 10.0), *rows()[1:]], "top-1 kept of the teacher's"),
+        ([row("teacher", 0.9, 10.0), *rows()[1:]], KEPT),
         ([row("teacher", 0.6, 3.0), *rows()[1:]], "speed against the teacher"),
         ([*rows()[:3], row("exported int8", 0.5, 1.0)], "top-1 that int8 loses to fp32"),
     ],
@@ -34,6 +34,15 @@ def test_a_missing_row_is_no_pass():
     found = judged(rows()[2:])
     assert found["speed against the teacher"].met is None
     assert "run the demo anew" in found["speed against the teacher"].mend
+
+
+def test_a_guess_keeps_nothing():
+    """0.51 of 0.66 is 77 %; of what is above a chance of 0.51 it is nothing."""
+    chain = [row("teacher", 0.66, 10.0), row("exported fp32", 0.51, 1.0, recommended=True)]
+    (found,) = [one for one in promises(chain, chain[1], 0.51) if one.name == KEPT]
+    assert (found.measured, found.met) == (0.0, False)
+    (blind,) = [one for one in promises(chain, chain[1], 0.7) if one.name == KEPT]
+    assert blind.met is None and "chance" in blind.mend
 
 
 def test_a_users_report_is_not_judged_by_them():

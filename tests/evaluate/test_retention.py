@@ -40,6 +40,19 @@ def test_mcnemar_is_of_what_changed(kept):
     assert kept.p_value == pytest.approx(mcnemar(4, 1)) == pytest.approx(0.375)
 
 
+def test_kept_is_of_what_is_above_chance():
+    """Always the commonest class is right of 110 of 200 images: 190 right of the reference are 40 % above that."""
+    labels = [0] * 90 + [1] * 110
+    reference = answers(labels[:-10] + [0] * 10, labels)
+    guess = answers([1] * 200, labels)
+    good = answers(labels[:-20] + [0] * 20, labels)
+    found = retention({"teacher": reference, "guess": guess, "good": good}, NAMES, dataset="d")
+    assert (found.chance, found.classes) == (0.55, 3)
+    assert [row.retention for row in found.rows] == [None, 0.0, pytest.approx((0.9 - 0.55) / (0.95 - 0.55))]
+    blind = retention({"teacher": guess, "good": good}, NAMES, dataset="d").rows[1]
+    assert blind.retention is None, "of a reference at chance nothing can be kept"
+
+
 def test_the_bootstrap_draws_the_same_images_of_both():
     """A student that is wrong where its teacher is loses nothing, in any draw; drawn apart it would."""
     right = np.arange(200) % 3 > 0

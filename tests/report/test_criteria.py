@@ -201,6 +201,18 @@ def test_at_most_and_at_least_hold_with_equality():
         assert (unknown.met, unknown.mend) == (None, "mend")
 
 
+def test_answers_that_have_collapsed_are_said():
+    """Half of the images are of one of ten classes: who answers it for nearly all is well above 1 in 10."""
+    predictions = [0] * 190 + [1, 2, 3, 4, 5, 6, 7, 8, 9, 1]
+    chosen = answered("exported fp32", "10" * 100).model_copy(update={"answers": predictions})
+    facts = {"chance": 0.1, "effective_classes": 10.0}
+    (line,) = [one for one in asked_always([chosen], chosen, [], facts) if one.kind == "answers"]
+    assert line.met is None and line.limit == pytest.approx(1 + 9 / 4) and 1 < line.measured < 2
+    assert "one label takes 190 of 200 answers" in line.notes[0]
+    even = chosen.model_copy(update={"answers": list(range(10)) * 20})
+    assert not [one for one in asked_always([even], even, [], facts) if one.kind == "answers"]
+
+
 def test_a_variant_without_accuracy_is_not_above_chance():
     blind = answered("exported fp32", "1" * 50).model_copy(update={"top1": None, "right": None})
     (*_, found) = asked_always([blind], blind, [], {"chance": 0.1})
