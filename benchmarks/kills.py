@@ -278,9 +278,10 @@ def torture(name: str, command: Command, folder: Path, own: dict[str, str], kill
             done += status is not None and not alone  # it was over before: as good a moment as any after its last write
             continue
         done += 1
-        wrong += faults(folder, own, over=False)
-        if wrong:
-            print(f"{name}, after {took:.2f} of {seconds:.2f} s: {wrong[-1]}", flush=True)
+        found = faults(folder, own, over=False)
+        if found:
+            print(f"{name}, after {took:.2f} of {seconds:.2f} s: {found[-1]}", flush=True)
+        wrong += found
     return {"kills": done, "calls": calls, "seconds": round(seconds, 2), "wrong": wrong}
 
 

@@ -20,6 +20,7 @@ from .console import say
 from .documents import Document, read_document
 from .errors import EdgeclipError
 from .files import mendable
+from .scratch import clear_neighbours
 
 MARK, LOCK, SCRATCH = ".edgeclip.json", ".edgeclip.lock", ".edgeclip.scratch"
 NOT_CONTENT = {MARK, LOCK, SCRATCH, "lost+found"}  # the last is what an empty disk holds
@@ -36,6 +37,18 @@ def _below(name: str) -> str:
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
         raise ValueError(f"{name!r} would leave the folder")
     return name
+
+
+def content_of(folder: Path) -> list[str]:
+    """The names of what lies in ``folder``, sorted, but for what is edgeclip's own there; none where it is no folder.
+
+    What killed commands did not finish there is cleared: else a folder that holds nothing else would be in the way.
+    """
+    with mendable(folder):
+        if not folder.is_dir():
+            return []
+        clear_neighbours(folder)
+        return sorted({one.name for one in folder.iterdir()} - NOT_CONTENT)
 
 
 class Mark(Document):
@@ -56,8 +69,7 @@ def refuse_foreign(path: Path, kind: str, *, force: bool = False) -> set[str]:
     """
     if path.exists() and not path.is_dir():
         raise EdgeclipError(f"{path} exists and is not a folder: choose another --out")
-    with mendable(path):
-        content = sorted({one.name for one in path.iterdir()} - NOT_CONTENT) if path.is_dir() else []
+    content = content_of(path)
     if not content:
         return set()
     mark = read_document(path / MARK, Mark) if (path / MARK).is_file() else None

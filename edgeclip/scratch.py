@@ -63,11 +63,16 @@ def _is_full(error: OSError, place: Path) -> bool:
 def neighbour(path: Path) -> tuple[int, Path]:
     """A new temporary file beside ``path``: its handle, and its path. Those of killed processes go first."""
     own = path.name[:NAME_KEPT]
-    for left in _left(path.parent, f".{_literal(own)}.{HOST}-*"):
-        with suppress(OSError):
-            left.unlink()
+    clear_neighbours(path.parent, _literal(own))
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{own}.{HOST}-{os.getpid()}.")
     return handle, Path(name)
+
+
+def clear_neighbours(folder: Path, of: str = "*") -> None:
+    """Remove the temporary neighbours that killed processes left in ``folder``, of files whose names match ``of``."""
+    for left in _left(folder, f".{of}.{HOST}-*"):
+        with suppress(OSError):
+            left.unlink()
 
 
 def _left(place: Path, pattern: str) -> list[Path]:

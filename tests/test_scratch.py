@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeclip.distill.run import refuse_in_the_way
+from edgeclip.errors import EdgeclipError
 from edgeclip.files import write_text
+from edgeclip.folders import refuse_foreign
 from edgeclip.scratch import HOST, clear_scratch, scratch_folder
 
 from .test_cli import run
@@ -57,6 +60,21 @@ def test_a_file_that_was_not_finished_is_cleared_by_the_next(tmp_path, dead):
         one.write_text("half")
     write_text(file, "whole")
     assert sorted(tmp_path.iterdir()) == sorted([file, alive, other])
+
+
+def test_a_folder_with_nothing_but_an_unfinished_file_is_empty(tmp_path, dead):
+    """A run that was killed while it wrote the first of its files is begun anew, and so is any other folder."""
+    left = tmp_path / f".run.json.{HOST}-{dead}.abc"
+    left.write_text("half")
+    refuse_in_the_way(tmp_path)
+    assert not left.exists()
+    left.write_text("half")
+    assert refuse_foreign(tmp_path, "bundle") == set()
+    alive = tmp_path / f".run.json.{HOST}-{os.getpid()}.abc"
+    alive.write_text("half")
+    for refuses in (refuse_in_the_way, lambda path: refuse_foreign(path, "bundle")):
+        with pytest.raises(EdgeclipError, match="choose another --out"):
+            refuses(tmp_path)
 
 
 KILLED = """

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from ..documents import Document, read_document
 from ..errors import EdgeclipError, FormatError
 from ..files import sha256, writable
-from ..folders import NOT_CONTENT
+from ..folders import content_of
 from ..models.openclip import OpenClipEncoder
 from ..towers.spec import StudentSpec
 from ..trust import is_ours, sign
@@ -26,7 +26,7 @@ def refuse_in_the_way(out: Path, *, resume: bool = False) -> None:
     """
     writable(out)
     there = (out / "run.json").is_file()
-    if not there and out.is_dir() and {one.name for one in out.iterdir()} - NOT_CONTENT:
+    if not there and content_of(out):
         raise EdgeclipError(f"{out} exists and is no run: choose another --out")
     if there and not resume:
         raise EdgeclipError(f"{out} holds a run: go on with edgeclip distill --resume {out}, or choose another --out")
