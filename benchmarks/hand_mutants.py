@@ -538,6 +538,20 @@ MUTANTS = (
         "if slower <= 0:",
         "tests/report/test_report.py",
     ),
+    Mutant(
+        "what is kept of the teacher's is a plain ratio",
+        "edgeclip/evaluate/chance.py",
+        "(student - chance) / (teacher - chance) if",
+        "student / teacher if",
+        "tests/evaluate/test_retention.py tests/demo/test_criteria.py",
+    ),
+    Mutant(
+        "answers of one label pass",
+        "edgeclip/evaluate/chance.py",
+        "return 1 + COLLAPSED * (classes - 1)",
+        "return 1.0",
+        "tests/report/test_criteria.py",
+    ),
 )
 
 

@@ -15,7 +15,6 @@ MENDS = {
     "ran": "see the variant's row; export it anew on this device, or leave it out",
     "verified": "this device does not give what was exported: copy or export the bundle again, and verify it there",
     "chance": "train it longer, or on more",
-    "answers": "train it longer, or on more kinds of images",
     "latency": "take a faster variant or student",
     "size": "take a smaller variant or student",
     "memory": "take a smaller variant or student",

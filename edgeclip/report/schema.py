@@ -12,13 +12,8 @@ from ..evaluate.intervals import Interval
 from ..runtime.target import Device, Runtime
 
 Kind = Literal["ran", "verified", "chance", "answers", "latency", "size", "memory", "accuracy", "promise"]
-ALWAYS: tuple[Kind, ...] = (
-    "ran",
-    "verified",
-    "chance",
-    "answers",
-)  # asked of every bundle; the others are what a user asks for
-
+# Asked of every bundle; the others are what a user asks for.
+ALWAYS: tuple[Kind, ...] = ("ran", "verified", "chance", "answers")
 
 SAME = 1e-6  # of fractions
 CUTS = (50, 90, 95, 99, 100)
@@ -165,9 +160,7 @@ class Judged(Part):
     classes: Size
     templates: list[str]
     chance: Fraction  # what always giving the commonest class, or guessing, gets right
-    effective_classes: Annotated[float, Field(ge=1)] | None = (
-        None  # each by its share; None: an image may be of several
-    )
+    effective_classes: Annotated[float, Field(ge=1)] | None = None  # by share; None where an image may be of several
     copies: Count = 0  # further files of the same picture and class, which were left out
 
 
