@@ -60,6 +60,8 @@ def without_secrets(word: str) -> str:
         if parts.password is not None:
             user, host = place.rpartition("@")[0].partition(":")[0], place.rpartition("@")[2]
             place = f"{user}:{STARS}@{host}"
+        elif parts.username and parts.scheme.startswith("http"):  # a token alone, as code hosts take it
+            place = f"{STARS}@{place.rpartition('@')[2]}"
         pairs = parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:  # no address after all
         return word

@@ -80,6 +80,7 @@ def test_nothing_that_is_not_seen_is_left(text):
         ("https://host/x.tar?X-Amz-Signature=abc&part=1", "https://host/x.tar?X-Amz-Signature=***&part=1"),
         ("https://host/{000..009}.tar?token=abc", "https://host/{000..009}.tar?token=***"),
         ("--images=https://me:secret@host/x", "--images=https://me:***@host/x"),
+        ("https://sometoken@host/x", "https://***@host/x"),
         ("hf_abcdefghijklmnopqrstuvwx", "***"),
         ("https://host/x.tar?part=1", "https://host/x.tar?part=1"),
         ("photos/of:me@home", "photos/of:me@home"),
