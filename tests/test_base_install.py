@@ -64,6 +64,7 @@ def test_a_device_needs_nothing_else(edgeclip, bundle, tmp_path):
     report = json.loads(
         edgeclip("report", bundle.path, *words, "--seconds", 1, "--latency-ms", 1000, "--json", expect=4)
     )
-    assert [one["kind"] for one in report["criteria"] if "met" not in one] == ["chance"], "of so few pictures"
+    opened = {one["kind"] for one in report["criteria"] if "met" not in one}
+    assert {"chance"} <= opened <= {"chance", "answers"}, "of so few pictures"
     assert [row["stage"] for row in report["rows"]] == ["exported fp32", "exported fp16", "exported int8"]
     assert (tmp_path / "report/report.html").stat().st_size > 10_000

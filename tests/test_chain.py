@@ -85,8 +85,9 @@ def test_the_report_has_every_row_and_every_line(made, inputs):
     assert report.reference.p50_ms > 0
     assert all((row.peak_memory_mb is not None) == row.stage.startswith("exported") for row in report.rows)
     lines = ["latency, p90 of one image", "size of the image tower", "peak memory"]
-    assert [line.name for line in report.criteria] == [*lines, VERIFIED, CHANCE]
-    assert [line.met for line in report.criteria] == [True] * 4 + [None], "six pictures tell nothing of a student"
+    judged = [line for line in report.criteria if line.kind != "answers"]  # which a student of an epoch may give alike
+    assert [line.name for line in judged] == [*lines, VERIFIED, CHANCE]
+    assert [line.met for line in judged] == [True] * 4 + [None], "six pictures tell nothing of a student"
     assert all(len(row.right) == 6 for row in report.rows)
     assert "not on the device of profile" in report.cautions[0]
     made_by, measured_by = report.commands

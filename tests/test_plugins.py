@@ -167,7 +167,7 @@ def test_from_profile_to_verdict_with_a_toy_of_each(profile, teacher_dir, images
     limits = ["--latency-ms", 10_000, "--teacher", f"local-dir:{teacher_dir}"]
     judged = ["report", tmp_path / "bundle", "--profile", profile, "--dataset", dataset, *limits]
     report = json.loads(run(*judged, "--out", tmp_path / "r", "--seconds", 1, "--json", expect=4).stdout)
-    assert {one["kind"]: one.get("met") for one in report["criteria"]} == {
+    assert {one["kind"]: one.get("met") for one in report["criteria"] if one["kind"] != "answers"} == {
         "latency": True,
         "verified": True,
         "chance": None,  # of two pictures

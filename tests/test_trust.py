@@ -88,6 +88,15 @@ def test_a_report_follows_a_bundle_that_was_exported_here(finished, labelled_dir
     assert stages == ["teacher", "student fp32", "exported fp32"]
 
 
+def test_a_student_that_was_trained_on_since_has_no_row(finished, labelled_dir, tmp_path):
+    """The run has other weights than those that were exported: its accuracy is not what the export began from."""
+    shutil.copytree(finished / "bundle", tmp_path / "bundle")
+    rewritten(tmp_path / "bundle/bundle.json", source_fingerprint="0" * 64)
+    told, stages = reported(tmp_path / "bundle", labelled_dir, tmp_path / "r")
+    assert stages == ["teacher", "exported fp32"]
+    assert "has other weights than" in told
+
+
 def test_a_bundle_from_elsewhere_leads_nowhere_and_runs_nothing(finished, labelled_dir, evil, tmp_path):
     shutil.copytree(finished / "run", tmp_path / "bait")
     rewritten(tmp_path / "bait/run.json", teacher="evilmod:make", signature="0" * 64)

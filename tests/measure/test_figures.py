@@ -132,7 +132,8 @@ def test_figures_of_another_bundle_are_refused(bundle, dataset, profile, figures
     other = rewritten(bundle, tmp_path / "b", "golden.safetensors", same)
     (other / "bundle.json").write_text((other / "bundle.json").read_text() + "\n")
     command = ["report", other, "--profile", profile, "--dataset", dataset, "--out", tmp_path / "r"]
-    assert "another bundle" in run(*command, "--figures", figures, expect=2).stderr
+    told = run(*command, "--figures", figures, expect=2).stderr
+    assert "another bundle" in told and "measure this one on the device" in told, "before anything is measured here"
     assert not (tmp_path / "r").exists()
 
 
