@@ -23,8 +23,55 @@ from edgeclip.runtime.target import Runtime
 from ..test_plugins import ENGINE
 
 AZURE = "AzureExecutionProvider"  # every onnxruntime from PyPI has it; it runs none of a tower's operators
+CLOCK = """
+# A call of a played engine takes what its graph's products would, whatever else the machine has to do.
+import math
+import time
+from types import SimpleNamespace
+
+import onnx
+from edgeclip.runtime import timing
+
+ahead = 0
+
+
+def now():
+    return time.perf_counter_ns() + ahead
+
+
+timing.time = SimpleNamespace(perf_counter=time.perf_counter, perf_counter_ns=now)
+
+
+def products(model):
+    del model.graph.value_info[:]  # of before the cast to fp16
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    shapes = {one.name: list(one.dims) for one in graph.initializer}
+    for one in [*graph.input, *graph.value_info, *graph.output]:
+        shapes[one.name] = [dim.dim_value or 1 for dim in one.type.tensor_type.shape.dim]
+    total = 0
+    for node in graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            summed = shapes[node.input[1]][1:] if node.op_type == "Conv" else shapes[node.input[0]][-1:]
+            total += math.prod([*shapes[node.output[0]], *summed])
+    return total
+
+
+def paced(run, model):
+    ns = 50_000 + products(model) // 10
+
+    def call(rows):
+        global ahead
+        begin = now()
+        answers = run(rows)
+        ahead += begin + len(rows) * ns - now()
+        return answers
+
+    return call
+"""
 TENSORRT = """
 import sys
+import onnx
+import playedclock
 import playedtrt
 from edgeclip.runtime.engines import cuda
 
@@ -34,7 +81,15 @@ class Gpu(playedtrt.PlayedCuda):
         pass  # its memory is every runner's
 
 
+class Engine(playedtrt.ICudaEngine):
+    def __init__(self, plan):
+        super().__init__(plan)
+        model = onnx.load_from_string(plan.partition(b"\\n")[2])
+        self.session.run = playedclock.paced(self.session.run, model)
+
+
 gpu = Gpu()
+playedtrt.ICudaEngine = Engine
 cuda.count_gpus, cuda.Cuda = lambda: 1, lambda: gpu
 playedtrt.IExecutionContext.cuda = gpu
 played = playedtrt.module("10.3.0")
@@ -49,13 +104,30 @@ RUNTIMES = {
 }
 
 
+BARE = """
+
+import onnx
+import playedclock
+
+
+class Paced(Session):
+    def __init__(self, graph):
+        super().__init__(graph)
+        self.run = playedclock.paced(self.run, onnx.load(str(graph)))
+
+
+Bare.open = lambda self, graph, **settings: Paced(graph)
+"""
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
     """Where a TensorRT that is played, and a toy engine, are installed."""
     folder = tmp_path_factory.mktemp("site")
     shutil.copy(Path(__file__).parents[1] / "runtime/playedtrt.py", folder)
     (folder / "tensorrt.py").write_text(TENSORRT)
-    (folder / "toy_engine.py").write_text(ENGINE)
+    (folder / "playedclock.py").write_text(CLOCK)
+    (folder / "toy_engine.py").write_text(ENGINE + BARE)
     info = folder / "toys-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n")
