@@ -438,21 +438,21 @@ MUTANTS = (
         "edgeclip/device/replies.py",
         "self.latency = percentiles(self.samples_ms) if self.samples_ms else None",
         "self.latency = self.latency if self.samples_ms else None",
-        "tests/test_hostile.py",
+        "tests/hostile/test_replies.py",
     ),
     Mutant(
         "percentiles that are not those of the samples",
         "edgeclip/report/schema.py",
         "if self.raw_ms and not np.allclose(told",
         "if self.raw_ms and not np.isfinite(told).all() and not np.allclose(told",
-        "tests/test_hostile.py",
+        "tests/hostile/test_files.py",
     ),
     Mutant(
         "top-1 is not that of the answers",
         "edgeclip/report/schema.py",
         "if self.top1 is None or abs(self.top1 - share) > SAME:",
         "if self.top1 is None:",
-        "tests/test_hostile.py",
+        "tests/hostile/test_files.py",
     ),
     Mutant(
         "a seal that is broken is passed over",
@@ -501,7 +501,7 @@ MUTANTS = (
         "edgeclip/tars.py",
         'return int(digits or b"0", 8) if not digits.strip(b"01234567") else -1',
         'return int(digits or b"0", 8)',
-        "tests/test_hostile.py",
+        "tests/hostile/test_archives.py",
     ),
     Mutant(
         "escape sequences reach the terminal",

@@ -151,12 +151,18 @@ def numbers(data, path=()):
         yield from numbers(value, (*path, key))
 
 
+MISSING = object()
+
+
 def spoilt(data, path, value):
+    """A copy with another value there, or with none."""
     found = copy.deepcopy(data)
     table = found
     for key in path[:-1]:
         table = table[key]
     table[path[-1]] = value
+    if value is MISSING:
+        del table[path[-1]]
     return found
 
 
