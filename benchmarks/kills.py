@@ -64,7 +64,7 @@ IMPORTED = [
     "edgeclip.measure.proof",
     "edgeclip.select",
     "edgeclip.device.probe",
-    "edgeclip.rehearsal",
+    "edgeclip.chain.rehearsal",
     "edgeclip.distill.grounding",
     "edgeclip.cli",
     "tensorboard",

@@ -13,7 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import FormatError, did_you_mean
-from .files import write_json, write_text
+from .files import json_of, write_text
 from .lines import read_text
 from .seal import SEAL, is_whole, sealed
 
@@ -75,12 +75,13 @@ class Document(Part):
         data = {"format": self.FORMAT, "version": self.VERSION, **body}
         return sealed(data) if self.SEALED else data
 
+    def as_text(self, suffix: str) -> str:
+        """What a file with this suffix holds: TOML for ``.toml``, else JSON."""
+        return tomli_w.dumps(self.as_data()) if suffix == ".toml" else json_of(self.as_data())
+
     def save(self, path: Path) -> None:
         """Write to ``path`` (``.toml`` or JSON), atomically."""
-        if path.suffix == ".toml":
-            write_text(path, tomli_w.dumps(self.as_data()))
-        else:
-            write_json(path, self.as_data())
+        write_text(path, self.as_text(path.suffix))
 
 
 D = TypeVar("D", bound=Document)

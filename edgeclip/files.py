@@ -52,7 +52,7 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, data: object) -> None:
     """Write ``data`` as indented JSON to ``path`` atomically; see :func:`write_bytes`."""
-    write_text(path, _json(data))
+    write_text(path, json_of(data))
 
 
 def write_marked(path: Path, text: str) -> None:
@@ -155,7 +155,8 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _json(data: object) -> str:
+def json_of(data: object) -> str:
+    """Indented JSON, as all our files have it."""
     return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

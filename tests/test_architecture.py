@@ -40,6 +40,9 @@ MAY_KNOW = {
     "export": BASE | {"evaluate", "data", "models", "towers", "device", "runtime"},
     "report": BASE | {"runtime", "evaluate"},
     "measure": BASE | {"loading", "report", "distill", "evaluate", "select", "towers", "device", "runtime"},
+    "chain": BASE
+    | {"loading", "measure", "report", "export", "distill", "evaluate", "data", "models", "select"}
+    | {"towers", "device", "runtime"},
     "ecosystem": BASE | {"runtime", "report", "distill"},
     "profiles": set(),
 }

@@ -14,11 +14,11 @@ import click
 import pytest
 from PIL import Image
 
+from edgeclip.chain.project import EXAMPLE
 from edgeclip.cli import main
 from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run, RunDocument
-from edgeclip.project import EXAMPLE
 from edgeclip.report.schema import Figures, Report
 from edgeclip.seal import sealed
 

@@ -12,13 +12,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from edgeclip.chain.project import Project
 from edgeclip.cli import main
 from edgeclip.data.sentences import read_sentences
 from edgeclip.distill.config import DistillConfig, example
 from edgeclip.documents import read_document
 from edgeclip.evaluate.suite import load_suite
 from edgeclip.lines import read_lines
-from edgeclip.project import Project
 from edgeclip.towers.spec import read_spec
 
 from .test_documents import every_kind

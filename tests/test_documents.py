@@ -10,6 +10,7 @@ import pytest
 import tomli_w
 
 import edgeclip
+from edgeclip.chain.project import Project
 from edgeclip.data.store import StoreDocument
 from edgeclip.device.facts import describe_device
 from edgeclip.device.schema import Budget
@@ -24,7 +25,6 @@ from edgeclip.evaluate.results import ClassScore, Evaluation, Score
 from edgeclip.evaluate.retention import Kept, Retention
 from edgeclip.evaluate.suite import load_suite
 from edgeclip.folders import Mark
-from edgeclip.project import Project
 from edgeclip.report.schema import (
     Criterion,
     EndToEnd,

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import FEW_IMAGES, JSON, PATH, TRUST, if_interrupted, tell
+
+if TYPE_CHECKING:
+    from ..chain.stages import Stage
+
+STAGES = ("profile", "select", "distill", "export", "report")  # as chain/stages.py, which --help need not load
 
 
 @click.command(name="init")
@@ -19,7 +27,7 @@ def init_command(folder: Path, as_json: bool) -> None:
 
     Example:  edgeclip init my-project
     """
-    from ..project import FILE, NOTES, init_project
+    from ..chain.project import FILE, NOTES, init_project
     from .tables import show
 
     init_project(folder)
@@ -29,25 +37,41 @@ def init_command(folder: Path, as_json: bool) -> None:
 
 @click.command(name="run")
 @click.argument("folder", type=PATH)
+@click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and why, and do nothing.")
+@click.option("--again", type=click.Choice(STAGES), help="Make this stage again, and those after it.")
 @FEW_IMAGES
 @TRUST
 @JSON
-def run_command(folder: Path, few_images: bool, trust: bool, as_json: bool) -> None:
-    """Do what a project.toml says: profile, select, distil, export, report; what is there and valid is used again.
+def run_command(
+    folder: Path, plan_only: bool, again: Stage | None, few_images: bool, trust: bool, as_json: bool
+) -> None:
+    """Do what a project.toml says: profile, select, distil, export, report.
+
+    What an earlier call made is kept, as long as the settings that it depends on are as they were. What has changed is
+    said, and what depends on it is made again.
 
     Exit 0: all that was asked for was met; 3: something was missed; 4: something was not measured or not decided.
 
     Example:  edgeclip run my-project
     """
     from ..errors import require
-    from .tables import show
+    from .tables import plan_table, show
 
     require("torch", "distill")
-    from ..project import run_project
+    from ..chain.follow import next_commands, planned_project, run_project
     from ..report.render import table
 
+    if plan_only:
+        stages = planned_project(folder, again=again, few_images=few_images, trust=trust)
+        show(as_json, [asdict(stage) for stage in stages], lambda: plan_table(stages))
+        return
+    somebody = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
+    asked: dict[str, Any] = {"few_images": few_images, "trust": trust, "again": again}
     with if_interrupted(f"what is done is kept; go on with: edgeclip run {shlex.quote(str(folder))}"):
-        result = run_project(folder, few_images=few_images, trust=trust)
+        result = run_project(folder, **asked, ask=partial(click.confirm, err=True) if somebody else None)
     show(as_json, result.as_data(), lambda: table(result))
     tell(f"wrote {folder}/report/report.html, report.md and report.json")
+    tell("next:")
+    for command in next_commands(folder):
+        tell(f"  {command}")
     sys.exit(result.exit_code)

@@ -60,12 +60,12 @@ def select_command(
 
     Example:  edgeclip select --profile raspberry-pi-5 --latency-ms 20
     """
+    from ..chain.steps import graph_writer
     from ..files import writable_file, write_marked
     from ..select import select
     from ..select.front import front, front_svg
     from ..select.select import survey
     from ..select.texttowers import text_advice
-    from ..steps import graph_writer
     from .inputs import open_profile, refuse_no_budget
     from .tables import show, specs_table
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from ..visible import json_text, visible
 
 if TYPE_CHECKING:
+    from ..chain.stages import Planned
     from ..device.schema import Profile
     from ..models.listing import Listed
     from ..report.schema import Figures
@@ -67,6 +68,15 @@ def _blocks(table: Table) -> Group:
         words = [Text.assemble((f"{name} ", "dim") if name else "", cell) for name, cell in told]
         parts += [Padding(Text(" · ").join(words), (0, 0, 0, 2))] if words else []
     return Group(*parts, *([Text(str(table.caption), style="dim")] if table.caption else []))
+
+
+def plan_table(stages: Sequence[Planned]) -> Table:
+    """One row a stage of a project."""
+    table = table_of("stage", "what is done", "why", "took s")
+    for one in stages:
+        took = f"{one.seconds:.0f}" if one.seconds is not None else "-"
+        table.add_row(one.stage, "nothing: it is there" if one.does == "there" else one.does, Text(one.why), took)
+    return table
 
 
 def profiles_table(profiles: Sequence[Profile]) -> Table:

@@ -7,12 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..chain.steps import THERE, announce, command_of, exported, exported_run, profiled
 from ..console import say
 from ..errors import folder_of, require
 from ..files import writable
 from ..folders import locked, mark, refuse_foreign
 from ..runtime.engines.registry import DEFAULT
-from ..steps import THERE, announce, command_of, exported, exported_run, profiled
 from .criteria import FASTER
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from .batches import Loader
 from .checkpoint import before
 from .config import DistillConfig
 from .malloc import keep_freed_memory
+from .pace import forecast
 from .run import Run, RunDocument, refuse_in_the_way
 from .student import Towers, build_student
 from .targets import find_targets
@@ -70,7 +71,7 @@ def distill(
             the same.
         dataset: what ``judge`` judges on, for the run's record.
         judge: gives the zero-shot top-1 of the student so far; the best one becomes the student. None: the last one.
-        rehearsal: tries everything on one batch before a new run begins; see :func:`edgeclip.rehearsal.rehearse`.
+        rehearsal: tries everything on one batch before a new run begins; see :func:`edgeclip.chain.rehearsal.rehearse`.
         resume: go on with the run that is in ``out``.
 
     Raises:
@@ -166,6 +167,8 @@ def _train(
     config, spec, start = run.document.config, run.document.spec, time.monotonic()
     if processes().device.type == "cuda":  # TF32: single precision's range, a half's mantissa, several times as fast
         torch.set_float32_matmul_precision("high")
+    if not resume and (expected := forecast(config, spec, teachers, len(images), len(sentences))):
+        say(expected.told)
     views = Views(config.augment, config.seed)
     targets = find_targets(store, config, teachers, images, sentences, views)
     say(f"store: {len(targets.rows)} images x {config.views} views, {len(sentences)} sentences, in {targets.folder}")

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import say
-from .errors import EdgeclipError
-from .scratch import scratch_folder
+from ..console import say
+from ..errors import EdgeclipError
+from ..scratch import scratch_folder
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .distill.config import DistillConfig
-    from .distill.student import Towers
-    from .distill.teachers import Teacher
-    from .towers.spec import StudentSpec
+    from ..distill.config import DistillConfig
+    from ..distill.student import Towers
+    from ..distill.teachers import Teacher
+    from ..towers.spec import StudentSpec
 
 TEXTS = ("a photo of a cat", "two dogs in the rain", "Ünïcode & <markup>, 12 of it", "x")
 
@@ -30,7 +30,7 @@ def rehearse(spec: StudentSpec, teachers: Sequence[Teacher], config: DistillConf
     Raises:
         EdgeclipError: a step failed; the text names the step and the cause.
     """
-    from .distill.student import build_student
+    from ..distill.student import build_student
 
     start = time.monotonic()
     for teacher in teachers:
@@ -50,7 +50,7 @@ def _embeddings(teacher: Teacher) -> tuple[Tensor, Tensor]:
     import torch
     import torch.nn.functional as F
 
-    from .distill.teachers import StoredTeacher
+    from ..distill.teachers import StoredTeacher
 
     noise = torch.Generator().manual_seed(0)
     if isinstance(teacher, StoredTeacher):
@@ -71,7 +71,7 @@ def _learn(
 ) -> None:
     import torch
 
-    from .distill.objectives import Embeddings, objective
+    from ..distill.objectives import Embeddings, objective
 
     towers.train()
     pixels = torch.randn(len(TEXTS), 3, spec.image_size, spec.image_size)
@@ -90,9 +90,9 @@ def _learn(
 def _export(spec: StudentSpec, model: Any, context_length: int) -> None:
     import torch
 
-    from .export.graphs import IMAGE_OUTPUT, TEXT_OUTPUT
-    from .export.towers import export_image_tower, export_text_tower
-    from .export.validate import BATCHES, check_tower
+    from ..export.graphs import IMAGE_OUTPUT, TEXT_OUTPUT
+    from ..export.towers import export_image_tower, export_text_tower
+    from ..export.validate import BATCHES, check_tower
 
     model.eval()
     with scratch_folder() as scratch, torch.inference_mode():

@@ -27,7 +27,7 @@ from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.turns import Taken
 from edgeclip.seal import sealed
 
-from .test_cli import run
+from ..test_cli import run
 
 PRECISIONS = ("--precision", "auto", "--precision", "fp16")
 BUDGET = ("--latency-ms", "1000", "--memory-mb", "1000", "--size-mb", "10")

@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import say
+from ..console import say
 
 if TYPE_CHECKING:
-    from .device.schema import Profile
-    from .distill.run import Run
-    from .encoder import Encoder
-    from .runtime.bundle import Bundle
-    from .runtime.target import Precision
-    from .select.finalists import WriteGraph
-    from .towers.spec import StudentSpec
+    from ..device.schema import Profile
+    from ..distill.run import Run
+    from ..encoder import Encoder
+    from ..runtime.bundle import Bundle
+    from ..runtime.target import Precision
+    from ..select.finalists import WriteGraph
+    from ..towers.spec import StudentSpec
 
 THERE = "      there already"
 
@@ -43,8 +43,8 @@ def judge_on(dataset: str | Path) -> Callable[[Encoder], float]:
     Raises:
         EdgeclipError: as :func:`edgeclip.evaluate.datasets.open_dataset`.
     """
-    from .evaluate import evaluate
-    from .evaluate.datasets import open_dataset
+    from ..evaluate import evaluate
+    from ..evaluate.datasets import open_dataset
 
     data = open_dataset(dataset)
     return lambda encoder: evaluate(encoder, data).top1
@@ -52,12 +52,12 @@ def judge_on(dataset: str | Path) -> Callable[[Encoder], float]:
 
 def graph_writer(profile: Profile, *, wanted: bool) -> tuple[WriteGraph | None, str]:
     """What finalists are built with, where they can be measured for ``profile`` here; else None, and why."""
-    from .select.finalists import why_unmeasured
+    from ..select.finalists import why_unmeasured
 
     why = why_unmeasured(profile) if wanted else "--no-measure"
     if why:
         return None, f"the predictions stand unmeasured: {why}"
-    from .export.untrained import export_untrained
+    from ..export.untrained import export_untrained
 
     return export_untrained, ""
 
@@ -75,8 +75,8 @@ def chosen_student(
     Raises:
         EdgeclipError: as :func:`edgeclip.select.select`.
     """
-    from .select import select
-    from .select.select import for_profile
+    from ..select import select
+    from ..select.select import for_profile
 
     if given:
         spec = for_profile(given, profile)
@@ -101,15 +101,19 @@ def profiled(
     families: Sequence[str] = (),
     engine: str | None = None,
     provider: str | None = None,
+    anew: bool = False,
 ) -> Profile:
-    """This device's profile in ``file``: the one that is there, if it is of this device and engine, or a new one."""
-    from .device.facts import describe_device
-    from .device.probe import profile as measure_device
-    from .device.store import load_profile
+    """This device's profile in ``file``: the one that is there, if it is of this device and engine, or a new one.
+
+    ``anew``: a new one whatever is there.
+    """
+    from ..device.facts import describe_device
+    from ..device.probe import profile as measure_device
+    from ..device.store import load_profile
 
     asked: dict[str, Any] = {"engine": engine, "provider": provider}
     announce(f"edgeclip profile {name}", out=file, seconds=f"{seconds:g}", family=list(families), **asked)
-    if file.is_file():
+    if file.is_file() and not anew:
         found = load_profile(file)
         own = found.runtime
         if found.device == describe_device() and engine in (None, own.name) and provider in (None, own.provider):
@@ -121,9 +125,9 @@ def profiled(
     return measured
 
 
-def exported_run(run: Run, out: Path, *, threads: int | None, profile: Profile | None = None) -> Bundle:
+def exported_run(run: Run, out: Path, *, threads: int | None) -> Bundle:
     """The run's bundle in ``out``: the one that is there, if it is of this student, or a new one."""
-    from .runtime.bundle import Bundle
+    from ..runtime.bundle import Bundle
 
     announce(f"edgeclip export {shlex.quote(str(run.path))}", out=out, threads=threads)
     if (out / "bundle.json").is_file():
@@ -131,7 +135,7 @@ def exported_run(run: Run, out: Path, *, threads: int | None, profile: Profile |
         if found.manifest.source_fingerprint == run.encoder().fingerprint:
             say(THERE)
             return found
-    return exported(str(run.path), out, ("auto",), threads=threads, target=profile)
+    return exported(str(run.path), out, ("auto",), threads=threads)
 
 
 def exported(
@@ -144,10 +148,10 @@ def exported(
     target: Profile | None = None,
 ) -> Bundle:
     """A run's or a teacher's bundle, calibrated on ``images``, or on those that it learnt from."""
-    from .export import export
-    from .export.inputs import calibration_files
-    from .export.pipeline import Wishes
-    from .loading import open_exportable
+    from ..export import export
+    from ..export.inputs import calibration_files
+    from ..export.pipeline import Wishes
+    from ..loading import open_exportable
 
     model, spec, own = open_exportable(source)
     with calibration_files(str(images or own)) as found:

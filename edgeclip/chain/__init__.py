@@ -1,0 +1,1 @@
+"""The whole chain: from one's own images to a report, each stage as its own command would do it."""

@@ -1,0 +1,157 @@
+"""A project: one file that says what is wanted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from ..device.schema import Budget
+from ..documents import Document, read_document
+from ..errors import EdgeclipError
+from ..files import writable, write_text
+from ..loading import refuse_code
+from ..trust import is_ours, sign
+
+if TYPE_CHECKING:
+    from ..distill.config import DistillConfig
+
+FILE = "project.toml"
+HERE = "here"  # a profile that is measured
+EXAMPLE = """\
+# What `edgeclip run` does with this folder: from your images to a student for your device, and a report of it.
+# Paths are below this folder, or absolute.
+
+teacher = "ViT-B-16:openai"    # `edgeclip teachers` lists them; "demo" is a small one that needs no download
+profile = "here"               # measure this machine; or a name of `edgeclip profiles`, or a profile's file
+# engine = "onnxruntime"       # what is to run on this machine; without it, its accelerator's engine or onnxruntime
+# provider = "CPUExecutionProvider"
+images = "images"              # your pictures, without captions: the more, the better
+texts = "sentences.txt"        # sentences, one a line; or, for one task:  classes = "classes.txt"
+dataset = "testset"            # labelled pictures to prove it on: one folder a class
+
+[budget]                       # what the student may cost on the device
+latency_ms = 20                # p90 of one image
+# memory_mb = 500
+# size_mb = 50
+# accuracy_drop = 5            # points of top-1 below the teacher
+
+[distill]                      # `edgeclip distill --write-config FILE` shows all settings
+epochs = 100
+"""
+SIGNED = """\
+signature = "{}"
+# By it edgeclip knows that you began this project, here: a teacher that is code (module:factory) runs unasked.
+
+"""
+NOTES = {
+    "images/README.txt": "Put your pictures here, as they are: no captions, any size, below folders if you like.\n",
+    "testset/README.txt": "Put labelled pictures here: one folder a class, whose name is the class's name.\n",
+    "sentences.txt": "",
+}
+
+
+class Project(Document):
+    """``project.toml``."""
+
+    FORMAT: ClassVar[str] = "edgeclip-project"
+    BY_HAND: ClassVar[bool] = True
+
+    teacher: str
+    more_teachers: list[str] = []
+    profile: str = HERE
+    engine: str | None = None
+    provider: str | None = None
+    images: str
+    texts: str | None = None
+    classes: str | None = None
+    dataset: str
+    budget: Budget
+    distill: dict[str, Any] = Field(default_factory=dict)  # as in `edgeclip distill --config`
+    signature: str | None = None  # of `edgeclip init`
+
+    @model_validator(mode="after")
+    def _sentences(self) -> Project:
+        if (self.texts is None) == (self.classes is None):
+            raise ValueError("give either texts or classes")
+        if self.profile != HERE and (self.engine or self.provider):
+            raise ValueError(
+                f'engine, provider: profile {self.profile!r} names its own; leave them out, or "{HERE}" in it'
+            )
+        if not self.budget.model_dump(exclude_none=True, exclude={"accuracy_drop"}):
+            raise ValueError("budget: say latency_ms, memory_mb or size_mb")
+        return self
+
+
+def init_project(folder: Path) -> None:
+    """Write a commented ``project.toml`` into ``folder``, and places for one's data; what is there stays.
+
+    Raises:
+        EdgeclipError: there is a project, or the folder cannot be written to.
+    """
+    writable(folder)
+    if (folder / FILE).exists():
+        raise EdgeclipError(f"{folder / FILE} is there: edgeclip run {folder} does what it says")
+    for name, text in NOTES.items():
+        if not (folder / name).exists():
+            write_text(folder / name, text)
+    signature = sign(FILE, str(folder.resolve()))
+    write_text(
+        folder / FILE, (SIGNED.format(signature) if signature else "") + EXAMPLE
+    )  # last: it says that all is there
+
+
+def read_project(folder: Path, *, trust: bool = False) -> tuple[Project, DistillConfig]:
+    """``project.toml``, and the settings of training in it.
+
+    Raises:
+        EdgeclipError: there is no project, its file has faults (all are named), or it names a teacher that is code and
+            was not begun by this user in this folder, which ``trust`` allows.
+    """
+    if not (folder / FILE).is_file():
+        raise EdgeclipError(f"{folder} is no project (no {FILE} there): edgeclip init {folder} begins one")
+    project = read_document(folder / FILE, Project)
+    if not (trust or is_ours(project.signature, FILE, str(folder.resolve()))):
+        refuse_code([project.teacher, *project.more_teachers], folder / FILE)
+    return project, _settings(folder, project)
+
+
+def _settings(folder: Path, project: Project) -> DistillConfig:
+    from pydantic import ValidationError
+
+    from ..distill.config import DistillConfig
+
+    try:
+        return DistillConfig.model_validate(project.distill)
+    except ValidationError as error:
+        faults = "; ".join(f"distill.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise EdgeclipError(f"{folder / FILE}: {faults}") from error
+
+
+def check_inputs(folder: Path, project: Project) -> None:
+    """Look at what can be wrong before a minute is spent.
+
+    Raises:
+        EdgeclipError: an input is missing or unfit.
+    """
+    from ..data.sentences import refuse_unfit
+    from ..data.sources import refuse_missing
+    from ..device.store import load_profile
+    from ..evaluate.datasets import open_dataset
+
+    if project.profile != HERE:
+        load_profile(profile_name(folder, project))
+    refuse_missing(place(folder, project.images))
+    refuse_unfit(Path(place(folder, str(project.texts or project.classes))))
+    open_dataset(place(folder, project.dataset))
+
+
+def place(folder: Path, name: str) -> str:
+    """A path of the project's file, which is below its folder, unless it is absolute, or no path at all."""
+    return name if name.startswith(("hf:", "http://", "https://", "hub:", "torchvision:")) else str(folder / name)
+
+
+def profile_name(folder: Path, project: Project) -> str:
+    """What the project's profile is opened by, where it is not measured here."""
+    return str(folder / project.profile) if project.profile.endswith(".toml") else project.profile
