@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("edgeclip", "export", "profiles", "tests", "benchmarks", "pyproject.toml", "setup.py", "README.md", "Makefile")
+PARTS = ("edgeclip", "export", "profiles", "tests", "benchmarks", "docs", "examples")
+PARTS += ("pyproject.toml", "setup.py", "README.md", "Makefile", "mkdocs.yml")
 
 GREEN: set[str] = set()  # tests that passed without any change
 

@@ -11,6 +11,7 @@ import tomli_w
 
 import edgeclip
 from edgeclip.chain.project import Project
+from edgeclip.chain.stages import Made, StageMade
 from edgeclip.data.store import StoreDocument
 from edgeclip.device.facts import describe_device
 from edgeclip.device.schema import Budget
@@ -53,7 +54,7 @@ BELOW_ZERO = {"retention", "score", "logit_bias", "temperature_c", "drift", "lim
     *("score_percentiles", "more", "cosine_in_half"),
 }
 FREE = {"features", "facts", "device", "host", "before", "after", "student", "fingerprint", "figures"} | {
-    *("recipe", "calibration", "sensitivity", "text_config", "dataset", "profile", "vision_cfg"),
+    *("by", "recipe", "calibration", "sensitivity", "text_config", "dataset", "profile", "vision_cfg"),
 }  # tables whose keys are another's: only what is absurd anywhere is refused there
 
 
@@ -70,6 +71,7 @@ def documents(bundle=None):
     yield load_suite("elevater")
     yield Project(teacher="demo", images="i", texts="t", dataset="d", budget=Budget(latency_ms=3.0, size_mb=2.0))
     yield Mark(kind="bundle", files=["a"])
+    yield Made(stages={"export": StageMade(by={"images": "i"}, whole=True, seconds=2.0)}, files={"distill.toml": ["0"]})
     score = {"model": "m", "dataset": "d", "task": "zero-shot", "metric": "accuracy", "value": 0.5, "more": {"r": 0.1}}
     score |= {"images": 4, "classes": 2, "templates": 1, "top1": 0.5, "low": 0.1, "high": 0.9, "chance": 0.5}
     one = Score(**score, per_class=[ClassScore(name="c", images=2, recall=0.5)])

@@ -8,9 +8,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
 from edgeclip.device.facts import describe_device
+from edgeclip.device.probekit import Kit
 from edgeclip.device.store import load_profile
 from edgeclip.documents import read_document
 from edgeclip.measure.figures import settings_of
@@ -20,59 +22,17 @@ from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.engines.registry import find_engine
 from edgeclip.runtime.target import Runtime
 
+from ..runtime.playedclock import cost_ns
 from ..test_plugins import ENGINE
 
 AZURE = "AzureExecutionProvider"  # every onnxruntime from PyPI has it; it runs none of a tower's operators
-CLOCK = """
-# A call of a played engine takes what its graph's products would, whatever else the machine has to do.
-import math
-import time
-from types import SimpleNamespace
-
-import onnx
-from edgeclip.runtime import timing
-
-ahead = 0
-
-
-def now():
-    return time.perf_counter_ns() + ahead
-
-
-timing.time = SimpleNamespace(perf_counter=time.perf_counter, perf_counter_ns=now)
-
-
-def products(model):
-    del model.graph.value_info[:]  # of before the cast to fp16
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    shapes = {one.name: list(one.dims) for one in graph.initializer}
-    for one in [*graph.input, *graph.value_info, *graph.output]:
-        shapes[one.name] = [dim.dim_value or 1 for dim in one.type.tensor_type.shape.dim]
-    total = 0
-    for node in graph.node:
-        if node.op_type in ("Conv", "Gemm", "MatMul"):
-            summed = shapes[node.input[1]][1:] if node.op_type == "Conv" else shapes[node.input[0]][-1:]
-            total += math.prod([*shapes[node.output[0]], *summed])
-    return total
-
-
-def paced(run, model):
-    ns = 50_000 + products(model) // 10
-
-    def call(rows):
-        global ahead
-        begin = now()
-        answers = run(rows)
-        ahead += begin + len(rows) * ns - now()
-        return answers
-
-    return call
-"""
 TENSORRT = """
 import sys
 import onnx
 import playedclock
 import playedtrt
+
+playedclock.start()
 from edgeclip.runtime.engines import cuda
 
 
@@ -109,6 +69,8 @@ BARE = """
 import onnx
 import playedclock
 
+playedclock.start()
+
 
 class Paced(Session):
     def __init__(self, graph):
@@ -124,9 +86,9 @@ Bare.open = lambda self, graph, **settings: Paced(graph)
 def environment(tmp_path_factory):
     """Where a TensorRT that is played, and a toy engine, are installed."""
     folder = tmp_path_factory.mktemp("site")
-    shutil.copy(Path(__file__).parents[1] / "runtime/playedtrt.py", folder)
+    for module in ("playedtrt.py", "playedclock.py"):
+        shutil.copy(Path(__file__).parents[1] / "runtime" / module, folder)
     (folder / "tensorrt.py").write_text(TENSORRT)
-    (folder / "playedclock.py").write_text(CLOCK)
     (folder / "toy_engine.py").write_text(ENGINE + BARE)
     info = folder / "toys-1.0.dist-info"
     info.mkdir()
@@ -182,8 +144,14 @@ def judged(edgeclip, folder, dataset, teacher_dir, *more, expect):
     return next(one for one in report["criteria"] if one["name"].startswith("latency")), report
 
 
+def reference_ms(folder):
+    """What the profiles' reference graph takes by the played clock."""
+    with Kit() as kit:
+        return cost_ns(onnx.load(str(kit.unpack(kit.reference, folder)))) / 1e6
+
+
 @pytest.mark.parametrize("name", ["tensorrt", "bare"])
-def test_what_the_profile_names_is_what_runs_and_is_judged(name, target, edgeclip, dataset, teacher_dir):
+def test_what_the_profile_names_is_what_runs_and_is_judged(name, target, edgeclip, dataset, teacher_dir, tmp_path):
     folder = target(name)
     figures = folder / "figures.json"
     edgeclip("measure", folder / "bundle", "--dataset", dataset, "--seconds", 1, "--out", figures)
@@ -193,6 +161,7 @@ def test_what_the_profile_names_is_what_runs_and_is_judged(name, target, edgecli
     latency, report = judged(edgeclip, folder, dataset, teacher_dir, "--figures", figures, expect=0)
     assert (latency["met"], report["runtime"]) == (True, RUNTIMES[name].model_dump())
     assert report["reference"]["profile_ms"] > 0, "the reference ran in the engine that the profile was measured in"
+    assert report["reference"]["p50_ms"] == pytest.approx(reference_ms(tmp_path), rel=0.1), "on that engine's own clock"
     board = describe_device().model_copy(update={"cpu": "a board"})
     measured.model_copy(update={"device": board}).save(figures)
     profile = load_profile(folder / "profile.toml")
