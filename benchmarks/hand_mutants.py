@@ -492,7 +492,7 @@ MUTANTS = (
     ),
     Mutant(
         "the code that a project of another's names runs",
-        "edgeclip/project.py",
+        "edgeclip/chain/project.py",
         "if not (trust or is_ours(project.signature, FILE, str(folder.resolve()))):",
         "if not (trust or project.signature):",
         "tests/test_trust.py",
@@ -580,7 +580,8 @@ def copied(folder: Path) -> Path:
 
 
 def _fits(mutant: Mutant, tree: Path) -> bool:
-    return (tree / mutant.file).read_text(encoding="utf-8").count(mutant.old) == 1
+    file = tree / mutant.file
+    return file.is_file() and file.read_text(encoding="utf-8").count(mutant.old) == 1
 
 
 def killed(mutant: Mutant, tree: Path) -> bool:
