@@ -14,13 +14,14 @@ from ..scratch import scratch_folder
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ..distill.config import DistillConfig
     from ..distill.student import Towers
     from ..distill.teachers import Teacher
     from ..towers.spec import StudentSpec
 
+SLOWER = 1.2  # beyond what two timings of one tower differ by
 TEXTS = ("a photo of a cat", "two dogs in the rain", "Ünïcode & <markup>, 12 of it", "x")
 
 
@@ -40,9 +41,43 @@ def rehearse(spec: StudentSpec, teachers: Sequence[Teacher], config: DistillConf
         model, model_cfg, towers, tokenizer = build_student(spec, teachers, config)
     with _step(f"student {spec.name} cannot be trained"):
         _learn(spec, towers, tokenizer, taught, teachers, config)
+    for doubt in no_gain(towers.visual, teachers[0], spec.image_size):
+        say(f"caution: {doubt}; a smaller --latency-ms, --memory-mb or --size-mb asks for a smaller student")
     with _step(f"student {spec.name} cannot be exported"):
         _export(spec, model, int(model_cfg["text_cfg"].get("context_length", 77)))
     say(f"rehearsed in {time.monotonic() - start:.0f} s: teacher, student, loss and export go together")
+
+
+def no_gain(student: nn.Module, teacher: Teacher, image_size: int) -> list[str]:
+    """Where the student's image tower is larger or slower than its teacher's, which is then the better choice."""
+    from ..distill.teachers import OpenClipTeacher
+
+    if not isinstance(teacher, OpenClipTeacher):
+        return []  # nobody knows what its image tower is
+    found = []
+    own, other = (sum(p.numel() for p in tower.parameters()) / 1e6 for tower in (student, teacher.image_tower))
+    if own > other:
+        found.append(f"the student is larger than its teacher: {own:.1f} and {other:.1f} M parameters")
+    took = [_seconds(student, image_size), _seconds(teacher.image_tower, teacher.image_size)]
+    if took[0] > SLOWER * took[1]:
+        found.append(f"the student is {took[0] / took[1]:.1f} times as slow as its teacher, untrained, in torch")
+    return found
+
+
+def _seconds(tower: nn.Module, size: int) -> float:
+    """Of one forward pass of four images, the fastest of a few."""
+    import torch
+
+    device, training = next(tower.parameters()).device, tower.training
+    pixels, found = torch.zeros(4, 3, size, size, device=device), []
+    tower.eval()
+    with torch.inference_mode():
+        for _ in range(4):
+            start = time.perf_counter()
+            tower(pixels).cpu()
+            found.append(time.perf_counter() - start)
+    tower.train(training)
+    return min(found)
 
 
 def _embeddings(teacher: Teacher) -> tuple[Tensor, Tensor]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..evaluate.intervals import wilson
+from ..evaluate.intervals import Z95, wilson
 from ..report.schema import EndToEnd, HotSpot, Row, Sustained, Timing
 
 if TYPE_CHECKING:
@@ -41,7 +42,28 @@ def accuracy_columns(own: ZeroShot, other: ZeroShot | None, classnames: Sequence
     if other.image_embeds.shape == own.image_embeds.shape:
         cosine = (own.image_embeds.astype(np.float64) * other.image_embeds).sum(axis=1)
         columns |= {"cosine_mean": float(cosine.mean()), "cosine_worst": float(cosine.min())}
+        columns["nearer"] = nearer(own.image_embeds, other.image_embeds)
     return columns
+
+
+def nearer(own: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float, float] | None:
+    """How much nearer, in cosine, each embedding is to that of its own image than to that of another; None of one.
+
+    Args:
+        own: of one encoder, float32 ``[N, D]``, L2-normalised.
+        other: of the other encoder, of the same images in the same order.
+
+    Returns:
+        The 95 % interval of the mean, by its standard error. It holds zero where the one knows nothing of the other.
+    """
+    if len(own) < 2:
+        return None
+    order = np.random.default_rng(0).permutation(len(other))
+    shuffled = np.empty_like(other)
+    shuffled[order] = other[np.roll(order, 1)]  # one circle through all: nothing stays in its place
+    gain = (own.astype(np.float64) * (other - shuffled)).sum(axis=1)
+    reach = Z95 * float(gain.std(ddof=1)) / len(gain) ** 0.5
+    return float(gain.mean()) - reach, float(gain.mean()) + reach
 
 
 def device_columns(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .criteria import asked_always, asked_for
+from .sanity import sanity
 from .schema import ALWAYS, Criterion, Finding, Reference, Report, Row
 
 # Slower or faster than for the profile, drift, p99 / p50: beyond, figures are doubtful.
@@ -57,7 +58,8 @@ def report(
     chosen = next(row for row in rows if row.recommended)
     asked: dict[str, Any] = {"chance": dataset.get("chance"), "withheld": withheld, "few_images": few_images}
     criteria = [*asked_for(rows, chosen, budget, **asked), *more]
-    criteria += asked_always(rows, chosen, verified, dataset, few_images=few_images)
+    criteria += asked_always(rows, chosen, verified)
+    criteria += sanity(rows, chosen, dataset, few_images=few_images)
     return Report(
         name=name,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -35,6 +35,21 @@ DEVICE_COLUMNS = (
 CRITERIA_COLUMNS = ("criterion", "limit", "measured", "")
 
 
+def chance_cells(report: Report) -> list[list[str]]:
+    """Below the chain: what no look at the images takes; nothing where there were none."""
+    chance = report.dataset.get("chance")
+    return [] if chance is None else [["chance", _percent(chance), *["-"] * (len(CHAIN_COLUMNS) - 2)]]
+
+
+def dataset_words(report: Report) -> str:
+    """What accuracy is of; empty where none was measured."""
+    data = report.dataset
+    if not data:
+        return ""
+    chance = f"; chance {data['chance']:.1%}" if "chance" in data else ""
+    return f"accuracy of {data.get('images', '?')} images in {data.get('classes', '?')} classes, {data['name']}{chance}"
+
+
 def verdict(report: Report) -> str:
     """One line: met, missed or unknown, and what is recommended."""
     marks = [mark(one) for one in report.criteria]

@@ -10,13 +10,13 @@ from .svg import WIDTH, line, log_scale, path, span, svg, text, ticks
 SHOWN = 8  # operators
 
 
-def chain(rows: Sequence[Row]) -> str:
-    """Top-1 of every stage with its 95 % interval: each loss has its step."""
+def chain(rows: Sequence[Row], chance: float | None) -> str:
+    """Top-1 of every stage with its 95 % interval, and chance as a line: each loss has its step."""
     known = [(row, row.top1, row.top1_interval) for row in rows if row.top1 is not None and row.top1_interval]
     if not known:
         return '<p class="soft">No accuracy was measured.</p>'
     step, left, right = 40, 8, 60
-    low = max(0.0, min(interval[0] for _, _, interval in known) - 0.05)
+    low = max(0.0, min([interval[0] for _, _, interval in known] + ([] if chance is None else [chance])) - 0.05)
     high = min(1.0, max(interval[1] for _, _, interval in known) + 0.05)
 
     def x(share: float) -> float:
@@ -33,6 +33,9 @@ def chain(rows: Sequence[Row]) -> str:
         parts.append(f'<circle class="{"chosen" if c else "dot"}" cx="{x(top1):.1f}" cy="{middle}" r="5"/>')
         parts.append(text(WIDTH - right + 8, middle + 4, f"{top1:.1%}"))
     height = step * len(known) + 28
+    if chance is not None:
+        parts.append(line(x(chance), 0, x(chance), height - 22, "chance"))
+        parts.append(text(x(chance) + 4, height - 24, f"chance {chance:.1%}", "start", "tick"))
     parts.append(text(left, height - 6, f"from {low:.0%} to {high:.0%}; bars: 95 % interval", "start", "tick"))
     return svg(height, "Top-1 along the chain", parts)
 

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from ..evaluate.chance import above_chance, effective_classes, fewest_answers
-from ..evaluate.intervals import images_to_decide, paired_interval, wilson
+from ..evaluate.chance import above_chance
+from ..evaluate.intervals import images_to_decide, paired_interval
 from .schema import Criterion, Finding, Kind, Row
 
 LATENCY = "latency, p90 of one image"
 DROP = "top-1 lost to the teacher"
-CHANCE = "top-1 above chance"
 VERIFIED = "parts that differ from the export"
 RAN = "variants that failed"
-ANSWERS = "classes among the answers, each by its share"
 FEW = "--few-images accepts what these say"
 
 
-def asked_always(
-    rows: Sequence[Row],
-    chosen: Row,
-    verified: Sequence[Finding],
-    dataset: Mapping[str, Any],
-    *,
-    few_images: bool = False,
-) -> list[Criterion]:
-    """What is asked of every bundle: it runs, it is what was exported, and its answers are better than guesses.
+def asked_always(rows: Sequence[Row], chosen: Row, verified: Sequence[Finding]) -> list[Criterion]:
+    """What is asked of every bundle: it runs, and it is what was exported.
 
     Args:
         rows: the chain.
         chosen: the row that the verdict is about.
         verified: what the device gave of what was recorded at export.
-        dataset: ``classes`` and ``chance`` of the labelled images; empty where there were none.
-        few_images: a top-1 above chance will do, however wide its interval.
     """
     broken = [row.stage for row in rows if row.failed and row.where == "device"]
     found = [at_most("ran", RAN, 0, len(broken), "of them")] if broken else []
@@ -42,38 +29,7 @@ def asked_always(
     own = f"image tower {chosen.stage.removeprefix('exported ')}"
     checked = any(one.ok and one.part == own for one in verified)
     mend = f"edgeclip verify BUNDLE on the device: the {own} was not held against what was exported"
-    found.append(at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", mend))
-    if "chance" in dataset:
-        found.append(_above_chance(chosen, dataset["chance"], few_images))
-    if dataset.get("effective_classes") and chosen.answers:
-        found += _collapsed(chosen, dataset["effective_classes"])
-    return found
-
-
-def _collapsed(chosen: Row, classes: float) -> list[Criterion]:
-    """Open where nearly all images get one answer, which may be above chance all the same; else nothing is said."""
-    found = at_least("answers", ANSWERS, fewest_answers(classes), effective_classes(chosen.answers), "classes")
-    if found.met:
-        return []
-    _, most = Counter(chosen.answers).most_common(1)[0]
-    told = f"one label takes {most} of {len(chosen.answers)} answers: they have collapsed"
-    return [
-        found.model_copy(update={"met": None, "notes": [told], "mend": "train it longer, or on more kinds of images"})
-    ]
-
-
-def _above_chance(chosen: Row, chance: float, few_images: bool) -> Criterion:
-    if chosen.top1 is None or not chosen.right:
-        return at_least("chance", CHANCE, 100 * chance, None, "%", "the variant has no accuracy: see its row")
-    top1, images = chosen.top1, len(chosen.right)
-    low, high = wilson(top1, images)
-    found = at_least("chance", CHANCE, 100 * chance, 100 * top1, "%")
-    found = found.model_copy(update={"interval": (100 * low, 100 * high)})
-    if above_chance(top1, images, chance) or (few_images and top1 > chance):
-        return found
-    told = f"{images} images do not tell its answers from those of the commonest class, or of a guess"
-    mend = f"train it longer, or on more; or show more labelled images: {FEW}"
-    return found.model_copy(update={"met": None, "notes": [told], "mend": mend})
+    return [*found, at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", mend)]
 
 
 def asked_for(

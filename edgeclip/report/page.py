@@ -17,7 +17,9 @@ from .cells import (
     NOT_DECIDED,
     NOT_MEASURED,
     chain_cells,
+    chance_cells,
     criterion_cells,
+    dataset_words,
     device_cells,
     facts_cells,
     next_words,
@@ -27,6 +29,7 @@ from .charts import chain, hot_spots, over_time
 from .confusion import what_broke
 from .criteria import times_as_long
 from .plots import predicted, scatter, strips
+from .sanity import headline
 from .schema import Report
 
 CREDIT = "edgeclip {edgeclip}, {created}; every figure is in report.json (format version {version})."
@@ -36,6 +39,7 @@ def html(report: Report) -> str:
     """The whole page."""
     chosen = next(row for row in report.rows if row.recommended)
     limit = next((line.limit for line in report.criteria if line.kind == "latency"), None)
+    chance = report.dataset.get("chance")
     page = Template((files(__package__) / "page.html").read_text(encoding="utf-8"))
     return page.substitute(
         title=escape(f"edgeclip report: {report.name}"),
@@ -43,18 +47,19 @@ def html(report: Report) -> str:
         stamp_class="" if report.verdict == "met" else "missed",
         stamp=escape(verdict(report)),
         figures=_figures(report),
+        headline=_headline(report),
         cautions=_cautions(report),
         advice=_advice([*report.advice, *(next_words(found) for found in report.next)]),
         budget=_table(CRITERIA_COLUMNS, [criterion_cells(line) for line in report.criteria], None),
-        chain=_table(CHAIN_COLUMNS, [chain_cells(row) for row in report.rows], report.rows.index(chosen)),
+        chain=_table(CHAIN_COLUMNS, [*map(chain_cells, report.rows), *chance_cells(report)], report.rows.index(chosen)),
         costs=_table(DEVICE_COLUMNS, [device_cells(row) for row in report.rows if row.where == "device"], None),
-        accuracy=chain(report.rows),
+        accuracy=chain(report.rows, chance),
         broke=what_broke(report.rows),
         time=over_time(report.rows, report.reference),
         hot=hot_spots(chosen),
         fell_back=escape(_fell_back(report)),
         rule=escape(report.rule),
-        scatter=scatter(report.rows, limit),
+        scatter=scatter(report.rows, limit, chance),
         strips=strips(report.rows, limit),
         predicted=predicted(report.rows),
         facts=_facts(report),
@@ -68,8 +73,13 @@ def _credit(report: Report) -> str:
 
 
 def _subtitle(report: Report) -> str:
-    images, classes = report.dataset.get("images", "?"), report.dataset.get("classes", "?")
-    return f"{report.device.get('cpu', 'unknown device')}; {images} images, {classes}-way zero-shot; {report.created}"
+    parts = [report.device.get("cpu", "unknown device"), dataset_words(report), report.created]
+    return "; ".join(part for part in parts if part)
+
+
+def _headline(report: Report) -> str:
+    words = headline(report.criteria)
+    return f'<p class="headline">{escape(words)}</p>' if words else ""
 
 
 def _figures(report: Report) -> str:
@@ -101,7 +111,8 @@ def _fell_back(report: Report) -> str:
 
 def _cautions(report: Report) -> str:
     told = [*report.cautions, *(f"{one.name}: {note}" for one in report.criteria for note in one.notes)]
-    return f"<ul>{''.join(f'<li>{escape(words)}</li>' for words in told)}</ul>" if told else ""
+    items = "".join(f"<li>{escape(words)}</li>" for words in told)
+    return f'<section class="cautions"><h2>What to know first</h2><ul>{items}</ul></section>' if told else ""
 
 
 def _advice(advice: Sequence[str]) -> str:

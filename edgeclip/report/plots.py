@@ -16,14 +16,15 @@ def _timed(rows: Sequence[Row]) -> list[tuple[Row, Timing]]:
     return [(row, row.timing) for row in rows if row.timing]
 
 
-def scatter(rows: Sequence[Row], limit_ms: float | None) -> str:
-    """Top-1 over p50, the budget as a line: up and to the left is better."""
+def scatter(rows: Sequence[Row], limit_ms: float | None, chance: float | None) -> str:
+    """Top-1 over p50, the budget and chance as lines: up and to the left is better."""
     height, left, right, top, bottom = 300, 46, 20, 14, 40
     known = [(row, timing.p50_ms, 100 * row.top1) for row, timing in _timed(rows) if row.top1 is not None]
     if not known:
         return '<p class="soft">No row has both latency and accuracy.</p>'
     low, high = span([ms for _, ms, _ in known] + ([limit_ms] if limit_ms else []))
-    best, worst = max(top1 for _, _, top1 in known), min(top1 for _, _, top1 in known)
+    levels = [top1 for _, _, top1 in known] + ([] if chance is None else [100 * chance])
+    best, worst = max(levels), min(levels)
     ceiling, floor = math.ceil(best / 5 + 0.4) * 5, max(0, math.floor(worst / 5 - 0.6) * 5)
 
     x = log_scale(low, high, left, WIDTH - right)
@@ -31,13 +32,17 @@ def scatter(rows: Sequence[Row], limit_ms: float | None) -> str:
     def y(top1: float) -> float:
         return height - bottom - (top1 - floor) / (ceiling - floor) * (height - top - bottom)
 
-    parts = [line(left, y(level), WIDTH - right, y(level)) for level in range(floor, ceiling + 1, 5)]
-    parts += [text(left - 6, y(v) + 4, f"{v}%", "end", "tick") for v in range(floor, ceiling + 1, 5)]
+    grid = range(floor, ceiling + 1, 5 if ceiling - floor <= 50 else 10)
+    parts = [line(left, y(level), WIDTH - right, y(level)) for level in grid]
+    parts += [text(left - 6, y(v) + 4, f"{v}%", "end", "tick") for v in grid]
     parts += [text(x(ms), height - bottom + 16, f"{ms:g}", "middle", "tick") for ms in ticks(low, high)]
     parts.append(text((left + WIDTH - right) / 2, height - 6, "p50 of one image, ms (log scale)", "middle", "tick"))
     if limit_ms:
         parts.append(line(x(limit_ms), top, x(limit_ms), height - bottom, "limit"))
         parts.append(text(x(limit_ms) + 5, top + 10, f"budget {limit_ms:g} ms", "start", "limit-text"))
+    if chance is not None:
+        parts.append(line(left, y(100 * chance), WIDTH - right, y(100 * chance), "chance"))
+        parts.append(text(WIDTH - right, y(100 * chance) - 5, f"chance {chance:.1%}", "end", "tick"))
     dots = [(x(ms), y(top1), row) for row, ms, top1 in known]
     for crowd in _crowds([(px, py) for px, py, _ in dots]):
         parts += _labelled([dots[i] for i in crowd], height - bottom)

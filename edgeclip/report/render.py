@@ -16,13 +16,16 @@ from .cells import (
     CRITERIA_COLUMNS,
     DEVICE_COLUMNS,
     chain_cells,
+    chance_cells,
     criterion_cells,
+    dataset_words,
     device_cells,
     next_words,
     verdict,
 )
 from .compare import Comparison, comparison_cells
 from .page import html
+from .sanity import headline
 from .schema import Report
 
 
@@ -40,6 +43,10 @@ def table(report: Report) -> Group:
         chain.add_column(name, justify="left" if name == "stage" else "right")
     for row in report.rows:
         chain.add_row(*map(Text, chain_cells(row)), style="bold" if row.recommended else None)
+    for cells in chance_cells(report):
+        chain.add_row(*map(Text, cells), style="dim")
+    chain.caption = Text(dataset_words(report))
+    chain.caption_justify = "left"
     criteria = Table(title="what was asked for", title_justify="left")
     for name in CRITERIA_COLUMNS:
         criteria.add_column(name, justify="left" if name in ("criterion", "") else "right")
@@ -47,7 +54,8 @@ def table(report: Report) -> Group:
         criteria.add_row(*map(Text, criterion_cells(line)), style=None if line.met else "red")
     notes = [Text(verdict(report), style="bold green" if report.verdict == "met" else "bold red")]
     notes = [*(Text(f"caution: {words}", style="yellow") for words in report.cautions), *notes]
-    return Group(chain, criteria, *notes, *(Text(f"try: {words}") for words in _to_try(report)))
+    doubt = [Text(words, style="bold red") for words in [headline(report.criteria)] if words]
+    return Group(*doubt, chain, criteria, *notes, *(Text(f"try: {words}") for words in _to_try(report)))
 
 
 def markdown(report: Report) -> str:
@@ -56,11 +64,12 @@ def markdown(report: Report) -> str:
         f"# {_cell(report.name)}: {_cell(verdict(report))}",
         _rows(CRITERIA_COLUMNS, map(criterion_cells, report.criteria)),
     ]
-    parts.append(_rows(CHAIN_COLUMNS, map(chain_cells, report.rows)))
+    parts.append(_rows(CHAIN_COLUMNS, [*map(chain_cells, report.rows), *chance_cells(report)]))
     there = [row for row in report.rows if row.where == "device"]
     parts.append(_rows(DEVICE_COLUMNS, map(device_cells, there)))
     parts += [f"- {_cell(row.stage)} failed: {_cell(row.failed)}" for row in report.rows if row.failed]
     parts[1:1] = [f"- caution: {_cell(words)}" for words in report.cautions]
+    parts[1:1] = [_cell(words) for words in (headline(report.criteria), dataset_words(report)) if words]
     parts += [f"- try: {_cell(words)}" for words in _to_try(report)]
     facts = f"{report.device.get('cpu', 'unknown device')}, {report.profile.get('runtime', '')}, {report.created}"
     return "\n\n".join([*parts, _cell(facts)]) + "\n"

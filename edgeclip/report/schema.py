@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -11,9 +11,12 @@ from ..documents import ClassChange, Cosine, Count, Document, Fraction, NonNegat
 from ..evaluate.intervals import Interval
 from ..runtime.target import Device, Runtime
 
-Kind = Literal["ran", "verified", "chance", "answers", "latency", "size", "memory", "accuracy", "promise"]
+Sane = Literal["chance", "teacher", "answers", "nearer", "gain"]
+Kind = Literal["ran", "verified", Sane, "latency", "size", "memory", "accuracy", "promise"]
+# Where one of these is not met, the result is worth nothing whatever else it meets.
+SANITY: tuple[Sane, ...] = get_args(Sane)
 # Asked of every bundle; the others are what a user asks for.
-ALWAYS: tuple[Kind, ...] = ("ran", "verified", "chance", "answers")
+ALWAYS: tuple[Kind, ...] = ("ran", "verified", *SANITY)
 
 SAME = 1e-6  # of fractions
 CUTS = (50, 90, 95, 99, 100)
@@ -88,6 +91,7 @@ class Row(Part):
     answers: list[Count] = []  # the number of each image's best label
     cosine_mean: Cosine | None = None  # to the row named in ``compared_to``
     cosine_worst: Cosine | None = None
+    nearer: Interval | None = None  # 95 %, how much nearer it is to the same image's embedding there than to another's
     compared_to: str | None = None
     agreement: Fraction | None = None  # fraction of images with the same top-1 as ``compared_to``
     flip_rate: Fraction | None = None  # 1 - agreement

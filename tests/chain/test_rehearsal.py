@@ -35,6 +35,14 @@ def test_what_works_is_said(config, spec, teacher, capsys):
     assert "teacher, student, loss and export go together" in capsys.readouterr().err
 
 
+def test_a_student_that_is_no_gain_is_said_before_it_is_trained(teacher, capsys):
+    wide = {"image_size": 64, "patch_size": 8, "width": 256, "layers": 6, "head_width": 64}
+    rehearse(StudentSpec(name="wide", vision_cfg=wide), [as_teacher("tiny", teacher)], DistillConfig())
+    told = capsys.readouterr().err
+    assert "caution: the student is larger than its teacher: " in told
+    assert "times as slow as its teacher" in told
+
+
 def test_several_teachers_and_one_of_ones_own(spec, teacher):
     rehearse(spec, [as_teacher("colours", Colours()), as_teacher("tiny", teacher)], OWN)
 

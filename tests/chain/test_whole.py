@@ -21,7 +21,8 @@ from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run
 from edgeclip.documents import read_document
-from edgeclip.report.criteria import CHANCE, VERIFIED
+from edgeclip.report.criteria import VERIFIED
+from edgeclip.report.sanity import CHANCE
 from edgeclip.report.schema import Report
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.turns import Taken

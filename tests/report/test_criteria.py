@@ -16,6 +16,7 @@ from edgeclip.report.criteria import (
     points_lost,
     times_as_long,
 )
+from edgeclip.report.sanity import sanity
 from edgeclip.report.schema import Criterion
 
 from .test_report import row
@@ -65,7 +66,7 @@ def test_another_machines_figures_are_withheld():
 
 def test_a_variant_that_failed_meets_nothing():
     chosen = row("exported int8", 0.5, 1.0, failed="it crashed")
-    first, *_ = asked_always([chosen], chosen, [], {})
+    first, *_ = asked_always([chosen], chosen, [])
     assert first == Criterion(kind="ran", name=RAN, limit=0, measured=1, unit="of them", met=False)
 
 
@@ -91,11 +92,11 @@ def test_few_images_are_accepted_where_that_is_asked():
         assert drop.met is met
         assert "too few images to tell" in drop.notes[0], "it is accepted, and told all the same"
     one = answered("exported fp32", "1")
-    (*_, above) = asked_always([one], one, [], {"chance": 0.5}, few_images=True)
+    (*_, above) = sanity([one], one, {"chance": 0.5}, few_images=True)
     assert above.met is True
     assert drop_of(answered("teacher", "1"), one, 1.0, chance=0.5, few_images=True).met is True
     wrong = answered("exported fp32", "01")
-    (*_, above) = asked_always([wrong], wrong, [], {"chance": 0.5}, few_images=True)
+    (*_, above) = sanity([wrong], wrong, {"chance": 0.5}, few_images=True)
     assert above.met is None, "at chance is at chance"
 
 
@@ -145,19 +146,6 @@ def test_a_teacher_at_chance_decides_nothing(chance, told):
     assert drop.met is (None if told else True)
 
 
-@pytest.mark.parametrize(
-    ("right", "chance", "met"),
-    [("1", 1.0, None), ("111", 0.5, None), ("1" * 30, 0.5, True), ("10" * 500, 0.5, None), ("1000" * 500, 0.5, None)],
-)
-def test_no_bundle_passes_at_chance(right, chance, met):
-    """One picture, one class, three pictures; and thousands that it does not tell apart."""
-    chosen = answered("exported fp32", right)
-    (*_, found) = asked_always([chosen], chosen, [], {"chance": chance})
-    assert (found.kind, found.met) == ("chance", met)
-    low, high = wilson(chosen.top1, len(right))
-    assert found.interval == pytest.approx((100 * low, 100 * high))
-
-
 def test_answers_that_are_missing_decide_nothing():
     blind = answered("exported fp32", "10").model_copy(update={"right": None})
     drop = drop_of(answered("teacher", "1" * 50), blind, 60.0, chance=0.1)
@@ -199,21 +187,3 @@ def test_at_most_and_at_least_hold_with_equality():
         missed, unknown = (kind("size", "n", 2.0, measured, "u", "mend") for measured in (beyond, None))
         assert (missed.met, missed.mend) == (False, "")
         assert (unknown.met, unknown.mend) == (None, "mend")
-
-
-def test_answers_that_have_collapsed_are_said():
-    """Half of the images are of one of ten classes: who answers it for nearly all is well above 1 in 10."""
-    predictions = [0] * 190 + [1, 2, 3, 4, 5, 6, 7, 8, 9, 1]
-    chosen = answered("exported fp32", "10" * 100).model_copy(update={"answers": predictions})
-    facts = {"chance": 0.1, "effective_classes": 10.0}
-    (line,) = [one for one in asked_always([chosen], chosen, [], facts) if one.kind == "answers"]
-    assert line.met is None and line.limit == pytest.approx(1 + 9 / 4) and 1 < line.measured < 2
-    assert "one label takes 190 of 200 answers" in line.notes[0]
-    even = chosen.model_copy(update={"answers": list(range(10)) * 20})
-    assert not [one for one in asked_always([even], even, [], facts) if one.kind == "answers"]
-
-
-def test_a_variant_without_accuracy_is_not_above_chance():
-    blind = answered("exported fp32", "1" * 50).model_copy(update={"top1": None, "right": None})
-    (*_, found) = asked_always([blind], blind, [], {"chance": 0.1})
-    assert (found.kind, found.met, found.measured) == ("chance", None, None)

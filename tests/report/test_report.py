@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from edgeclip.documents import read_document
 from edgeclip.evaluate.intervals import paired_interval, wilson
 from edgeclip.report import report, write_report
-from edgeclip.report.criteria import CHANCE, DROP, LATENCY, VERIFIED, at_most
+from edgeclip.report.criteria import DROP, LATENCY, VERIFIED, at_most
 from edgeclip.report.page import html
 from edgeclip.report.render import markdown
+from edgeclip.report.sanity import CHANCE
 from edgeclip.report.schema import ALWAYS, Finding, Reference, Report, Row, Timing
 from edgeclip.runtime.target import Device
 

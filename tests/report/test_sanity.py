@@ -1,0 +1,134 @@
+"""Four results that are worth nothing: none passes, each is named, in every view."""
+
+import numpy as np
+import pytest
+
+from edgeclip.evaluate.intervals import wilson
+from edgeclip.measure.rows import nearer
+from edgeclip.report.page import html
+from edgeclip.report.render import markdown
+from edgeclip.report.sanity import CHANCE, headline, sanity
+
+from .test_criteria import answered
+from .test_report import make, row, rows
+
+
+@pytest.mark.parametrize(
+    ("right", "chance", "met"),
+    [("1", 1.0, None), ("111", 0.5, None), ("1" * 30, 0.5, True), ("10" * 500, 0.5, None), ("1000" * 500, 0.5, None)],
+)
+def test_no_bundle_passes_at_chance(right, chance, met):
+    """One picture, one class, three pictures; and thousands that it does not tell apart."""
+    chosen = answered("exported fp32", right)
+    (*_, found) = sanity([chosen], chosen, {"chance": chance})
+    assert (found.kind, found.met) == ("chance", met)
+    low, high = wilson(chosen.top1, len(right))
+    assert found.interval == pytest.approx((100 * low, 100 * high))
+
+
+def test_a_variant_without_accuracy_is_not_above_chance():
+    blind = answered("exported fp32", "1" * 50).model_copy(update={"top1": None, "right": None})
+    (*_, found) = sanity([blind], blind, {"chance": 0.1})
+    assert (found.kind, found.met, found.measured) == ("chance", None, None)
+
+
+def test_answers_that_have_collapsed_are_said():
+    """Half of the images are of one of ten classes: who answers it for nearly all is well above 1 in 10."""
+    predictions = [0] * 190 + [1, 2, 3, 4, 5, 6, 7, 8, 9, 1]
+    chosen = answered("exported fp32", "10" * 100).model_copy(update={"answers": predictions})
+    facts = {"chance": 0.1, "effective_classes": 10.0}
+    (line,) = [one for one in sanity([chosen], chosen, facts) if one.kind == "answers"]
+    assert line.met is None and line.limit == pytest.approx(1 + 9 / 4) and 1 < line.measured < 2
+    assert "one label takes 190 of 200 answers" in line.notes[0]
+    even = chosen.model_copy(update={"answers": list(range(10)) * 20})
+    assert not [one for one in sanity([even], even, facts) if one.kind == "answers"]
+
+
+def chain(**changes):
+    """A good chain, but for what a trap changes of a stage."""
+    found = rows()
+    for number, stage in enumerate(("teacher", "student", "exported")):
+        found[number] = found[number].model_copy(update=changes.get(stage, {}))
+    return found
+
+
+def guesses(share):
+    right = "1" * round(1000 * share) + "0" * round(1000 * (1 - share))
+    return {"right": right, "top1": share, "top1_interval": wilson(share, 1000)}
+
+
+TRAPS = {
+    "a teacher at chance": (
+        chain(teacher=guesses(0.1)),
+        "the teacher itself is not clearly above chance (10.0% of 1000",
+    ),
+    "labels that were shuffled": (chain(teacher=guesses(0.1), exported=guesses(0.1)), "do not tell its answers"),
+    "a collapsed student": (chain(exported={"answers": [3] * 940 + [4] * 60}), "one label takes 940 of 1000 answers"),
+    "a student that learnt nothing": (chain(student={"nearer": (-0.01, 0.02)}), "no nearer to the teacher's"),
+    "a student larger than its teacher": (
+        chain(exported={"size_bytes": 147 * 10**6}),
+        "larger than its teacher (147.0",
+    ),
+    "a student slower than its teacher": (
+        chain(exported={"timing": row("x", None, 48.0).timing}),
+        "slower than its teacher (48 ms, 10 ms at p50)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRAPS)
+def test_no_trap_passes_and_each_is_named(name):
+    found, told = TRAPS[name]
+    dataset = {"name": "mine", "images": 1000, "classes": 10, "chance": 0.1, "effective_classes": 10.0}
+    report = make(budget={"latency_ms": 99.0}, chain=found, dataset=dataset)
+    assert (report.verdict, report.exit_code) == ("unknown", 4)
+    assert told in headline(report.criteria)
+    assert make(budget={"latency_ms": 1e-3}, chain=found, dataset=dataset).exit_code == 3, "what is missed is missed"
+    for view in (markdown(report), html(report)):
+        assert "This result is worth nothing as it stands" in view
+        assert "passed: all" not in view
+
+
+def test_a_good_result_has_nothing_on_top():
+    report = make()
+    assert headline(report.criteria) == ""
+    assert "worth nothing" not in markdown(report) + html(report)
+    assert [one.name for one in sanity(rows(), rows()[2], report.dataset)] == [CHANCE]
+
+
+def test_accuracy_never_stands_alone():
+    for view in (markdown(make()), html(make())):
+        assert "1000 images in 10 classes" in view
+        assert "chance" in view and "10.0%" in view
+
+
+def test_chance_has_its_row_in_the_chain():
+    (line,) = [one for one in markdown(make()).splitlines() if one.startswith("| chance |")]
+    assert line.startswith("| chance | 10.0% | - |")
+    assert "| chance |" not in markdown(make(dataset={}))
+
+
+def unit(rows):
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_a_student_that_learnt_is_nearer_to_its_teacher_than_one_that_did_not():
+    noise = np.random.default_rng(0)
+    cone = noise.standard_normal(64)  # all embeddings of a CLIP lie in one direction: a cosine alone says little
+    teacher = unit(cone + 0.5 * noise.standard_normal((200, 64)))
+    blind = unit(cone + 0.5 * noise.standard_normal((200, 64)))
+    taught = unit(teacher + 0.1 * noise.standard_normal((200, 64)))
+    assert (blind * teacher).sum(axis=1).mean() > 0.7
+    low, high = nearer(blind, teacher)
+    assert low < 0 < high
+    assert nearer(taught, teacher)[0] > 0.05
+    assert nearer(teacher, teacher)[0] > 0.1
+    assert nearer(teacher[:1], teacher[:1]) is None
+
+
+def test_the_interval_holds_as_often_as_it_says():
+    noise, holds = np.random.default_rng(1), 0
+    for _ in range(400):
+        low, high = nearer(unit(noise.standard_normal((50, 16))), unit(noise.standard_normal((50, 16))))
+        holds += low <= 0 <= high
+    assert 0.91 < holds / 400 < 0.98
