@@ -61,6 +61,7 @@ class Measured:
     machine: dict[str, Any]
     dataset: str = ""  # sha256 of what accuracy is of
     runtime: Runtime | None = None  # what executed the towers; None where none ran
+    labels: list[int] = field(default_factory=list)  # of the images that could be read, where each is of one class
 
 
 @dataclass
@@ -71,6 +72,12 @@ class _Chain:
     place: Place
     classnames: Sequence[str] = ()
     accuracy: dict[str, ZeroShot] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> list[int]:
+        """See :class:`Measured`."""
+        first = next(iter(self.accuracy.values()), None)
+        return first.labels.tolist() if first is not None and first.labels.ndim == 1 else []
 
     def is_tower(self, stage: Stage) -> bool:
         """Is it measured in a process of its own, on the device?"""
@@ -110,6 +117,7 @@ def run_chain(
         rows=[_row(chain, stage, found["rows"].get(stage.name, {})) for stage in stages],
         reference=_reference(found["reference"]),
         dataset=content,
+        labels=chain.labels,
         runtime=_runtime(job, found),
         **{name: found[name] for name in ("rule", "before", "after", "machine")},
     )
@@ -137,7 +145,7 @@ def accuracy_here(stages: Sequence[Stage], dataset: Dataset) -> Measured:
         content = _hashed(dataset, list(_on_disk(dataset, Path(scratch))))
     rows = [_row(chain, stage, {}).model_copy(update={"where": "host"}) for stage in stages]
     facts: dict[str, Any] = {"reference": None, "before": {}, "after": {}, "machine": machine_facts()}
-    return Measured(rows=rows, rule="not timed", dataset=content, **facts)
+    return Measured(rows=rows, rule="not timed", dataset=content, labels=chain.labels, **facts)
 
 
 def _judge(

@@ -106,10 +106,11 @@ def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, **facts: A
     judged = None
     if data:
         labels = np.asarray([example.label for example in data.source])
-        counts = {"images": len(data), "classes": len(data.classnames), "copies": data.copies}
+        counts: dict[str, Any] = {"images": len(data), "classes": len(data.classnames), "copies": data.copies}
         level: dict[str, Any] = {"chance": chance_level(labels, len(data.classnames))}
         level["effective_classes"] = None if data.several else effective_classes(labels)
-        judged = Judged(name=data.name, sha256=found.dataset, **counts, templates=data.templates, **level)
+        level |= {"names": data.classnames, "labels": found.labels, "templates": data.templates}
+        judged = Judged(name=data.name, sha256=found.dataset, **counts, **level)
     return Figures(
         name=bundle.manifest.name,
         bundle=bundle.sha256,

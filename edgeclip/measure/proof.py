@@ -13,12 +13,13 @@ from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
 from ..runtime.target import Device, Runtime
 from .figures import EXPORTED
-from .sources import earlier_stages
+from .pictures import some_pictures
+from .sources import earlier_stages, learning_curve, run_of
 from .suggest import suggest
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
-    from ..report.schema import Criterion, Figures, Judged, Report, Row
+    from ..report.schema import Criterion, Figures, Judged, Picture, Report, Row
     from ..runtime.bundle import Bundle
     from .chain import Stage
 
@@ -90,18 +91,29 @@ def prove(
     apart = figures is not None or device is not None
     if not apart:
         find_engine(timed["engine"], timed["provider"])
-    sources = earlier_stages(opened, teacher, run, threads if apart else timed["threads"], apart=apart)
+    trained = run_of(opened, run)
+    sources = earlier_stages(opened, teacher, trained, threads if apart else timed["threads"], apart=apart)
     if figures:
         host = _here(opened, sources, dataset)
     else:
         host, figures = None, measure(opened.path, dataset, **timed, before=sources)
     rows = join(host, figures)
     limits = _limits(opened, profile, budget or {})
-    judged: dict[str, Any] = {"promises": promises, "other_device": other_device, "budget": limits}
-    judged["few_images"] = few_images
+    asked: dict[str, Any] = {"promises": promises, "other_device": other_device, "few_images": few_images}
     told = _commands(opened, bundle, command, figures)
-    result = _judge(rows, figures, host, opened, profile, **judged, commands=told)
-    return result.model_copy(update={"next": suggest(result, profile, limits, bundle, profile_name)})
+    result = _judge(rows, figures, host, opened, profile, budget=limits, **asked, commands=told)
+    more: dict[str, Any] = {"curve": learning_curve(trained), "pictures": _pictures(result, dataset)}
+    return result.model_copy(update={"next": suggest(result, profile, limits, bundle, profile_name), **more})
+
+
+def _pictures(found: Report, dataset: Path) -> list[Picture]:
+    """Some of the images that the verdict's row is right about, and wrong."""
+    from ..evaluate.copies import without_copies
+    from ..evaluate.datasets import open_dataset
+
+    chosen = next(row for row in found.rows if row.recommended)
+    fp32 = next((row for row in found.rows if row.stage == f"{EXPORTED}fp32" and row is not chosen), None)
+    return some_pictures(without_copies(open_dataset(dataset)), found.dataset.get("labels", ()), chosen, fp32)
 
 
 def _commands(opened: Bundle, bundle: Path, command: str, figures: Figures) -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,23 +22,42 @@ if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
     from .chain import Stage
 
+MOST_POINTS = 300
 ON_HOST = "exported fp32, host"
 
 
+def run_of(bundle: Bundle, run_path: Path | None) -> Run | None:
+    """The run that is named, else the one that the bundle was made from where this user exported it here.
+
+    What a bundle from elsewhere says of its source is no path to follow.
+    """
+    return _run_at(run_path) if run_path else _own_run(bundle)
+
+
+def learning_curve(run: Run | None) -> list[tuple[float, float]]:
+    """Epoch and loss of a run's training, a few hundred points at most; none where there are none."""
+    file = run.path / "metrics.jsonl" if run else None
+    if file is None or not file.is_file():
+        return []
+    points = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        with suppress(ValueError, TypeError):  # what a kill left of a line
+            row = json.loads(line)
+            if "loss" in row and "epoch" in row and math.isfinite(row["loss"]):
+                points.append((float(row["epoch"]), float(row["loss"])))
+    return points[:: max(1, -(-len(points) // MOST_POINTS))]
+
+
 def earlier_stages(
-    bundle: Bundle, teacher: str | None, run_path: Path | None, threads: int | None, *, apart: bool
+    bundle: Bundle, teacher: str | None, run: Run | None, threads: int | None, *, apart: bool
 ) -> list[Stage]:
     """Teacher and student, each compared with the one before; what is not at hand is left out, and said.
-
-    The run is the one that is named, else the one that the bundle was made from where this user exported it here: what
-    a bundle from elsewhere says of its source is no path to follow.
 
     Where the device is another machine (``apart``), fp32 is measured here too: what the way costs has its own row.
     """
     from .chain import Stage
 
     stages = []
-    run = _run_at(run_path) if run_path else _own_run(bundle)
     if encoder := _teacher(teacher, run, threads):
         stages.append(Stage("teacher", encoder))
     if run and (student := _student(run, bundle, threads)):

@@ -59,7 +59,7 @@ def report(
     asked: dict[str, Any] = {"chance": dataset.get("chance"), "withheld": withheld, "few_images": few_images}
     criteria = [*asked_for(rows, chosen, budget, **asked), *more]
     criteria += asked_always(rows, chosen, verified)
-    criteria += sanity(rows, chosen, dataset, few_images=few_images)
+    criteria += sanity(rows, chosen, dataset, student=bool(facts.get("student")), few_images=few_images)
     return Report(
         name=name,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

@@ -8,6 +8,7 @@ from .schema import Reference, Row
 from .svg import WIDTH, line, log_scale, path, span, svg, text, ticks
 
 SHOWN = 8  # operators
+LETTER = 7  # px, on the wide side
 
 
 def chain(rows: Sequence[Row], chance: float | None) -> str:
@@ -38,6 +39,28 @@ def chain(rows: Sequence[Row], chance: float | None) -> str:
         parts.append(text(x(chance) + 4, height - 24, f"chance {chance:.1%}", "start", "tick"))
     parts.append(text(left, height - 6, f"from {low:.0%} to {high:.0%}; bars: 95 % interval", "start", "tick"))
     return svg(height, "Top-1 along the chain", parts)
+
+
+def learning(points: Sequence[tuple[float, float]]) -> str:
+    """The loss over the epochs of the training."""
+    if len(points) < 2:
+        return '<p class="soft">The run is not at hand here, or it was too short for a curve.</p>'
+    height, left, right, top, bottom = 240, 46, 16, 10, 40
+    low, high = min(loss for _, loss in points), max(loss for _, loss in points)
+    room = (high - low or 1.0) * 0.05
+    last = points[-1][0] or 1.0
+    scale = (height - top - bottom) / (high - low + 2 * room)
+
+    def y(loss: float) -> float:
+        return height - bottom - (loss - low + room) * scale
+
+    parts = []
+    for loss in (low, (low + high) / 2, high):
+        parts.append(line(left, y(loss), WIDTH - right, y(loss)))
+        parts.append(text(left - 6, y(loss) + 4, f"{loss:.3g}", "end", "tick"))
+    parts.append(path([(left + at / last * (WIDTH - left - right), y(loss)) for at, loss in points], "trace"))
+    parts.append(text((left + WIDTH - right) / 2, height - 6, f"epochs, 0 to {last:.0f}; loss", "middle", "tick"))
+    return svg(height, "Loss over the training", parts)
 
 
 def over_time(rows: Sequence[Row], reference: Reference | None) -> str:
@@ -71,9 +94,10 @@ def hot_spots(row: Row) -> str:
         return '<p class="soft">Not measured.</p>'
     shown = row.hot_spots[:SHOWN]
     rest = sum(spot.share for spot in row.hot_spots[SHOWN:])
-    step, left, right = 22, 150, 60
     parts = []
     bars = [(f"{s.operator} ({s.nodes})", s.share) for s in shown] + ([("all others", rest)] if rest else [])
+    step, right = 22, 60
+    left = min(LETTER * max(len(name) for name, _ in bars) + 12, WIDTH - right - 40)  # names are whole
     for number, (name, share) in enumerate(bars):
         middle = step * number + 14
         width = share / max(value for _, value in bars) * (WIDTH - left - right)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..visible import escape
 from .schema import Row
@@ -43,22 +43,49 @@ def confusion_svg(
     rows = [name for name, _ in _weights(broken, 0).most_common(LARGEST_PLOT)]
     shown = [pair for pair in broken if pair[0] in rows]
     columns = [name for name, _ in _weights(shown, 1).most_common(LARGEST_PLOT)]
-    cells = {(true, taken): n for true, taken, n in broken if true in rows and taken in columns}
-    most, total = max(cells.values(), default=1), sum(n for *_, n in broken)
+    places = {name: column for column, name in enumerate(columns)}
+    cells = {(rows.index(true), places[taken]): n for true, taken, n in shown if taken in places}
+    total = sum(n for *_, n in broken)
+    told = f"{sum(cells.values())} of {total} images that {reference} got right and {model} does not"
+    return matrix_svg(rows, columns, cells, told, background=background)
+
+
+def matrix_svg(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    cells: Mapping[tuple[int, int], int],
+    told: str,
+    *,
+    background: str = "none",
+    right_on_diagonal: bool = False,
+) -> str:
+    """Counts by row and column, with a line below. Names are escaped.
+
+    Args:
+        rows: what images show.
+        columns: what they are taken for.
+        cells: images by the numbers of row and column.
+        told: the line.
+        background: a color, or none.
+        right_on_diagonal: what lies there is no mistake, and has another color.
+    """
+    wrong = [n for (y, x), n in cells.items() if not right_on_diagonal or y != x]
+    most, largest = max(wrong, default=1), max(cells.values(), default=1)
     parts = []
     for y, true in enumerate(rows):
         parts.append(_label(MARGIN - 8, HEAD + CELL * (y + 0.6), true, "end"))
-        for x, taken in enumerate(columns):
-            n = cells.get((true, taken), 0)
+        for x in range(len(columns)):
+            n = cells.get((y, x), 0)
             left, top = MARGIN + CELL * x, HEAD + CELL * y
+            good = right_on_diagonal and y == x
             shade = f"fill:#b3261e;fill-opacity:{n / most:.2f}" if n else "fill:#808080;fill-opacity:0.1"
+            shade = f"fill:#0a7a53;fill-opacity:{n / largest:.2f}" if good and n else shade
             parts.append(f'<rect x="{left}" y="{top}" width="{CELL - 2}" height="{CELL - 2}" style="{shade}"/>')
             if n:
                 parts.append(_label(left + CELL / 2 - 1, top + CELL * 0.6, str(n), "middle"))
     for x, taken in enumerate(columns):
         place = f"translate({MARGIN + CELL * (x + 0.6):.0f} {HEAD - 8}) rotate(-45)"
         parts.append(f'<g transform="{place}">{_label(0, 0, taken, "start")}</g>')
-    told = f"{sum(cells.values())} of {total} images that {reference} got right and {model} does not"
     width, height = MARGIN + CELL * len(columns) + HEAD, HEAD + CELL * len(rows) + 40
     width = max(width, 24 + LETTER * len(told))
     parts.append(f'<text x="12" y="{height - 12}">{escape(told)}</text>')

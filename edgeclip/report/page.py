@@ -25,12 +25,14 @@ from .cells import (
     next_words,
     verdict,
 )
-from .charts import chain, hot_spots, over_time
+from .charts import chain, hot_spots, learning, over_time
+from .classes import class_table, truth_plot
 from .confusion import what_broke
 from .criteria import times_as_long
 from .plots import predicted, scatter, strips
 from .sanity import headline
 from .schema import Report
+from .sheet import sheet
 
 CREDIT = "edgeclip {edgeclip}, {created}; every figure is in report.json (format version {version})."
 
@@ -55,6 +57,10 @@ def html(report: Report) -> str:
         costs=_table(DEVICE_COLUMNS, [device_cells(row) for row in report.rows if row.where == "device"], None),
         accuracy=chain(report.rows, chance),
         broke=what_broke(report.rows),
+        learning=learning(report.curve),
+        pictures=_section("Pictures", sheet(report), "pictures"),
+        truth=_section("What was taken for what, recommended variant", truth_plot(report), "broke"),
+        classes=_section("Class by class, recommended variant", class_table(report), "classes"),
         time=over_time(report.rows, report.reference),
         hot=hot_spots(chosen),
         fell_back=escape(_fell_back(report)),
@@ -113,6 +119,10 @@ def _cautions(report: Report) -> str:
     told = [*report.cautions, *(f"{one.name}: {note}" for one in report.criteria for note in one.notes)]
     items = "".join(f"<li>{escape(words)}</li>" for words in told)
     return f'<section class="cautions"><h2>What to know first</h2><ul>{items}</ul></section>' if told else ""
+
+
+def _section(title: str, content: str, kind: str) -> str:
+    return f'<section class="{kind}"><h2>{title}</h2>{content}</section>' if content else ""
 
 
 def _advice(advice: Sequence[str]) -> str:

@@ -20,11 +20,12 @@ ANSWERS = "classes among the answers, each by its share"
 NEARER = "cosine to the teacher, above that to another image's"
 SMALLER = "size against the teacher's"
 FASTER = "time against the teacher's"
+SAME = 1.1  # sizes of two formats, and two timings, differ by so much at most
 OPEN: dict[str, Any] = {"met": None}
 
 
 def sanity(
-    rows: Sequence[Row], chosen: Row, dataset: Mapping[str, Any], *, few_images: bool = False
+    rows: Sequence[Row], chosen: Row, dataset: Mapping[str, Any], *, student: bool = True, few_images: bool = False
 ) -> list[Criterion]:
     """What is asked of every result.
 
@@ -32,6 +33,7 @@ def sanity(
         rows: the chain.
         chosen: the row that the verdict is about.
         dataset: ``classes``, ``effective_classes`` and ``chance`` of the labelled images; empty where there were none.
+        student: whether it is one; a teacher that was exported need not be a gain over itself.
         few_images: a top-1 above chance will do, however wide its interval.
     """
     found, teacher = [], next((row for row in rows if row.stage == "teacher"), None)
@@ -44,7 +46,7 @@ def sanity(
     taught = next((row for row in rows if row.compared_to == "teacher"), None)
     if taught and taught.nearer and taught.cosine_mean is not None:
         found += _no_nearer(taught.nearer)
-    if teacher:
+    if teacher and student:
         found += _no_gain(teacher, chosen)
     return found
 
@@ -103,12 +105,12 @@ def _no_nearer(nearer: tuple[float, float]) -> list[Criterion]:
 def _no_gain(teacher: Row, chosen: Row) -> list[Criterion]:
     """Open where the student is larger than its teacher, or slower: whoever wants it would take the teacher."""
     found, mend = [], "ask for less: a smaller --latency-ms, --memory-mb or --size-mb"
-    if chosen.size_bytes > teacher.size_bytes:
+    if chosen.size_bytes > SAME * teacher.size_bytes:
         told = f"it is larger than its teacher ({chosen.size_bytes / 1e6:.1f} MB, {teacher.size_bytes / 1e6:.1f} MB)"
         smaller = at_most("gain", SMALLER, teacher.size_bytes / 1e6, chosen.size_bytes / 1e6, "MB")
         found.append(smaller.model_copy(update={**OPEN, "notes": [told], "mend": mend}))
     times = times_as_long(teacher, chosen)
-    if times is not None and times < 1 and teacher.timing and chosen.timing:
+    if times is not None and SAME * times < 1 and teacher.timing and chosen.timing:
         own, other = chosen.timing.p50_ms, teacher.timing.p50_ms
         told = f"it is slower than its teacher ({own:.3g} ms, {other:.3g} ms at p50)"
         faster = at_most("gain", FASTER, other, own, "ms")

@@ -166,6 +166,24 @@ class Judged(Part):
     chance: Fraction  # what always giving the commonest class, or guessing, gets right
     effective_classes: Annotated[float, Field(ge=1)] | None = None  # by share; None where an image may be of several
     copies: Count = 0  # further files of the same picture and class, which were left out
+    names: list[str] = []  # of the classes
+    labels: list[Count] = []  # the class of each image that could be read, by number: rows' answers are in their order
+
+    @model_validator(mode="after")
+    def _known_classes(self) -> Judged:
+        if self.names and len(self.names) != self.classes:
+            raise ValueError(f"names: {len(self.names)} of {self.classes} classes")
+        if self.labels and max(self.labels) >= self.classes:
+            raise ValueError(f"labels: none of the {self.classes} classes")
+        return self
+
+
+class Picture(Part):
+    """A small copy of one of the images, for people to look at."""
+
+    image: Count  # its number among those that could be read
+    key: str  # its file's name
+    jpeg: Annotated[str, Field(max_length=1 << 15, pattern=r"^[A-Za-z0-9+/]+=*$")]  # base64
 
 
 class Figures(Document):
@@ -272,6 +290,8 @@ class Report(Document):
     student: dict[str, Any] = {}
     commands: list[str] = []  # the command lines that made it
     advice: list[str] = []  # what to try when a line was missed
+    pictures: list[Picture] = []  # some that are right, some that are wrong, some that a precision changed
+    curve: list[tuple[NonNegative, NonNegative]] = []  # of the training: epoch, loss
     next: list[Next] = []  # the next student or variant, where the latency was missed
 
     @property

@@ -80,10 +80,11 @@ TRAPS = {
 def test_no_trap_passes_and_each_is_named(name):
     found, told = TRAPS[name]
     dataset = {"name": "mine", "images": 1000, "classes": 10, "chance": 0.1, "effective_classes": 10.0}
-    report = make(budget={"latency_ms": 99.0}, chain=found, dataset=dataset)
+    facts = {"chain": found, "dataset": dataset, "student": {"name": "tiny"}}
+    report = make(budget={"latency_ms": 99.0}, **facts)
     assert (report.verdict, report.exit_code) == ("unknown", 4)
     assert told in headline(report.criteria)
-    assert make(budget={"latency_ms": 1e-3}, chain=found, dataset=dataset).exit_code == 3, "what is missed is missed"
+    assert make(budget={"latency_ms": 1e-3}, **facts).exit_code == 3, "what is missed is missed"
     for view in (markdown(report), html(report)):
         assert "This result is worth nothing as it stands" in view
         assert "passed: all" not in view
@@ -94,6 +95,15 @@ def test_a_good_result_has_nothing_on_top():
     assert headline(report.criteria) == ""
     assert "worth nothing" not in markdown(report) + html(report)
     assert [one.name for one in sanity(rows(), rows()[2], report.dataset)] == [CHANCE]
+
+
+@pytest.mark.parametrize(("times", "told"), [(1.0, False), (1.05, False), (1.2, True)])
+def test_a_student_as_large_and_as_slow_as_its_teacher_is_within_what_two_measurements_differ_by(times, told):
+    slow = row("x", None, 10.0 * times).timing
+    found = chain(exported={"size_bytes": round(times * 10**6), "timing": slow})
+    kinds = [one.kind for one in sanity(found, found[2], {})]
+    assert kinds == ["gain", "gain"] * told
+    assert sanity(found, found[2], {}, student=False) == [], "a teacher that was exported"
 
 
 def test_accuracy_never_stands_alone():

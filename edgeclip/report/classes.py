@@ -1,0 +1,129 @@
+"""The recommended variant's answers, class by class: a table, and what was taken for what."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..visible import escape
+from .confusion import LARGEST_PLOT, matrix_svg
+from .schema import Report, Row
+
+LISTED = 1000  # classes: a longer table is nothing that anybody looks at
+ORDERS = {
+    "worst first": lambda one: (one.share, one.name),
+    "most images first": lambda one: (-one.images, one.name),
+    "by name": lambda one: one.name,
+}
+
+
+@dataclass(frozen=True)
+class OneClass:
+    """A class: its images, those that were right, and what the others were mostly taken for."""
+
+    name: str
+    images: int
+    right: int
+    taken_for: str
+    answers: int  # how often it was given, rightly or not
+
+    @property
+    def share(self) -> float:
+        """Of its images that are right, 0..1."""
+        return self.right / self.images
+
+
+def answered(report: Report, row: Row) -> list[tuple[int, int]]:
+    """(class, answer) of each image, by number; none where they are not known, or an image may be of several."""
+    labels: Sequence[int] = report.dataset.get("labels") or ()
+    names: Sequence[str] = report.dataset.get("names") or ()
+    known = len(labels) == len(row.answers) and max([*labels, *row.answers], default=0) < len(names)
+    return list(zip(labels, row.answers, strict=True)) if known else []
+
+
+def by_class(report: Report, row: Row) -> list[OneClass]:
+    """Every class that the images show."""
+    pairs, names = answered(report, row), report.dataset.get("names") or ()
+    images, given = Counter(label for label, _ in pairs), Counter(answer for _, answer in pairs)
+    wrong: dict[int, Counter[int]] = {label: Counter() for label in images}
+    for label, answer in pairs:
+        if label != answer:
+            wrong[label][answer] += 1
+    found = []
+    for label, count in images.items():
+        others = wrong[label].most_common(2)
+        told = ", ".join(f"{names[answer]} ({n})" for answer, n in others)
+        right = count - wrong[label].total()
+        found.append(OneClass(str(names[label]), count, right, told, given[label]))
+    return found
+
+
+def class_table(report: Report) -> str:
+    """A table of all classes in three orders; which one shows is chosen by a radio button, without any script."""
+    chosen = next(row for row in report.rows if row.recommended)
+    found = by_class(report, chosen)
+    if not found:
+        return '<p class="soft">Which class each image is of was not recorded.</p>'
+    buttons, tables = [], []
+    for number, (order, key) in enumerate(ORDERS.items()):
+        mark = " checked" if number == 0 else ""
+        buttons.append(f'<input type="radio" name="order" id="order-{number}"{mark}>')
+        buttons.append(f'<label for="order-{number}">{order}</label>')
+        tables.append(f'<div class="order order-{number}">{_table(sorted(found, key=key))}</div>')
+    more = f'<p class="soft">{len(found) - LISTED} more are in report.json.</p>' if len(found) > LISTED else ""
+    return f"{''.join(buttons)}{''.join(tables)}{more}"
+
+
+def _table(found: Sequence[OneClass]) -> str:
+    head = "".join(f"<th>{name}</th>" for name in ("class", "images", "right", "", "given as answer", "taken for"))
+    body = "".join(
+        f"<tr><td>{escape(one.name)}</td><td>{one.images}</td><td>{one.right}</td><td>{one.share:.0%}</td>"
+        f"<td>{one.answers}</td><td>{escape(one.taken_for)}</td></tr>"
+        for one in found[:LISTED]
+    )
+    return f'<div class="wide tall"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def truth_plot(report: Report) -> str:
+    """What images show against what they were taken for; nothing where classes have one image each.
+
+    Where there are more classes than a plot has room for, those with most errors stand for themselves and the rest
+    together.
+    """
+    chosen = next(row for row in report.rows if row.recommended)
+    found = by_class(report, chosen)
+    if not found or max(one.images for one in found) < 2:
+        return ""
+    names = [str(name) for name in report.dataset["names"]]
+    pairs: Counter[tuple[Any, Any]] = Counter(answered(report, chosen))
+    errors: Counter[int] = Counter()
+    for (label, answer), n in pairs.items():
+        if label != answer:
+            errors[label] += n
+            errors[answer] += n
+    shown = sorted({*(label for label, _ in pairs), *(answer for _, answer in pairs)})
+    if len(shown) > LARGEST_PLOT:
+        shown = [label for label, _ in errors.most_common(LARGEST_PLOT - 1)]
+        pairs = _grouped(pairs, set(shown))
+    labels = [names[label] for label in shown]
+    cells = {(_place(shown, label), _place(shown, answer)): n for (label, answer), n in pairs.items()}
+    if any(max(place) == len(shown) for place in cells):
+        labels.append("all others")
+    right = sum(one.right for one in found)
+    told = f"{right} of {sum(one.images for one in found)} images are right; rows: what they show"
+    return matrix_svg(labels, labels, cells, told, right_on_diagonal=True)
+
+
+def _grouped(pairs: Counter[tuple[Any, Any]], kept: set[int]) -> Counter[tuple[Any, Any]]:
+    found: Counter[tuple[Any, Any]] = Counter()
+    for (label, answer), n in pairs.items():
+        if label not in kept and answer not in kept and label != answer:
+            continue  # an error among the others has no place of its own
+        found[label if label in kept else None, answer if answer in kept else None] += n
+    return found
+
+
+def _place(shown: Sequence[int], label: int | None) -> int:
+    return len(shown) if label is None else shown.index(label)
