@@ -6,7 +6,7 @@ import pytest
 from edgeclip.evaluate.embed import Embedded
 from edgeclip.evaluate.intervals import wilson
 from edgeclip.evaluate.zeroshot import classify
-from edgeclip.measure.rows import accuracy_columns, device_columns, timing
+from edgeclip.measure.rows import accuracy_columns, device_columns, nearer, timing
 from edgeclip.runtime.timing import Samples, burst, interleaved, percentiles
 
 
@@ -120,3 +120,37 @@ def test_percentiles_are_of_single_calls():
     samples = Samples(np.arange(1.0, 102.0))
     assert (samples.p50, samples.p90, samples.p99, samples.spread) == (51.0, 91.0, 100.0, 80 / 51)
     assert percentiles(samples.ms.tolist()) == {"p50": 51.0, "p90": 91.0, "p95": 96.0, "p99": 100.0, "max": 101.0}
+
+
+def test_what_a_stage_agrees_in_is_not_what_it_flips():
+    labels, before, after = [0, 1, 2, 0, 1, 2, 0, 1], [0] * 8, [0, 0, 0, 0, 0, 0, 1, 1]
+    columns = accuracy_columns(answers(after, labels), answers(before, labels), ["a", "b", "c"])
+    assert (columns["agreement"], columns["flip_rate"]) == (0.75, 0.25)
+    assert columns["flip_interval"] == wilson(0.25, 8)
+    assert columns["mean_per_class"] == pytest.approx(np.mean([2 / 3, 1 / 3, 0.0]))
+    assert columns["top5"] == answers(after, labels).top5
+    assert columns["nearer"] is not None
+    several = answers(after, labels)
+    several = type(several)(**{**vars(several), "labels": np.eye(3, dtype=bool)[labels]})
+    assert accuracy_columns(several, None, ["a", "b", "c"])["mean_per_class"] is None
+
+
+def test_nearer_is_by_the_standard_error_of_the_mean():
+    own, other = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)
+    assert nearer(own, other) == (1.0, 1.0), "no image is held against itself"
+    low, high = nearer(np.stack([own[0], own[1], own[1]]), other)
+    gains = np.array([1.0, 1.0, -1.0 if abs(low + high) < 1 else 0.0])  # the third is held against the second, or first
+    assert (low + high) / 2 == pytest.approx(gains.mean())
+    assert (high - low) / 2 == pytest.approx(1.959964 * gains.std(ddof=1) / 3**0.5)
+    assert nearer(own[:2], other[:2]) == (1.0, 1.0)
+    assert nearer(own[:2].astype(np.float16), other[:2]) == (1.0, 1.0)
+
+
+def test_a_device_that_told_little_leaves_the_rest_open():
+    assert device_columns({}) == {"failed": None, "timing": None, "throughput": {}}
+    spots = {"operators": [{"operator": "Conv", "share": 1.0, "nodes": 2}], "fell_back": []}
+    (spot,) = device_columns({"hot_spots": spots})["hot_spots"]
+    assert (spot.operator, spot.share, spot.nodes) == ("Conv", 1.0, 2)
+    opened = {"import_ms": 1.0, "load_ms": 2.0, "first_ms": 3.0, "peak_memory_mb": 4.0}
+    opened |= {"engine": "e", "version": "1", "asked_provider": "A", "providers": ["A"]}
+    assert device_columns({"failed": "late", "opened": opened})["failed"] == "late"

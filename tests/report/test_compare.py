@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edgeclip.errors import EdgeclipError
-from edgeclip.report.compare import compare
+from edgeclip.report.compare import compare, comparison_cells
 from edgeclip.report.render import comparison_markdown
 from edgeclip.report.schema import Finding, Reference
 from edgeclip.runtime.target import Runtime
@@ -155,3 +155,47 @@ def test_markdown_says_first_whether_anything_got_worse():
     reports = [make(), make()]
     text = comparison_markdown(reports, compare(reports, **LIMITS))
     assert text.startswith("# nothing got worse")
+
+
+def lines(*reports, **limits):
+    return {(one.stage, one.metric): one for one in compare(reports, **{**LIMITS, **limits})}
+
+
+@pytest.mark.parametrize(("ms", "worse"), [(3.29, False), (3.31, True), (2.0, False), (2.8, False)])
+def test_a_machine_is_slower_beyond_the_limit_alone(ms, worse):
+    line = lines(paced(make(), 3.0), paced(make(), ms), other_device=False)[("report", "reference graph, p50 ms")]
+    assert (line.values, line.digits, line.regressed) == ([3.0, ms], 3, [1] if worse else [])
+
+
+def test_every_line_is_told_whole():
+    bare = make(dataset={"name": "a"}).model_copy(update={"runtime": RUNTIME, "dataset": {}})
+    other = bare.model_copy(
+        update={"runtime": Runtime(version="1", threads=4), "dataset": {"name": "b", "sha256": "1"}}
+    )
+    found = lines(bare, other, other_device=True, other_dataset=True)
+    device, data = found[("report", "device")], found[("report", "data set")]
+    here = "onnxruntime on CPUExecutionProvider with {} threads"
+    assert (device.values, device.digits, device.regressed) == ([here.format(2), here.format(4)], 0, [])
+    assert data.values == ["? (? images, ? classes)", "b (? images, ? classes)"]
+    assert ("report", "device") not in lines(bare, bare)
+    verified = found[("report", "parts verified")]
+    assert (verified.values, verified.digits, verified.regressed) == (["3 of 3", "3 of 3"], 0, [])
+    ran = found[("teacher", "measured")]
+    assert (ran.values, ran.digits) == (["yes", "yes"], 0)
+    older = bare.model_copy(update={"runtime": None, "profile": {"threads": 3}})
+    assert lines(older, bare, other_device=True)[("report", "device")].values == ["3 threads", here.format(2)]
+
+
+def test_what_differs_of_a_machine_is_named_with_both():
+    board = make().model_copy(update={"device": {"cpu": "a board"}})
+    with pytest.raises(
+        EdgeclipError, match=r"its cpu is tiny, the first's a board: only reports of one device compare"
+    ):
+        compare([board, make()], **LIMITS)
+
+
+def test_cells_show_what_is_not_there():
+    gone = make(chain=rows()[:3])
+    cells = {tuple(comparison_cells(one)[:2]): comparison_cells(one)[2:] for one in compare([make(), gone], **LIMITS)}
+    assert cells[("exported int8", "p50, ms")][1].startswith("-")
+    assert cells[("exported int8", "p50, ms")][0] == "0.900"

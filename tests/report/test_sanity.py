@@ -97,6 +97,58 @@ def test_a_good_result_has_nothing_on_top():
     assert [one.name for one in sanity(rows(), rows()[2], report.dataset)] == [CHANCE]
 
 
+def test_each_is_told_whole():
+    """Limit, figure, unit, interval and what to do about it: a reader acts on all of them."""
+    slow = {"size_bytes": 3 * 10**6, "timing": row("x", None, 48.0).timing, "answers": [3] * 940 + [4] * 60}
+    found = chain(teacher=guesses(0.12), student={"nearer": (-0.01, 0.05)}, exported={**slow, **guesses(0.13)})
+    chance, teacher, answers, nearer_, smaller, faster = sanity(
+        found, found[2], {"chance": 0.12, "effective_classes": 10.0}
+    )
+    less = "ask for less: a smaller --latency-ms, --memory-mb or --size-mb"
+    assert (chance.limit, chance.measured, chance.unit, chance.met) == (12.0, 13.0, "%", None)
+    assert chance.mend.startswith("train it longer, or on more; or show more labelled images: --few-images")
+    assert (teacher.limit, teacher.measured, teacher.unit, teacher.met) == (12.0, 12.0, "%", None)
+    assert teacher.interval is None
+    assert teacher.mend == "take a teacher that knows these classes, or show more labelled images"
+    assert (answers.limit, answers.unit, answers.met) == (3.25, "classes", None)
+    assert answers.measured == pytest.approx(np.exp(-(0.94 * np.log(0.94) + 0.06 * np.log(0.06))))
+    assert answers.mend == "train it longer, or on more kinds of images"
+    assert (nearer_.limit, nearer_.measured, nearer_.unit, nearer_.interval) == (0.0, 0.02, "cosine", (-0.01, 0.05))
+    assert nearer_.mend == "train it longer, or on more"
+    told = "its embeddings are no nearer to the teacher's of the same image than to those of other images"
+    assert nearer_.notes == [told]
+    assert (smaller.limit, smaller.measured, smaller.unit, smaller.mend) == (1.0, 3.0, "MB", less)
+    assert (faster.limit, faster.measured, faster.unit, faster.mend) == (10.0, 48.0, "ms", less)
+    words = headline([chance, teacher, answers, nearer_, smaller, faster])
+    assert words.startswith("This result is worth nothing as it stands: 1000 images do not tell")
+    assert words.count("; ") == 5
+    assert headline([chance.model_copy(update={"kind": "latency"})]) == "", "that is for the table"
+
+
+def test_a_few_images_may_be_accepted_but_not_a_teacher_below_chance():
+    few = {"right": "11100", "top1": 0.6}
+    found = chain(teacher=few, exported=few)
+    asked = {"chance": 0.5}
+    assert [one.met for one in sanity(found, found[2], asked)] == [None, None]
+    assert [one.met for one in sanity(found, found[2], asked, few_images=True)] == [True]
+    found = chain(teacher={"right": "10", "top1": 0.5}, exported=few)
+    assert [one.kind for one in sanity(found, found[2], asked, few_images=True)] == ["chance", "teacher"]
+
+
+@pytest.mark.parametrize(("interval", "told"), [((0.0, 0.1), True), ((0.001, 0.1), False), ((0.5, 1.0), False)])
+def test_an_interval_that_touches_zero_tells_nothing(interval, told):
+    found = chain(student={"nearer": interval})
+    assert [one.kind for one in sanity(found, found[2], {})] == ["nearer"] * told
+
+
+def test_what_was_not_measured_has_its_place():
+    blind = chain(exported={"top1": None, "right": None})
+    (chance,) = sanity(blind, blind[2], {"chance": 0.25})
+    assert (chance.limit, chance.measured, chance.unit) == (25.0, None, "%")
+    assert chance.mend == "the variant has no accuracy: see its row"
+    assert sanity(blind[1:], blind[2], {}) == [], "no teacher, no labels"
+
+
 @pytest.mark.parametrize(("times", "told"), [(1.0, False), (1.05, False), (1.2, True)])
 def test_a_student_as_large_and_as_slow_as_its_teacher_is_within_what_two_measurements_differ_by(times, told):
     slow = row("x", None, 10.0 * times).timing
