@@ -153,7 +153,8 @@ def _distil(paths: Paths, profile: Profile) -> Run:
         whole = read_document(Path(str(files("edgeclip.demo") / "config.toml")), DistillConfig)
         config = paced(whole, spec, sum(1 for _ in train.iterdir()))
         config.save(paths.config)
-        say(f"      {config.epochs} epochs, of {whole.epochs}, fit the demo's time here; more teach more")
+        if config.epochs < whole.epochs:
+            say(f"      a slow or busy machine: {config.epochs} epochs instead of {whole.epochs}, which are enough")
     inputs = {"teacher": DEMO, "images": train, "texts": texts, "config": paths.config}
     announce("edgeclip distill", profile=paths.profile, spec=paths.spec, **inputs, out=paths.run)
     if resume and Run.open(paths.run).document.status == "finished":

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..report.schema import Criterion, Row
+    from ..report.schema import Criterion, Report, Row
 
 FASTER = 4.0  # than the teacher's image tower
 RETAINED = 0.90  # of what the teacher's top-1 has above chance
@@ -14,6 +14,16 @@ KEPT = "top-1 above chance that is kept of the teacher's"
 EQUAL = 0.99999  # mean cosine of the exported fp32 to the student
 LOST = 1.5  # points of top-1 that int8 may lose to fp32
 NOISE = 1.05  # two runs of one graph differ by as much
+
+
+def exit_code(report: Report) -> int:
+    """Of the demo: as the report's, but 0 where nothing is open but milliseconds that a busy machine cannot decide.
+
+    What the demo promises of time is a ratio, taken in turns, which holds on any machine.
+    """
+    still_open = [one for one in report.criteria if one.met is None]
+    moody = {one.kind for one in still_open} == {"latency"} and all(one.measured is not None for one in still_open)
+    return 0 if report.verdict == "unknown" and moody else report.exit_code
 
 
 def promises(rows: Sequence[Row], chosen: Row, chance: float) -> list[Criterion]:

@@ -6,12 +6,11 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .criteria import asked_always, asked_for
+from .criteria import BUSY, RESTLESS, asked_always, asked_for
 from .sanity import sanity
 from .schema import ALWAYS, Criterion, Finding, Reference, Report, Row
 
-# Slower or faster than for the profile, drift, p99 / p50: beyond, figures are doubtful.
-BUSY, DRIFTED, RESTLESS = 1.25, 0.15, 2.0
+DRIFTED = 0.15  # beyond, figures are doubtful
 MENDS = {
     "ran": "see the variant's row; export it anew on this device, or leave it out",
     "verified": "this device does not give what was exported: copy or export the bundle again, and verify it there",
@@ -57,6 +56,7 @@ def report(
     """
     chosen = next(row for row in rows if row.recommended)
     asked: dict[str, Any] = {"chance": dataset.get("chance"), "withheld": withheld, "few_images": few_images}
+    asked["pace"] = _pace(facts.get("reference"))
     criteria = [*asked_for(rows, chosen, budget, **asked), *more]
     criteria += asked_always(rows, chosen, verified)
     criteria += sanity(rows, chosen, dataset, student=bool(facts.get("student")), few_images=few_images)
@@ -85,11 +85,16 @@ def verdict_of(criteria: Sequence[Criterion]) -> Any:
     return "missed" if False in answers else "unknown" if None in answers or not asked else "met"
 
 
+def _pace(reference: Reference | None) -> float:
+    """How many times as slow the machine was as for its profile; 1 where nobody knows."""
+    return reference.p50_ms / reference.profile_ms if reference and reference.profile_ms else 1.0
+
+
 def _doubts(reference: Reference | None, chosen: Row) -> list[str]:
     """Where the machine was not itself while it was measured, say so first of all."""
     told = []
     if reference:
-        slower = reference.p50_ms / reference.profile_ms if reference.profile_ms else 1.0
+        slower = _pace(reference)
         if slower <= 1 / BUSY:
             told.append(
                 f"the machine was {1 / slower:.1f} times as fast as for its profile: profile it again, a larger student"

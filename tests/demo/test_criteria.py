@@ -2,7 +2,9 @@
 
 import pytest
 
-from edgeclip.demo.criteria import KEPT, promises
+from edgeclip.demo.criteria import KEPT, exit_code, promises
+from edgeclip.report.criteria import at_least
+from edgeclip.report.schema import Reference
 
 from ..report.test_report import make, row, rows
 
@@ -47,3 +49,17 @@ def test_a_guess_keeps_nothing():
 
 def test_a_users_report_is_not_judged_by_them():
     assert not [one for one in make(budget={"latency_ms": 1.5}).criteria if one.kind == "promise"]
+
+
+def test_a_busy_machine_is_a_note_and_not_a_failure():
+    slow = Reference(graph="r", p50_ms=30.0, drift=0.0, profile_ms=10.0)
+    late = {"budget": {"latency_ms": 0.5}, "reference": slow}
+    report = make(**late)
+    assert (report.verdict, report.exit_code, exit_code(report)) == ("unknown", 4, 0)
+    assert exit_code(make(budget={"latency_ms": 0.2}, reference=slow)) == 3, "too slow at any pace"
+    assert exit_code(make()) == 0
+    assert exit_code(make(budget={})) == 4, "nothing was asked for"
+    assert exit_code(make(budget={"latency_ms": 0.5, "memory_mb": 1.0}, reference=slow)) == 4, "not measured"
+    assert exit_code(make(**late, more=[at_least("promise", "p", 1, None, "x")])) == 4
+    no_time = [r.model_copy(update={"timing": None}) for r in rows()]
+    assert exit_code(make(chain=no_time)) == 4, "no latency is no mood"

@@ -57,6 +57,33 @@ def test_what_was_not_measured_says_how_to():
     assert (drop.met, drop.mend) == (None, "the variant has no accuracy: see its row")
 
 
+@pytest.mark.parametrize(
+    ("ms", "pace", "p99", "met"),
+    [
+        (10.0, 1.0, 13.0, False),  # a quiet machine: missed
+        (10.0, 1.2, 13.0, False),  # a little slow
+        (10.0, 2.0, 13.0, None),  # twice as slow: 5 ms at its own pace
+        (30.0, 2.0, 39.0, False),  # 15 ms even then
+        (10.0, 2.0, 25.0, None),
+        (9.5, 1.0, 25.0, None),  # single calls that wait for others: the median meets it
+        (12.0, 1.0, 25.0, False),  # half of the calls miss it
+        (9.0, 4.0, 90.0, True),  # what is met is met
+    ],
+)
+def test_a_latency_that_a_busy_machine_missed_is_not_decided(ms, pace, p99, met):
+    chosen = row("exported int8", 0.5, ms)
+    chosen = chosen.model_copy(update={"timing": chosen.timing.model_copy(update={"p99_ms": p99, "raw_ms": []})})
+    (found,) = asked_for([chosen], chosen, {"latency_ms": 10.0}, pace=pace)
+    assert (found.met, found.measured) == (met, pytest.approx(1.1 * ms))
+    if met is None:
+        assert found.mend == "measure when nothing else runs"
+        assert f"at the profile's pace its median is {ms / max(1.0, pace):.3g} ms" in found.notes[0]
+        assert ("times as slow as for its profile" in found.notes[0]) == (pace >= 1.25)
+        assert ("single calls differ widely" in found.notes[0]) == (p99 > 2 * ms)
+    else:
+        assert found.notes == []
+
+
 def test_another_machines_figures_are_withheld():
     chosen = row("exported int8", 0.5, 10.0, peak_memory_mb=1.0)
     found = asked_for([chosen], chosen, {"latency_ms": 99.0, "memory_mb": 99.0}, withheld="it is a toaster")

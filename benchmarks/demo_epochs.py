@@ -1,0 +1,65 @@
+"""How many epochs does the demo need to keep nine tenths of its teacher? By this table it never cuts too short.
+
+    python benchmarks/demo_epochs.py [--epochs 12 24 36 48 60] [--seeds 0 1]
+
+Distils as ``edgeclip demo`` does, the same student each time, on the same store of the teacher's embeddings; what is
+kept is counted above chance, on the pictures that nobody learnt from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import results
+
+from edgeclip.demo.openmoji import write_dataset
+from edgeclip.distill import distill
+from edgeclip.distill.config import DistillConfig
+from edgeclip.documents import read_document
+from edgeclip.evaluate import evaluate
+from edgeclip.evaluate.chance import chance_level, kept_above_chance
+from edgeclip.evaluate.datasets import open_dataset
+from edgeclip.loading import DEMO, load, open_teacher
+from edgeclip.towers.spec import StudentSpec
+
+# What the demo selects on the two cores of profiles/x86-avx2-2core.toml.
+TOWER = {"image_size": 64, "patch_size": 16, "width": 256, "layers": 2, "head_width": 64, "mlp_ratio": 4.0}
+
+
+def main() -> None:
+    """Distil, judge, tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, nargs="+", default=[12, 24, 36, 48, 60])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    asked = parser.parse_args()
+    whole = read_document(Path(str(files("edgeclip.demo") / "config.toml")), DistillConfig)
+    spec, rows = StudentSpec(name="demo", vision_cfg=TOWER), []
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        write_dataset(folder / "data")
+        data = open_dataset(folder / "data/heldout")
+        found = evaluate(load(DEMO), data)
+        chance = chance_level(found.labels, len(data.classnames))
+        print(f"teacher {found.top1:.1%}, chance {chance:.2%}, {len(data)} images", flush=True)
+        for epochs in asked.epochs:
+            for seed in asked.seeds:
+                config = whole.model_copy(update={"epochs": epochs, "seed": seed})
+                texts, out, start = folder / "data/sentences.txt", folder / f"run-{epochs}-{seed}", time.monotonic()
+                shared = {"config": config, "store": folder / "store"}
+                run = distill(spec, [open_teacher(DEMO)], folder / "data/train", texts, out, **shared)
+                top1 = evaluate(run.encoder(), data).top1
+                kept = kept_above_chance(top1, found.top1, chance)
+                rows.append({"epochs": epochs, "seed": seed, "top1": top1, "kept": kept})
+                rows[-1]["seconds"] = round(time.monotonic() - start, 1)
+                print(rows[-1], flush=True)
+    results.save(
+        "demo_epochs", {"teacher": found.top1, "chance": chance, "images": len(data), "tower": TOWER, "rows": rows}
+    )
+
+
+if __name__ == "__main__":
+    main()
