@@ -20,6 +20,7 @@ setup(
         "edgeclip.demo": ["teacher/*", "*.toml"],
         "edgeclip.evaluate": ["suites/*.toml"],
         "edgeclip.profiles": ["*.toml"],
+        "edgeclip.models": ["*.csv"],
         "edgeclip.towers": ["*.csv"],
         "edgeclip.report": ["*.html", "*.css"],
     },

@@ -8,7 +8,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
+    from ..encoder import Encoder
     from ..report.schema import Report
+
+
+def open_model(name: str) -> Path | Encoder:
+    """A run or a teacher, opened; of a bundle its path: which variant is opened is said elsewhere.
+
+    Raises:
+        EdgeclipError: as :func:`edgeclip.loading.load`.
+    """
+    from ..loading import DEMO, load
+    from ..runtime.archive import is_archive
+
+    path = Path(name)
+    if (path / "bundle.json").is_file() or is_archive(path):
+        return path
+    return load(name) if name == DEMO or ":" in name or (path / "run.json").is_file() else path
 
 
 def open_profile(name: str, budget: dict[str, float | None]) -> Profile:

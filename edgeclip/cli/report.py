@@ -121,11 +121,12 @@ def report_command(
 
 
 @click.command(name="classify")
-@click.argument("bundle", type=PATH)
+@click.argument("model")
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option(
     "--labels",
-    help='"a cat,a dog", or a text file with one a line.  [default: the classes of a bundle without text tower]',
+    help='"a cat,a dog", a text file with one a line, or a folder of class folders.  [default: the classes of a bundle '
+    "without text tower]",
 )
 @click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Labels of each image.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="[default: the recommended one]")
@@ -134,7 +135,7 @@ def report_command(
 @THREADS
 @JSON
 def classify_command(
-    bundle: Path,
+    model: str,
     images: tuple[Path, ...],
     labels: str | None,
     top: int,
@@ -146,15 +147,18 @@ def classify_command(
 ) -> None:
     """Say which labels fit each image best: files, folders, "patterns/*.jpg", or a .txt that lists them.
 
+    MODEL is a bundle, or whatever edgeclip eval takes: a run, a teacher by name, local-dir:FOLDER.
+
     Exit 0, also where some images cannot be read, which stand among the answers; 2 where none can.
 
     Example:  edgeclip classify bundles/pi cat.jpg --labels "a cat,a dog"
     """
     from ..runtime.classify import classify
+    from .inputs import open_model
     from .tables import classes_table, show
 
     asked: dict[str, Any] = {"precision": precision, "threads": threads, "engine": engine, "provider": provider}
-    answers = classify(bundle, images, labels, **asked, top=top)
+    answers = classify(open_model(model), images, labels, **asked, top=top)
     show(as_json, answers, lambda: classes_table(answers))
 
 

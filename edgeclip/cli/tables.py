@@ -153,10 +153,17 @@ def specs_table(specs: Sequence[StudentSpec], profile: Profile) -> Table:
 
 
 def teachers_table(found: Sequence[Listed]) -> Table:
-    """Teachers by name."""
-    table = table_of("--teacher", "px", "dim")
+    """Teachers by name, those to begin with first."""
+    table = table_of("--teacher", "px", "dim", "M params", "image tower", "ImageNet top-1", "mean of 38 sets", "")
+
+    def shown(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
     for one in found:
-        table.add_row(one.name, str(one.image_size), str(one.embed_dim))
+        figures = (shown(one.params_m, ".0f"), shown(one.image_params_m, ".0f"))
+        scores = (shown(one.imagenet, ".1%"), shown(one.mean_of_38, ".1%"))
+        table.add_row(one.name, str(one.image_size), str(one.embed_dim), *figures, *scores, one.remark)
+    table.caption = "zero-shot, as open_clip publishes it: https://github.com/mlfoundations/open_clip/tree/main/docs"
     return table
 
 

@@ -13,6 +13,9 @@ from .options import JSON
 def teachers_command(word: str, as_json: bool) -> None:
     """List the teachers that open_clip fetches by name: all, or those with WORD in their names.
 
+    First comes the one that edgeclip brings, then three to begin with. Any other open_clip model is hf-hub:USER/NAME,
+    or local-dir:FOLDER on your disk.
+
     Example:  edgeclip teachers siglip
     """
     from dataclasses import asdict

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from ..encoder import Encoder
+    from .labels import LabelScorer
+
 AT_ONCE = 8  # images: enough for the engine, few enough to be held decoded, whatever their size
+SCALE = 100.0  # of an encoder that does not tell its own: CLIP's
 PATIENCE = 2.0  # seconds that pass before progress is shown
 
 
 def classify(
-    bundle: Path,
+    model: Path | Encoder,
     images: Sequence[Path],
     labels: str | None = None,
     *,
@@ -26,7 +30,7 @@ def classify(
     """The likeliest labels of each image with their probabilities, or the ``problem`` of one that cannot be read.
 
     Args:
-        bundle: its folder or archive.
+        model: a bundle's folder or archive, or anything that encodes, of which the next four say nothing.
         images: as :func:`image_paths` reads them.
         labels: as in :func:`~edgeclip.runtime.labels.read_labels`; None: the classes of a bundle without text tower.
         precision: the one that the bundle chooses where None.
@@ -40,22 +44,16 @@ def classify(
     """
     from ..console import progress_bar, say
     from ..errors import EdgeclipError
-    from .bundle import Bundle
-    from .labels import SHOWN, LabelScorer, read_labels
+    from .labels import read_labels
 
     names, files = read_labels(labels, say) if labels is not None else None, image_paths(images)
-    opened = Bundle.open(bundle)
-    # The text tower is gone before the image tower is opened: never both in memory.
-    own = opened.manifest
-    asked: dict[str, Any] = {"threads": threads, "engine": engine, "provider": provider}
-    if names is None:
-        known = opened.encoder(**asked).phrases
-        if known is None:
-            raise EdgeclipError('say what it might be: --labels "a cat,a dog", or a text file with one a line')
-        names = known.labels
-    encode_text = opened.encoder(**asked).encode_text
-    scorer = LabelScorer(names, encode_text, own.logit_scale, own.logit_bias, shown=top or SHOWN)
-    encoder = opened.encoder(precision, **asked)
+    settings: dict[str, Any] = {"threads": threads, "engine": engine, "provider": provider}
+    if isinstance(model, Path):
+        encoder, scorer = _of_bundle(model, names, top, precision, settings)
+    elif precision or any(settings.values()):
+        raise EdgeclipError("--precision, --threads, --engine and --provider are of a bundle: export the model first")
+    else:
+        encoder, scorer = _of_model(model, names, top)
     answers: list[dict[str, Any]] = []
     with progress_bar("classify", len(files), after=PATIENCE) as bar:
         for start in range(0, len(files), AT_ONCE):
@@ -68,6 +66,36 @@ def classify(
     if len(failed) == len(answers):
         raise EdgeclipError(failed[0] + (f" (and {len(failed) - 1} others)" if failed[1:] else ""))
     return answers
+
+
+def _of_bundle(
+    path: Path, names: list[str] | None, top: int | None, precision: str | None, settings: dict[str, Any]
+) -> tuple[Encoder, LabelScorer]:
+    """The text tower is gone before the image tower is opened: never both in memory."""
+    from .bundle import Bundle
+    from .labels import SHOWN, LabelScorer
+
+    opened = Bundle.open(path)
+    own, text = opened.manifest, opened.encoder(**settings)
+    if names is None:
+        names = text.phrases.labels if text.phrases else _no_labels()
+    scorer = LabelScorer(names, text.encode_text, own.logit_scale, own.logit_bias, shown=top or SHOWN)
+    return opened.encoder(precision, **settings), scorer
+
+
+def _of_model(model: Encoder, names: list[str] | None, top: int | None) -> tuple[Encoder, LabelScorer]:
+    from .labels import SHOWN, LabelScorer
+
+    scale, bias = getattr(model, "logit_scale", SCALE), getattr(model, "logit_bias", None)
+    return model, LabelScorer(names or _no_labels(), model.encode_text, scale, bias, shown=top or SHOWN)
+
+
+def _no_labels() -> list[str]:
+    from ..errors import EdgeclipError
+
+    raise EdgeclipError(
+        'say what it might be: --labels "a cat,a dog", a text file with one a line, or a folder of class folders'
+    )
 
 
 def _read(files: Sequence[Path]) -> tuple[list[Any], dict[str, str]]:

@@ -18,16 +18,23 @@ Ranked = list[tuple[str, float]]
 
 
 def read_labels(given: str, tell: Callable[[str], object]) -> list[str]:
-    """Comma-separated labels, or those of a text file of that name, one a line. Repeated ones count once, and are told.
+    """Comma-separated labels, those of a text file of that name, one a line, or the folders in a folder of that name.
+
+    Repeated ones count once, and are told.
 
     Raises:
         EdgeclipError: there are none, or the file is not text.
     """
-    file = Path(given) if len(given) < 1024 and "\0" not in given else None
-    parts = read_lines(file) if file and file.is_file() else given.split(",")
+    file = Path(given) if 0 < len(given) < 1024 and "\0" not in given else None
+    if file and file.is_dir():
+        parts = sorted(one.name for one in file.iterdir() if one.is_dir() and not one.name.startswith("."))
+    else:
+        parts = read_lines(file) if file and file.is_file() else given.split(",")
     labels = distinct_labels([part.strip() for part in parts if part.strip()], tell)
     if not labels:
-        raise EdgeclipError('no labels: give them comma-separated, as in --labels "a cat,a dog", or in a text file')
+        raise EdgeclipError(
+            'no labels: give them comma-separated, as in --labels "a cat,a dog", or in a text file, or as folders'
+        )
     return labels
 
 

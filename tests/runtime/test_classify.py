@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -68,3 +69,29 @@ def test_answers_do_not_depend_on_how_many_are_taken_at_once(bundle, pictures):
     for row in together[:: AT_ONCE // 2]:
         (alone,) = json.loads(run("classify", bundle.path, row["image"], *labels).stdout)
         assert dict(alone["labels"]) == pytest.approx(dict(row["labels"]), abs=1e-5)
+
+
+def test_any_model_that_encodes_classifies(teacher, teacher_dir, images_dir, tmp_path):
+    """A teacher by name, and a folder of class folders as labels: as open_clip itself would answer."""
+    for name in ("red", "green", ".hidden"):
+        (tmp_path / "testset" / name).mkdir(parents=True)
+    picture = images_dir / "00.png"
+    told = run("classify", f"local-dir:{teacher_dir}", picture, "--labels", tmp_path / "testset", "--json").stdout
+    (answer,) = json.loads(told)
+    odds = teacher.logit_scale * (teacher.encode_image(picture) @ teacher.encode_text(["green", "red"]).T)[0]
+    odds = np.exp(odds - odds.max()) / np.exp(odds - odds.max()).sum()
+    assert dict(answer["labels"]) == pytest.approx({"green": odds[0], "red": odds[1]}, abs=1e-5)
+    assert answer["labels"][0][1] >= answer["labels"][1][1]
+
+
+def test_what_a_bundle_alone_can_be_told_is_refused_elsewhere(teacher_dir, images_dir):
+    picture = images_dir / "00.png"
+    for option in (["--precision", "int8"], ["--engine", "onnxruntime"], ["--threads", 1]):
+        told = run("classify", f"local-dir:{teacher_dir}", picture, "--labels", "a,b", *option, expect=2).stderr
+        assert "are of a bundle: export the model first" in told
+    assert "say what it might be" in run("classify", f"local-dir:{teacher_dir}", picture, expect=2).stderr
+
+
+def test_an_empty_folder_has_no_labels(bundle, images_dir, tmp_path):
+    told = run("classify", bundle.path, images_dir / "00.png", "--labels", tmp_path, expect=2).stderr
+    assert "no labels" in told
