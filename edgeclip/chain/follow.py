@@ -249,7 +249,8 @@ class _Work:
         from ..measure.proof import prove
         from ..report import write_report
 
-        dataset, limits = Path(self._place(self.project.dataset)), self.project.budget.model_dump(exclude_none=True)
+        dataset = Path(self._place(self.project.dataset)) if self.project.dataset else None
+        limits = self.project.budget.model_dump(exclude_none=True)
         words = {"profile": self._named, "dataset": dataset, "teacher": self.project.teacher, **limits, "out": out}
         words |= {"other_device": not self._own, "few_images": few_images}
         command = command_of(f"edgeclip report {shlex.quote(str(bundle.path))}", **words)
@@ -269,7 +270,9 @@ def next_commands(folder: Path) -> list[str]:
     project = read_project(folder, trust=True)[0]
     images, run, bundle = Path(place(folder, project.images)), folder / "run", folder / "bundle"
     picture = next(image_files(images), None) if images.is_dir() else None
-    classes = [name for name in open_dataset(place(folder, project.dataset)).classnames if "," not in name][:3]
+    classes = ["a cat", "a dog"]
+    if project.dataset:
+        classes = [name for name in open_dataset(place(folder, project.dataset)).classnames if "," not in name][:3]
     shown = shlex.quote(str(images / picture)) if picture else "PICTURE.jpg"
     return [
         command_of(f"edgeclip classify {shlex.quote(str(bundle))} {shown}", labels=",".join(classes)),

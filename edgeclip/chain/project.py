@@ -29,7 +29,7 @@ profile = "here"               # measure this machine; or a name of `edgeclip pr
 # provider = "CPUExecutionProvider"
 images = "images"              # your pictures, without captions: the more, the better
 texts = "sentences.txt"        # sentences, one a line; or, for one task:  classes = "classes.txt"
-dataset = "testset"            # labelled pictures to prove it on: one folder a class
+dataset = "testset"            # labelled pictures to prove it on, one folder a class; without them there is no verdict
 
 [budget]                       # what the student may cost on the device
 latency_ms = 20                # p90 of one image
@@ -66,7 +66,7 @@ class Project(Document):
     images: str
     texts: str | None = None
     classes: str | None = None
-    dataset: str
+    dataset: str | None = None
     budget: Budget
     distill: dict[str, Any] = Field(default_factory=dict)  # as in `edgeclip distill --config`
     signature: str | None = None  # of `edgeclip init`
@@ -144,7 +144,8 @@ def check_inputs(folder: Path, project: Project) -> None:
         load_profile(profile_name(folder, project))
     refuse_missing(place(folder, project.images))
     refuse_unfit(Path(place(folder, str(project.texts or project.classes))))
-    open_dataset(place(folder, project.dataset))
+    if project.dataset:
+        open_dataset(place(folder, project.dataset))
 
 
 def place(folder: Path, name: str) -> str:

@@ -33,7 +33,7 @@ SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="
 @click.argument("bundle", type=PATH)
 @PROFILE
 @budget_options
-@click.option("--dataset", type=PATH, required=True, help="A folder with one folder a class.")
+@click.option("--dataset", type=PATH, help="A folder with one folder a class.  [default: accuracy is not measured]")
 @click.option("--out", type=PATH, required=True, help="Folder for report.json, report.md and report.html.")
 @click.option("--figures", "figures_file", type=PATH, help="What edgeclip measure found on the device.")
 @click.option(
@@ -55,7 +55,7 @@ SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="
 def report_command(
     bundle: Path,
     profile_name: str,
-    dataset: Path,
+    dataset: Path | None,
     out: Path,
     teacher: str | None,
     run: Path | None,

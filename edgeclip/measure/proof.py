@@ -32,7 +32,7 @@ Promises = Callable[["Sequence[Row]", "Row", float], "list[Criterion]"]
 def prove(
     bundle: Path,
     profile: Profile,
-    dataset: Path,
+    dataset: Path | None,
     *,
     command: str,
     profile_name: str,
@@ -55,7 +55,7 @@ def prove(
     Args:
         bundle: its folder or archive.
         profile: of the device that the verdict is about.
-        dataset: labelled images.
+        dataset: labelled images; None: accuracy is not measured, and the verdict says so.
         command: the command line that does the same, for the record.
         profile_name: what the profile is opened by.
         budget: limits by name, over those that the student was chosen for, and those of the profile.
@@ -71,8 +71,8 @@ def prove(
 
     Raises:
         EdgeclipError: the profile is of another device than the one measured, or estimated, and ``other_device`` does
-            not say that it is meant so; no bundle, no dataset, a dataset that cannot be read, figures of another bundle
-            or dataset, or the device cannot be reached.
+            not say that it is meant so; no bundle, a dataset that is missing or cannot be read, figures of another
+            bundle or dataset, or the device cannot be reached.
     """
     from ..evaluate.datasets import open_dataset
     from ..report.join import join
@@ -85,7 +85,8 @@ def prove(
     if not other_device:
         measured_on = figures.device if figures else None if device else describe_device()
         _same_device(profile, measured_on)
-    open_dataset(dataset)
+    if dataset is not None:
+        open_dataset(dataset)
     timed: dict[str, Any] = {"seconds": seconds, "sustained": sustained, "device": device}
     timed |= _as_profiled(profile.runtime, engine, provider, threads, here=device is None)
     apart = figures is not None or device is not None
@@ -106,8 +107,10 @@ def prove(
     return result.model_copy(update={"next": suggest(result, profile, limits, bundle, profile_name), **more})
 
 
-def _pictures(found: Report, dataset: Path) -> list[Picture]:
+def _pictures(found: Report, dataset: Path | None) -> list[Picture]:
     """Some of the images that the verdict's row is right about, and wrong."""
+    if dataset is None:
+        return []
     from ..evaluate.copies import without_copies
     from ..evaluate.datasets import open_dataset
 
@@ -162,8 +165,10 @@ def _limits(bundle: Bundle, profile: Profile, asked: Mapping[str, float | None])
     return limits | {name: limit for name, limit in asked.items() if limit is not None}
 
 
-def _here(bundle: Bundle, sources: Sequence[Stage], dataset: Path) -> Figures | None:
+def _here(bundle: Bundle, sources: Sequence[Stage], dataset: Path | None) -> Figures | None:
     """The accuracy of what runs here, as figures without any time in them; None where nothing is at hand."""
+    if dataset is None:
+        return None
     from ..evaluate.copies import without_copies
     from ..evaluate.datasets import open_dataset
     from .chain import accuracy_here

@@ -37,7 +37,9 @@ def sanity(
         few_images: a top-1 above chance will do, however wide its interval.
     """
     found, teacher = [], next((row for row in rows if row.stage == "teacher"), None)
-    if (chance := dataset.get("chance")) is not None:
+    if (chance := dataset.get("chance")) is None:
+        found.append(at_least("chance", CHANCE, 0.0, None, "%", "show labelled images: --dataset D"))
+    else:
         found.append(_above_chance(chosen, chance, few_images))
         if teacher and teacher.right and teacher.top1 is not None:
             found += _teacher_at_chance(teacher, teacher.top1, chance, few_images)

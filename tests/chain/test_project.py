@@ -162,6 +162,20 @@ def test_from_images_to_a_report_and_again(project, monkeypatch):
     assert stages_of(project, "--again", "export")["report"]["why"] == "after export"
 
 
+@pytest.mark.slow
+def test_labels_are_optional_and_without_them_nothing_passes(project, monkeypatch):
+    monkeypatch.setattr("edgeclip.chain.follow.REPORT_SECONDS", 1.0)
+    text = (project / FILE).read_text()
+    (project / FILE).write_text(re.sub('dataset = "[^"]*"', "", text))
+    told = run("run", project, expect=None)
+    report = read_document(project / "report/report.json", Report)
+    assert told.exit_code == report.exit_code in (3, 4)
+    (chance,) = [one for one in report.criteria if one.kind == "chance"]
+    assert (chance.met, chance.measured) == (None, None)
+    assert all(row.top1 is None for row in report.rows)
+    assert '--labels "a cat,a dog"' in told.stderr or "--labels 'a cat,a dog'" in told.stderr
+
+
 def test_an_engine_is_of_the_machine_that_is_profiled(project):
     text = (project / FILE).read_text()
     (project / FILE).write_text(

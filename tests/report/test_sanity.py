@@ -52,6 +52,14 @@ def chain(**changes):
     return found
 
 
+def found_kinds(chain, chosen=None, **asked):
+    """Without labels: that nothing is known of chance comes first."""
+    chance, *others = sanity(chain, chosen or chain[2], {}, **asked)
+    assert (chance.kind, chance.measured, chance.met) == ("chance", None, None)
+    assert chance.mend == "show labelled images: --dataset D"
+    return [one.kind for one in others]
+
+
 def guesses(share):
     right = "1" * round(1000 * share) + "0" * round(1000 * (1 - share))
     return {"right": right, "top1": share, "top1_interval": wilson(share, 1000)}
@@ -138,7 +146,7 @@ def test_a_few_images_may_be_accepted_but_not_a_teacher_below_chance():
 @pytest.mark.parametrize(("interval", "told"), [((0.0, 0.1), True), ((0.001, 0.1), False), ((0.5, 1.0), False)])
 def test_an_interval_that_touches_zero_tells_nothing(interval, told):
     found = chain(student={"nearer": interval})
-    assert [one.kind for one in sanity(found, found[2], {})] == ["nearer"] * told
+    assert found_kinds(found) == ["nearer"] * told
 
 
 def test_what_was_not_measured_has_its_place():
@@ -146,16 +154,22 @@ def test_what_was_not_measured_has_its_place():
     (chance,) = sanity(blind, blind[2], {"chance": 0.25})
     assert (chance.limit, chance.measured, chance.unit) == (25.0, None, "%")
     assert chance.mend == "the variant has no accuracy: see its row"
-    assert sanity(blind[1:], blind[2], {}) == [], "no teacher, no labels"
+    assert found_kinds(blind[1:], blind[2]) == [], "no teacher, no labels"
 
 
 @pytest.mark.parametrize(("times", "told"), [(1.0, False), (1.05, False), (1.2, True)])
 def test_a_student_as_large_and_as_slow_as_its_teacher_is_within_what_two_measurements_differ_by(times, told):
     slow = row("x", None, 10.0 * times).timing
     found = chain(exported={"size_bytes": round(times * 10**6), "timing": slow})
-    kinds = [one.kind for one in sanity(found, found[2], {})]
-    assert kinds == ["gain", "gain"] * told
-    assert sanity(found, found[2], {}, student=False) == [], "a teacher that was exported"
+    assert found_kinds(found) == ["gain", "gain"] * told
+    assert found_kinds(found, student=False) == [], "a teacher that was exported"
+
+
+def test_without_labels_nothing_passes_and_nothing_is_worthless():
+    report = make(budget={"latency_ms": 99.0}, dataset={})
+    assert (report.verdict, headline(report.criteria)) == ("unknown", "")
+    for view in (markdown(report), html(report)):
+        assert "NOT MEASURED" in view and "chance 1" not in view
 
 
 def test_accuracy_never_stands_alone():
