@@ -82,14 +82,9 @@ def retention_table(found: Retention) -> RenderableType:
         for how, classes in (("lost", row.losers), ("won", row.winners))
         for one in classes[:3]
     ]
-    doubts = [
-        Text(f"{row.model} is not clearly above chance: nothing can be kept of it", style="red")
-        for row in found.rows[:1]
-        if row.low <= found.chance
-    ]
-    doubts += [
-        Text(f"{r.model} is not clearly above chance", style="red") for r in found.rows[1:] if r.low <= found.chance
-    ]
+    doubts = [Text(f"{row.model}: {remark}", style="red") for row in found.rows for remark in row.remarks]
+    if found.rows[1].retention is None:
+        doubts.append(Text(f"{found.rows[0].model} knows no more than chance: nothing can be kept of it", style="red"))
     return Group(table, *doubts, *changes)
 
 

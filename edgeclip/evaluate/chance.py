@@ -45,6 +45,33 @@ def effective_classes(labels: Sequence[int] | NDArray[np.int64]) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
+def collapsed(answers: Sequence[int] | NDArray[np.int64], classes: float) -> str:
+    """In words, where nearly all of ``answers`` are one label, though the images are of ``classes``; else empty."""
+    if not len(answers) or effective_classes(answers) >= fewest_answers(classes):
+        return ""
+    most = int(np.unique(np.asarray(answers, np.int64), return_counts=True)[1].max())
+    return f"one label takes {most} of {len(answers)} answers: they have collapsed"
+
+
+def doubts(
+    answers: NDArray[np.int64], labels: NDArray[np.int64] | NDArray[np.bool_], top1: float, chance: float
+) -> list[str]:
+    """What makes accuracy worth nothing, in words: answers at chance, or collapsed.
+
+    Args:
+        answers: the best label of each image, int64 ``[N]``.
+        labels: its class, int64 ``[N]``; where it may be of several, bool ``[N, C]``, of which collapse says nothing.
+        top1: 0..1.
+        chance: as :func:`chance_level` tells it.
+    """
+    found = []
+    if not above_chance(top1, len(labels), chance):
+        found.append(f"top-1 is not clearly above chance ({chance:.2%})")
+    if labels.ndim == 1 and (told := collapsed(answers, effective_classes(labels.astype(np.int64)))):
+        found.append(told)
+    return found
+
+
 def fewest_answers(classes: float) -> float:
     """How many classes the answers must be of, at least, where the images are of ``classes``; both as above."""
     return 1 + COLLAPSED * (classes - 1)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ..documents import ClassChange, Count, Document, Fraction, Part
 from ..errors import EdgeclipError
-from .chance import above_chance, chance_level, kept_above_chance
+from .chance import above_chance, chance_level, doubts, kept_above_chance
 from .metrics import interval, mcnemar
 from .zeroshot import ZeroShot
 
@@ -27,6 +27,7 @@ class Kept(Part):
     low: Fraction  # 95 % bootstrap interval of top1
     high: Fraction
     mean_per_class: Fraction
+    remarks: list[str] = []  # what makes its accuracy worth nothing
     retention: float | None = None  # of what the reference knows beyond chance; None where it knows no more
     agreement: Fraction | None = None  # the same answer as the reference's, right or wrong
     lost: Count = 0  # right in the reference, wrong here
@@ -65,19 +66,21 @@ def retention(results: Mapping[str, ZeroShot], classnames: Sequence[str], *, dat
     chance = chance_level(reference.labels, len(classnames))
     compared = [_compared(name, result, reference, classnames, chance) for name, result in others]
     counts = {"images": len(reference.labels), "classes": len(classnames)}
-    return Retention(dataset=dataset, **counts, chance=chance, rows=[_row(first, reference), *compared])
+    return Retention(dataset=dataset, **counts, chance=chance, rows=[_row(first, reference, chance), *compared])
 
 
-def _row(name: str, result: ZeroShot) -> Kept:
+def _row(name: str, result: ZeroShot, chance: float) -> Kept:
     low, high = interval(lambda right: float(right.mean()), result.right)
-    return Kept(model=name, top1=result.top1, low=low, high=high, mean_per_class=result.mean_per_class)
+    told = doubts(result.predictions, result.labels, result.top1, chance)
+    mean = result.mean_per_class
+    return Kept(model=name, top1=result.top1, low=low, high=high, mean_per_class=mean, remarks=told)
 
 
 def _compared(name: str, result: ZeroShot, reference: ZeroShot, classnames: Sequence[str], chance: float) -> Kept:
     knows = above_chance(reference.top1, len(reference.labels), chance)
     lost, gained = reference.right & ~result.right, result.right & ~reference.right
     low, high = interval(lambda gain, loss: float(gain.mean() - loss.mean()), gained, lost)
-    return _row(name, result).model_copy(
+    return _row(name, result, chance).model_copy(
         update={
             "retention": kept_above_chance(result.top1, reference.top1, chance) if knows else None,
             "agreement": float((result.predictions == reference.predictions).mean()),

@@ -79,7 +79,7 @@ def refuse_unfit(dataset: Dataset, asked: Asked) -> None:
 def _zero_shot(encoder: Encoder, dataset: Dataset, asked: Asked) -> dict[str, Any]:
     import numpy as np
 
-    from .chance import above_chance, chance_level
+    from .chance import chance_level, doubts
     from .results import ClassScore
     from .zeroshot import evaluate
 
@@ -88,8 +88,7 @@ def _zero_shot(encoder: Encoder, dataset: Dataset, asked: Asked) -> dict[str, An
     facts = {"metric": asked.metric, "value": value, "low": low, "high": high, "images": len(result.labels)}
     chance = chance_level(result.labels, len(dataset.classnames))
     facts |= {"top1": result.top1, "top5": result.top5, "chance": chance}
-    if not above_chance(result.top1, len(result.labels), chance):
-        facts["remarks"] = [f"top-1 is not clearly above chance ({chance:.2%})"]
+    facts["remarks"] = doubts(result.predictions, result.labels, result.top1, chance)
     if dataset.several:
         return facts
     count = np.bincount(result.labels, minlength=len(dataset.classnames))

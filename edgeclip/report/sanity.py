@@ -5,11 +5,10 @@ How accuracy stands to chance is always told; the others only where something is
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..evaluate.chance import above_chance, effective_classes, fewest_answers
+from ..evaluate.chance import above_chance, collapsed, effective_classes, fewest_answers
 from ..evaluate.intervals import wilson
 from .criteria import FEW, at_least, at_most, times_as_long
 from .schema import SANITY, Criterion, Row
@@ -85,11 +84,9 @@ def _teacher_at_chance(teacher: Row, top1: float, chance: float, few_images: boo
 
 def _collapsed(chosen: Row, classes: float) -> list[Criterion]:
     """Open where nearly all images get one answer, which may be above chance all the same."""
-    found = at_least("answers", ANSWERS, fewest_answers(classes), effective_classes(chosen.answers), "classes")
-    if found.met:
+    if not (told := collapsed(chosen.answers, classes)):
         return []
-    _, most = Counter(chosen.answers).most_common(1)[0]
-    told = f"one label takes {most} of {len(chosen.answers)} answers: they have collapsed"
+    found = at_least("answers", ANSWERS, fewest_answers(classes), effective_classes(chosen.answers), "classes")
     return [found.model_copy(update={**OPEN, "notes": [told], "mend": "train it longer, or on more kinds of images"})]
 
 

@@ -209,3 +209,29 @@ def test_transformers_js_answers_as_the_bundle(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     odds = bundle.classify([Image.open(file) for file in files], labels)
     assert json.loads(done.stdout) == [labels[best] for best in odds.argmax(axis=1)]
+
+
+def test_a_folder_shows_what_would_be_uploaded_and_no_hub_is_asked(trained, tmp_path):
+    words = ["push", trained / "run", "me/tiny", "--bundle", trained / "bundle", "--report", trained / "report.json"]
+    told = json.loads(run(*words, "--to", tmp_path / "model", "--json").stdout)
+    assert told == {"repo": "me/tiny", "folder": str(tmp_path / "model")}
+    assert (tmp_path / "model/README.md").read_text().startswith("---\nlicense")
+    assert (tmp_path / "model/bundle/bundle.json").is_file() and (
+        tmp_path / "model/onnx/model_quantized.onnx"
+    ).is_file()
+    run(*words, "--to", tmp_path / "model")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/x").write_text("mine")
+    assert "which edgeclip did not put there" in run(*words, "--to", tmp_path / "mine", expect=2).stderr
+
+
+def test_pictures_are_not_for_everybody(trained, tmp_path):
+    from edgeclip.documents import read_document
+    from edgeclip.ecosystem.push import write_model
+    from edgeclip.report.schema import Picture
+
+    private = tmp_path / "report.json"
+    make().model_copy(update={"pictures": [Picture(image=0, key="me.jpg", jpeg="AAAA")]}).save(private)
+    write_model(trained / "run", "me/tiny", tmp_path / "model", report=private)
+    assert read_document(tmp_path / "model/report/report.json", Report).pictures == []
+    assert not any("me.jpg" in file.read_text() for file in (tmp_path / "model/report").iterdir())

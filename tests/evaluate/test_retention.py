@@ -1,8 +1,13 @@
 """What was kept and what broke, image by image: nothing is exchanged, nothing is counted twice."""
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
 
+from edgeclip.cli.evaluation_tables import retention_table
+from edgeclip.evaluate.chance import collapsed, doubts
 from edgeclip.evaluate.embed import Embedded
 from edgeclip.evaluate.metrics import interval, mcnemar
 from edgeclip.evaluate.retention import retention
@@ -51,6 +56,25 @@ def test_kept_is_of_what_is_above_chance():
     assert [row.retention for row in found.rows] == [None, 0.0, pytest.approx((0.9 - 0.55) / (0.95 - 0.55))]
     blind = retention({"teacher": guess, "good": good}, NAMES, dataset="d").rows[1]
     assert blind.retention is None, "of a reference at chance nothing can be kept"
+    remarks = [row.remarks for row in found.rows]
+    told_collapse = "one label takes 200 of 200 answers: they have collapsed"
+    assert remarks == [[], ["top-1 is not clearly above chance (55.00%)", told_collapse], []]
+    shown = Console(width=200, record=True, file=io.StringIO())
+    shown.print(retention_table(retention({"teacher": guess, "good": good}, NAMES, dataset="d")))
+    told = shown.export_text()
+    assert f"teacher: {told_collapse}" in told
+    assert "teacher knows no more than chance: nothing can be kept of it" in told
+
+
+def test_answers_may_collapse_above_chance():
+    """Half of 400 images are of one of four classes: who gives it alone is right of more than a guess would be."""
+    labels = np.array([0] * 200 + [1, 2, 3] * 66 + [1, 2])
+    answers = np.zeros(400, np.int64)
+    assert doubts(answers, labels, 0.9, 0.5) == ["one label takes 400 of 400 answers: they have collapsed"]
+    assert doubts(labels, labels, 1.0, 0.5) == []
+    several = np.eye(4, dtype=bool)[labels]
+    assert doubts(answers, several, 0.9, 0.5) == [], "an image may be of several: nobody counts their shares"
+    assert collapsed([], 4.0) == ""
 
 
 def test_the_bootstrap_draws_the_same_images_of_both():
