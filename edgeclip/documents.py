@@ -107,11 +107,11 @@ def read_document(path: Path, kind: type[D]) -> D:
     try:
         found = kind.model_validate(data)
     except ValidationError as error:
-        faults = {_place(fault["loc"]): _told(fault, kind) for fault in error.errors()}
-    faults |= {place: told for place, told in absurd if place not in faults}
+        faults = {_place(fault["loc"]): told(fault, kind) for fault in error.errors()}
+    faults |= {place: what for place, what in absurd if place not in faults}
     if faults:
-        told = "; ".join(f"{place}: {what}" for place, what in faults.items())
-        raise FormatError(f"{path}: {len(faults)} fault(s): {told}")
+        every = "; ".join(f"{place}: {what}" for place, what in faults.items())
+        raise FormatError(f"{path}: {len(faults)} fault(s): {every}")
     if kind.SEALED and not whole and (seal or version >= kind.SEALED):
         raise FormatError(f"{path}: it was altered after edgeclip wrote it: copy it again, or make it anew")
     return found
@@ -155,10 +155,10 @@ def _place(loc: tuple[str | int, ...]) -> str:
     return ".".join(map(str, loc)) or "file"
 
 
-def _told(fault: Any, kind: type[Document]) -> str:
-    """One fault in words; an unknown name with those that are known there."""
+def told(fault: Any, kind: type[Document]) -> str:
+    """One of pydantic's faults in words; an unknown name with those that are known there."""
     if fault["type"] != "extra_forbidden":
-        return str(fault["msg"])
+        return str(fault["msg"]).removeprefix("Value error, ")
     there: set[type[Part]] = {kind}
     for step in fault["loc"][:-1]:
         fields = [part.model_fields[step] for part in there if isinstance(step, str) and step in part.model_fields]

@@ -19,7 +19,6 @@ from .steps import THERE, announce, chosen_student, command_of, exported, profil
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
-    from ..distill.config import DistillConfig
     from ..distill.run import Run
     from ..distill.teachers import Teacher
     from ..report.schema import Report
@@ -41,8 +40,8 @@ def planned_project(
     Raises:
         EdgeclipError: there is no project, or its file has faults.
     """
-    project, config = read_project(folder, trust=trust)
-    settings = settings_of(folder, project, config) | {"few_images": few_images}
+    project = read_project(folder, trust=trust)
+    settings = settings_of(folder, project) | {"few_images": few_images}
     return plan(Made.of(folder), settings, again)
 
 
@@ -65,15 +64,15 @@ def run_project(
         EdgeclipError: there is no project, its file has faults, an input is missing or unfit, a file of the user's is
             in the way, or the project is in use.
     """
-    project, config = read_project(folder, trust=trust)
+    project = read_project(folder, trust=trust)
     check_inputs(folder, project)
     with locked(folder):
         made = Made.of(folder)
         refuse_others(folder, made)
-        settings = settings_of(folder, project, config) | {"few_images": few_images}
+        settings = settings_of(folder, project) | {"few_images": few_images}
         todo = {one.stage: one for one in plan(made, settings, again)}
         _tell(todo)
-        work = _Work(folder, project, config, made, settings, todo, ask)
+        work = _Work(folder, project, made, settings, todo, ask)
         profile = work.profile()
         run = work.distil(profile)
         bundle = work.export(run, profile)
@@ -95,7 +94,6 @@ class _Work:
 
     folder: Path
     project: Project
-    config: DistillConfig
     made: Made
     settings: dict[str, Any]
     todo: dict[Stage, Planned]
@@ -197,7 +195,7 @@ class _Work:
         names |= {"classes" if own.classes else "texts": self._place(own.texts or own.classes)}
         files = {"spec": self.folder / "student.json", "config": self.folder / "distill.toml"}
         announce("edgeclip distill", profile=self._named, **names, **files, out=out)
-        self.made.write(self.folder, "distill.toml", self.config)
+        self.made.write(self.folder, "distill.toml", self.project.settings)
         self._keep_same(spec, out)
         return self._made("distill", lambda: Run.open(out), lambda: self._distilled(spec, out))
 
@@ -221,7 +219,7 @@ class _Work:
 
         if "distill" in self._anew and (kept := set_aside(out)):
             say(f"      the run so far is kept as {kept}/: remove it when nobody needs it")
-        asked: dict[str, Any] = {"classes": self.project.classes is not None, "config": self.config}
+        asked: dict[str, Any] = {"classes": self.project.classes is not None, "config": self.project.settings}
         asked |= {"resume": (out / "run.json").is_file(), "rehearsal": rehearse}
         sentences = Path(self._place(self.project.texts or self.project.classes))
         return distill(spec, self.teachers(), self._place(self.project.images), sentences, out, **asked)
@@ -267,7 +265,7 @@ def next_commands(folder: Path) -> list[str]:
     """What people do next with a project that has its report, each as a command line that works."""
     from ..evaluate.datasets import open_dataset
 
-    project = read_project(folder, trust=True)[0]
+    project = read_project(folder, trust=True)
     images, run, bundle = Path(place(folder, project.images)), folder / "run", folder / "bundle"
     picture = next(image_files(images), None) if images.is_dir() else None
     classes = ["a cat", "a dog"]

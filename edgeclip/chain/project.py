@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from ..device.schema import Budget
-from ..documents import Document, read_document
+from ..documents import Document, read_document, told
 from ..errors import EdgeclipError
 from ..files import writable, write_text
 from ..loading import refuse_code
@@ -72,16 +72,39 @@ class Project(Document):
     signature: str | None = None  # of `edgeclip init`
 
     @model_validator(mode="after")
-    def _sentences(self) -> Project:
+    def _as_a_whole(self) -> Project:
+        faults = []
         if (self.texts is None) == (self.classes is None):
-            raise ValueError("give either texts or classes")
+            faults.append("give either texts or classes")
         if self.profile != HERE and (self.engine or self.provider):
-            raise ValueError(
+            faults.append(
                 f'engine, provider: profile {self.profile!r} names its own; leave them out, or "{HERE}" in it'
             )
         if not self.budget.model_dump(exclude_none=True, exclude={"accuracy_drop"}):
-            raise ValueError("budget: say latency_ms, memory_mb or size_mb")
+            faults.append("budget: say latency_ms, memory_mb or size_mb")
+        if faults:
+            raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def settings(self) -> DistillConfig:
+        """Of the training."""
+        from ..distill.config import DistillConfig
+
+        return DistillConfig.model_validate(self.distill)
+
+    @field_validator("distill")
+    @classmethod
+    def _known_settings(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Faults of the training's settings stand beside the others of the file."""
+        from ..distill.config import DistillConfig
+
+        try:
+            DistillConfig.model_validate(given)
+        except ValidationError as error:
+            faults = (f"{'.'.join(map(str, one['loc']))}: {told(one, DistillConfig)}" for one in error.errors())
+            raise ValueError("; ".join(faults)) from error
+        return given
 
 
 def init_project(folder: Path) -> None:
@@ -102,8 +125,8 @@ def init_project(folder: Path) -> None:
     )  # last: it says that all is there
 
 
-def read_project(folder: Path, *, trust: bool = False) -> tuple[Project, DistillConfig]:
-    """``project.toml``, and the settings of training in it.
+def read_project(folder: Path, *, trust: bool = False) -> Project:
+    """``project.toml``.
 
     Raises:
         EdgeclipError: there is no project, its file has faults (all are named), or it names a teacher that is code and
@@ -114,19 +137,7 @@ def read_project(folder: Path, *, trust: bool = False) -> tuple[Project, Distill
     project = read_document(folder / FILE, Project)
     if not (trust or is_ours(project.signature, FILE, str(folder.resolve()))):
         refuse_code([project.teacher, *project.more_teachers], folder / FILE)
-    return project, _settings(folder, project)
-
-
-def _settings(folder: Path, project: Project) -> DistillConfig:
-    from pydantic import ValidationError
-
-    from ..distill.config import DistillConfig
-
-    try:
-        return DistillConfig.model_validate(project.distill)
-    except ValidationError as error:
-        faults = "; ".join(f"distill.{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise EdgeclipError(f"{folder / FILE}: {faults}") from error
+    return project
 
 
 def check_inputs(folder: Path, project: Project) -> None:

@@ -8,15 +8,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from ..documents import Document, NonNegative, Part, read_document
 from ..errors import EdgeclipError
 from ..files import sha256, write_text
 from .project import HERE, Project, place
-
-if TYPE_CHECKING:
-    from ..distill.config import DistillConfig
 
 Stage = Literal["profile", "select", "distill", "export", "report"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -108,7 +105,7 @@ def plan(made: Made, settings: Mapping[str, Any], again: Stage | None = None) ->
     return found
 
 
-def settings_of(folder: Path, project: Project, config: DistillConfig) -> dict[str, Any]:
+def settings_of(folder: Path, project: Project) -> dict[str, Any]:
     """The project's settings by dotted names, with what local inputs hold, and this device where it is the target."""
     from ..device.facts import describe_device
 
@@ -121,7 +118,9 @@ def settings_of(folder: Path, project: Project, config: DistillConfig) -> dict[s
         elif value not in (None, []):
             found[prefix] = value
 
-    walk("", {**project.model_dump(mode="json"), "distill": config.model_dump(mode="json"), "signature": None})
+    walk(
+        "", {**project.model_dump(mode="json"), "distill": project.settings.model_dump(mode="json"), "signature": None}
+    )
     if project.profile == HERE:
         device = describe_device()
         found["device"] = f"{device.cpu}, {device.cores} cores"

@@ -52,7 +52,7 @@ def test_beginning_leaves_what_is_there(tmp_path):
         (lambda text: text.replace('texts = "', 'texts = "absent-'), "no such file of sentences"),
         (lambda text: text.replace('dataset = "', 'dataset = "absent-'), "absent-testset"),
         (lambda text: text.replace("x86-avx2-2core", "x86-avx2-3core"), "did you mean x86-avx2-2core"),
-        (lambda text: text.replace("epochs = 1", "epochs = 0"), "distill.epochs: "),
+        (lambda text: text.replace("epochs = 1", "epochs = 0"), "distill: epochs: "),
         (lambda text: text.replace("latency_ms = 50\nsize_mb = 0.3", ""), "say latency_ms"),
         (lambda text: text.replace("dataset =", "datasets ="), "datasets: unknown; did you mean dataset"),
         (lambda text: text.replace("texts =", 'classes = "c.txt"\ntexts ='), "give either texts or classes"),
@@ -66,6 +66,16 @@ def test_what_is_missing_is_one_line_before_any_work(project, spoil, complaint):
     assert complaint in told
     assert told.count("\n") == 1
     assert sorted(project.rglob("*")) == before
+
+
+def test_all_faults_of_the_file_are_told_at_once(project):
+    text = (project / FILE).read_text().replace("epochs = 1", "epochs = 0\nepoch = 3\nlr = -1")
+    (project / FILE).write_text(text.replace("teacher =", "teachers =").replace("latency_ms = 50", "latency_ms = -1"))
+    told = run("run", project, expect=2).stderr
+    for fault in ("teacher: Field required", "teachers: unknown", "epochs: ", "epoch: unknown; did you mean", "lr: "):
+        assert fault in told, fault
+    assert "budget.latency_ms: " in told
+    assert told.count("\n") == 1
 
 
 def test_no_project_says_how_to_begin(tmp_path):
