@@ -57,7 +57,7 @@ class Server:
         with (self.folder / "sshd.log").open("a") as log:
             command = [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")]
             self.process = subprocess.Popen(command, stderr=log, stdout=log)
-        while not (self.folder / "sshd.pid").exists():
+        while not self._told_pid:  # the file is there before its content
             if self.process.poll() is not None:
                 self.process = None
                 return False
@@ -81,7 +81,13 @@ class Server:
 
     @property
     def listener(self):
-        return int((self.folder / "sshd.pid").read_text())
+        return int(self._told_pid)
+
+    @property
+    def _told_pid(self):
+        file = self.folder / "sshd.pid"
+        text = file.read_text() if file.exists() else ""
+        return text.strip() if text.endswith("\n") else ""
 
 
 def free_port():

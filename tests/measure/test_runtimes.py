@@ -150,7 +150,7 @@ def reference_ms(folder):
         return cost_ns(onnx.load(str(kit.unpack(kit.reference, folder)))) / 1e6
 
 
-@pytest.mark.parametrize("name", ["tensorrt", "bare"])
+@pytest.mark.parametrize("name", ["tensorrt", pytest.param("bare", marks=pytest.mark.slow)])
 def test_what_the_profile_names_is_what_runs_and_is_judged(name, target, edgeclip, dataset, teacher_dir, tmp_path):
     folder = target(name)
     figures = folder / "figures.json"
