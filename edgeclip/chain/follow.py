@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..console import say
 from ..documents import read_document
-from ..errors import EdgeclipError
 from ..folders import locked, new_folder
-from ..pictures import image_files
 from .project import HERE, Project, check_inputs, place, profile_name, read_project
-from .stages import Made, Planned, Stage, plan, refuse_others, set_aside, settings_of
-from .steps import THERE, announce, chosen_student, command_of, exported, profiled
+from .stages import AFTER, GONE, STAGES, Made, Planned, Stage, plan, refuse_others, set_aside, settings_of
+from .steps import THERE, announce, chosen_student, command_of, exported, profiled, refuse_anothers
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
@@ -27,7 +25,13 @@ if TYPE_CHECKING:
 
 PROBE_SECONDS = 60.0
 REPORT_SECONDS = 20.0
-AFTER = "after "
+RESULTS: dict[Stage, str] = {
+    "profile": "profile.toml",
+    "select": "student.json",
+    "distill": "run/run.json",
+    "export": "bundle/bundle.json",
+    "report": "report/report.json",
+}
 Ask = Callable[[str], bool]
 T = TypeVar("T")
 
@@ -42,7 +46,7 @@ def planned_project(
     """
     project = read_project(folder, trust=trust)
     settings = settings_of(folder, project) | {"few_images": few_images}
-    return plan(Made.of(folder), settings, again)
+    return plan(Made.of(folder), settings, again, gone=_gone(folder, project))
 
 
 def run_project(
@@ -70,7 +74,7 @@ def run_project(
         made = Made.of(folder)
         refuse_others(folder, made)
         settings = settings_of(folder, project) | {"few_images": few_images}
-        todo = {one.stage: one for one in plan(made, settings, again)}
+        todo = {one.stage: one for one in plan(made, settings, again, gone=_gone(folder, project))}
         _tell(todo)
         work = _Work(folder, project, made, settings, todo, ask)
         profile = work.profile()
@@ -79,11 +83,21 @@ def run_project(
         return work.report(profile, bundle, few_images=few_images)
 
 
+def _gone(folder: Path, project: Project) -> set[Stage]:
+    """The stages whose result does not lie in the project's folder."""
+    return {
+        stage
+        for stage, name in RESULTS.items()
+        if not (folder / name).is_file() and (stage != "profile" or project.profile == HERE)
+    }
+
+
 def _tell(todo: Mapping[Stage, Planned]) -> None:
     """What has changed since the last call, and what is made again therefore."""
     changed = [one for one in todo.values() if one.does == "make again" and not one.why.startswith(AFTER)]
+    told = {"--again": "asked for again", GONE: GONE}
     for one in changed:
-        say(f"{one.stage}: {'asked for again' if one.why == '--again' else f'changed since it was made: {one.why}'}")
+        say(f"{one.stage}: {told.get(one.why) or f'changed since it was made: {one.why}'}")
     if again := [one.stage for one in todo.values() if one.does == "make again"]:
         say(f"made again: {', '.join(again)}")
 
@@ -163,8 +177,12 @@ class _Work:
         for note in found.notes:
             say(f"      doubt: {note}")
         if self.ask and self.ask("Measure this device again?"):
+            for stage in STAGES[1:]:
+                if self.todo[stage].does in ("there", "go on"):
+                    self.todo[stage] = Planned(stage, "make again", f"{AFTER}profile")
+            own: dict[str, Any] = {"engine": found.runtime.name, "provider": found.runtime.provider}
             with self.made.making(self.folder, "profile", self.settings):
-                return profiled(file, HERE, seconds=PROBE_SECONDS, anew=True, engine=found.runtime.name)
+                return profiled(file, HERE, seconds=PROBE_SECONDS, anew=True, **own)
         say(f"      edgeclip run {shlex.quote(str(self.folder))} --again profile measures it again")
         return found
 
@@ -259,39 +277,3 @@ class _Work:
         with new_folder(out, "report", "report.json", force=True) as scratch:
             write_report(found, scratch)
         return found
-
-
-def next_commands(folder: Path) -> list[str]:
-    """What people do next with a project that has its report, each as a command line that works."""
-    from ..evaluate.datasets import open_dataset
-
-    project = read_project(folder, trust=True)
-    images, run, bundle = Path(place(folder, project.images)), folder / "run", folder / "bundle"
-    picture = next(image_files(images), None) if images.is_dir() else None
-    classes = ["a cat", "a dog"]
-    if project.dataset:
-        classes = [name for name in open_dataset(place(folder, project.dataset)).classnames if "," not in name][:3]
-    shown = shlex.quote(str(images / picture)) if picture else "PICTURE.jpg"
-    return [
-        command_of(f"edgeclip classify {shlex.quote(str(bundle))} {shown}", labels=",".join(classes)),
-        f"edgeclip measure {shlex.quote(str(bundle))} --device ssh://USER@HOST",
-        command_of(
-            f"edgeclip push {shlex.quote(str(run))} USER/NAME", bundle=bundle, report=folder / "report/report.json"
-        ),
-    ]
-
-
-def refuse_anothers(file: Path) -> None:
-    """Refuse to measure over a profile that the user put there, and that is of another device.
-
-    Raises:
-        EdgeclipError: it is.
-    """
-    from ..device.facts import describe_device
-    from ..device.store import load_profile
-
-    if (device := load_profile(str(file)).device) != describe_device():
-        raise EdgeclipError(
-            f'{file} is of another device ({device.cpu}), and edgeclip did not write it: profile = "{file.name}" uses '
-            "it; to measure this device, move it to another place"
-        )

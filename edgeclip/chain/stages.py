@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from .project import HERE, Project, place
 Stage = Literal["profile", "select", "distill", "export", "report"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 FILE = "made.json"
+AFTER, GONE = "after ", "what was made is not there any more"
 # The settings that a stage depends on, besides the stages before it; a table stands for all that is in it.
 DEPENDS: dict[Stage, tuple[str, ...]] = {
     "profile": ("profile", "engine", "provider", "device"),
@@ -78,25 +79,30 @@ class Planned:
     seconds: float | None = None  # that it took the last time
 
 
-def plan(made: Made, settings: Mapping[str, Any], again: Stage | None = None) -> list[Planned]:
+def plan(
+    made: Made, settings: Mapping[str, Any], again: Stage | None = None, *, gone: Collection[Stage] = ()
+) -> list[Planned]:
     """Which stages are there, and which are made, and why.
 
     Args:
         made: so far.
         settings: of the project, by dotted names.
         again: a stage to make again whatever is there, with those after it.
+        gone: stages whose result is not there any more.
     """
     found: list[Planned] = []
     for stage in STAGES:
         entry = made.stages.get(stage)
         why = changes(entry.by, own_settings(stage, settings)) if entry else ""
+        if entry and entry.whole and stage in gone:
+            why = why or GONE
         before = next((one.stage for one in found if one.does == "make again"), None)
         seconds = entry.seconds if entry and entry.whole else None
         if entry is None:
             found.append(Planned(stage, "make"))
         elif stage == again or why or before:
             found.append(
-                Planned(stage, "make again", "--again" if stage == again else why or f"after {before}", seconds)
+                Planned(stage, "make again", "--again" if stage == again else why or f"{AFTER}{before}", seconds)
             )
         elif not entry.whole:
             found.append(Planned(stage, "go on", "it was interrupted"))

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..console import say
+from ..errors import EdgeclipError
+from ..pictures import image_files
+from .project import place, read_project
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
@@ -158,3 +161,39 @@ def exported(
         facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec, "threads": threads}
         facts["target"] = target.target if target else None
         return export(model, out, **facts, calibration=found, wishes=Wishes(precisions=precisions), force=True)
+
+
+def next_commands(folder: Path) -> list[str]:
+    """What people do next with a project that has its report, each as a command line that works."""
+    from ..evaluate.datasets import open_dataset
+
+    project = read_project(folder, trust=True)
+    images, run, bundle = Path(place(folder, project.images)), folder / "run", folder / "bundle"
+    picture = next(image_files(images), None) if images.is_dir() else None
+    classes = ["a cat", "a dog"]
+    if project.dataset:
+        classes = [name for name in open_dataset(place(folder, project.dataset)).classnames if "," not in name][:3]
+    shown = shlex.quote(str(images / picture)) if picture else "PICTURE.jpg"
+    return [
+        command_of(f"edgeclip classify {shlex.quote(str(bundle))} {shown}", labels=",".join(classes)),
+        f"edgeclip measure {shlex.quote(str(bundle))} --device ssh://USER@HOST",
+        command_of(
+            f"edgeclip push {shlex.quote(str(run))} USER/NAME", bundle=bundle, report=folder / "report/report.json"
+        ),
+    ]
+
+
+def refuse_anothers(file: Path) -> None:
+    """Refuse to measure over a profile that the user put there, and that is of another device.
+
+    Raises:
+        EdgeclipError: it is.
+    """
+    from ..device.facts import describe_device
+    from ..device.store import load_profile
+
+    if (device := load_profile(str(file)).device) != describe_device():
+        raise EdgeclipError(
+            f'{file} is of another device ({device.cpu}), and edgeclip did not write it: profile = "{file.name}" uses '
+            "it; to measure this device, move it to another place"
+        )

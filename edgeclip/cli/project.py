@@ -58,7 +58,8 @@ def run_command(
     from .tables import plan_table, show
 
     require("torch", "distill")
-    from ..chain.follow import next_commands, planned_project, run_project
+    from ..chain.follow import planned_project, run_project
+    from ..chain.steps import next_commands
     from ..report.render import table
 
     if plan_only:

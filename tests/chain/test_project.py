@@ -2,12 +2,16 @@
 
 import json
 import re
+import shutil
+import sys
 
 import pytest
 from PIL import Image
 
+from edgeclip.chain.follow import run_project
 from edgeclip.chain.project import EXAMPLE, FILE, Project
 from edgeclip.chain.stages import STAGES
+from edgeclip.device.facts import describe_device, target_here
 from edgeclip.device.store import load_profile
 from edgeclip.documents import read_document
 from edgeclip.report.schema import Report
@@ -170,6 +174,36 @@ def test_from_images_to_a_report_and_again(project, monkeypatch):
     assert (project / "mine.txt").read_text() == "mine"
     assert {one["does"] for one in stages_of(project).values()} == {"there"}
     assert stages_of(project, "--again", "export")["report"]["why"] == "after export"
+    shutil.rmtree(project / "bundle")
+    assert stages_of(project)["export"]["why"] == "what was made is not there any more"
+    again = run("run", project, expect=None)
+    assert "export: what was made is not there any more" in again.stderr
+    assert (project / "bundle/bundle.json").is_file()
+
+
+def test_a_doubtful_profile_is_told_of_and_measured_again_where_that_is_wanted(project, monkeypatch):
+    text = (project / FILE).read_text().replace('"x86-avx2-2core"', '"here"')
+    (project / FILE).write_text(text)
+    own = {"device": describe_device(), "runtime": target_here().runtime, "name": "here"}
+    quiet = load_profile("x86-avx2-2core").model_copy(update={**own, "flags": [], "notes": []})
+    busy = quiet.model_copy(update={"flags": ["busy"], "notes": ["other work was running"]})
+    answers, measured = iter([busy, quiet]), []
+
+    def measure(name, **asked):
+        measured.append(asked["engine"])
+        return next(answers)
+
+    monkeypatch.setattr("edgeclip.device.probe.profile", measure)
+    monkeypatch.setattr("edgeclip.chain.follow._Work.distil", lambda work, profile: sys.exit(9))
+    told = run("run", project, expect=9).stderr
+    assert "doubt: other work was running" in told and f"edgeclip run {project} --again profile" in told
+    again = run("run", project, expect=9).stderr
+    assert "doubt: other work was running" in again and len(measured) == 1, "it is told at each use"
+    with pytest.raises(SystemExit):
+        run_project(project, ask=lambda question: True)
+    assert measured == [None, quiet.runtime.name]
+    assert load_profile(project / "profile.toml").flags == []
+    assert "doubt: " not in run("run", project, expect=9).stderr
 
 
 @pytest.mark.slow

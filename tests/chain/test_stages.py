@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from edgeclip.chain.stages import (
     DEPENDS,
+    GONE,
     STAGES,
     Made,
     StageMade,
@@ -93,6 +94,14 @@ def test_what_was_interrupted_is_gone_on_with_unless_its_settings_changed():
     cut = made(whole=("profile", "select"))
     assert does(plan(cut, SETTINGS))[2] == "go on"
     assert does(plan(cut, {**SETTINGS, "distill.epochs": 3}))[2] == "make again"
+
+
+def test_what_is_not_there_any_more_is_made_again():
+    found = plan(made(), SETTINGS, gone={"export"})
+    assert does(found) == ["there"] * 3 + ["make again"] * 2
+    assert [one.why for one in found[3:]] == [GONE, "after export"]
+    assert does(plan(Made(), SETTINGS, gone=set(STAGES))) == ["make"] * 5
+    assert does(plan(made(whole=()), SETTINGS, gone=set(STAGES))) == ["go on"] * 5, "it never was"
 
 
 def test_a_stage_is_made_again_on_request_with_those_after_it():
