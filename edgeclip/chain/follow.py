@@ -228,6 +228,7 @@ class _Work:
             say("      the same student as before: its run is kept")
             run.document.spec = spec
             run.save()
+            self.made.stages["distill"].after = None
             there = run.document.status == "finished"
             self.todo["distill"] = Planned("distill", "there" if there else "go on")
 

@@ -35,6 +35,7 @@ class StageMade(Part):
     by: dict[str, Any]  # by dotted names
     whole: bool = False
     seconds: NonNegative = 0.0
+    after: Stage | None = None  # a stage before it that was begun anew since
 
 
 class Made(Document):
@@ -62,6 +63,9 @@ class Made(Document):
     def making(self, folder: Path, stage: Stage, settings: Mapping[str, Any]) -> Iterator[StageMade]:
         """Record that a stage is begun by these settings, and, where the block ends well, that it is whole."""
         entry = self.stages[stage] = StageMade(by=own_settings(stage, settings))
+        for later in STAGES[STAGES.index(stage) + 1 :]:
+            if later in self.stages:  # else a call that is cut now would leave it as good as new
+                self.stages[later].after = stage
         self.save(folder / FILE)
         start = time.monotonic()
         yield entry
@@ -96,7 +100,7 @@ def plan(
         why = changes(entry.by, own_settings(stage, settings)) if entry else ""
         if entry and entry.whole and stage in gone:
             why = why or GONE
-        before = next((one.stage for one in found if one.does == "make again"), None)
+        before = next((one.stage for one in found if one.does == "make again"), entry.after if entry else None)
         seconds = entry.seconds if entry and entry.whole else None
         if entry is None:
             found.append(Planned(stage, "make"))

@@ -131,6 +131,20 @@ def test_a_stage_that_fails_is_not_whole(tmp_path):
     assert Made.of(tmp_path).stages["profile"].whole
 
 
+def test_a_call_that_is_cut_between_two_stages_leaves_none_of_the_old_ones(tmp_path):
+    """Selected anew, and killed before the training: the run is still of the student before."""
+    record, new = made(), {**SETTINGS, "budget.latency_ms": 3.0}
+    with record.making(tmp_path, "select", new):
+        pass
+    found = plan(Made.of(tmp_path), new)
+    assert does(found) == ["there"] * 2 + ["make again"] * 3
+    assert found[2].why == "after select"
+    for stage in STAGES[2:]:
+        with record.making(tmp_path, stage, new):
+            pass
+    assert does(plan(Made.of(tmp_path), new)) == ["there"] * 5
+
+
 def test_files_of_the_users_are_never_replaced(tmp_path):
     record, config = Made(), DistillConfig(epochs=3)
     record.write(tmp_path, "distill.toml", config)
