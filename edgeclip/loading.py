@@ -6,7 +6,6 @@ import importlib
 import re
 import sys
 from collections.abc import Iterable
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from .towers.spec import StudentSpec
 
 LOCAL = "local-dir:"
-DEMO = "demo"  # the small teacher that comes with the package
+DEMO = "demo"  # the small teacher in a clone of edgeclip
 
 
 def load(path_or_name: str | Path, *, engine: str | None = None, provider: str | None = None) -> Encoder:
@@ -136,7 +135,22 @@ def load_teacher(name: str) -> OpenClipEncoder:
     require("open_clip", "distill")
     from .models.openclip import OpenClipEncoder
 
-    return OpenClipEncoder.load(f"local-dir:{files('edgeclip.demo') / 'teacher'}" if name == DEMO else name)
+    return OpenClipEncoder.load(f"local-dir:{demo_teacher()}" if name == DEMO else name)
+
+
+def demo_teacher() -> Path:
+    """The folder of the demo's teacher, which lies in a clone of edgeclip: no device should have to install its 15 MB.
+
+    Raises:
+        EdgeclipError: this edgeclip was not installed from a clone.
+    """
+    folder = Path(__file__).parents[1] / "examples/teacher"
+    if not folder.is_dir():
+        raise EdgeclipError(
+            f"the teacher {DEMO!r} lies in a clone of edgeclip, and this one was not installed from there: "
+            "pip install -e '.[demo]' in the clone, or take another of edgeclip teachers"
+        )
+    return folder
 
 
 def open_teacher(name: str) -> Teacher:

@@ -29,6 +29,18 @@ def cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture
+def few_samples(monkeypatch):
+    """Latency of this process's own measurements from few samples, for tests that ask for no figure of it."""
+    from edgeclip.device import bench
+    from edgeclip.runtime import turns
+
+    monkeypatch.setattr(turns, "SAMPLES", 64)
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.05)
+    for name in ("BATCH_SECONDS", "END_TO_END_SECONDS", "ENERGY_SECONDS"):
+        monkeypatch.setattr(bench, name, 0.02)
+
+
 @pytest.fixture(scope="session")
 def teacher_dir(tmp_path_factory):
     """An open_clip model of 32 px in hub layout, random weights."""

@@ -28,6 +28,14 @@ def test_a_log_tells_how_far_it_is(log, monkeypatch):
     assert re.search(r"^look: 2 of 4, [\d.e+]+ a second, \d:\d\d:\d\d left, loss 0\.5$", log.getvalue(), re.M)
 
 
+def test_what_is_no_count_of_things_is_told_in_whole_units(log, monkeypatch):
+    monkeypatch.setattr(console, "EVERY", 0.0)
+    with progress_bar("probe", 60.0, unit="s") as bar:
+        bar.advance(31.4159)
+        bar.advance(0.01)
+    assert re.search(r"^probe: 31 of 60 s(, \d:\d\d:\d\d left)?$", log.getvalue(), re.M)
+
+
 def test_a_log_is_not_flooded(log):
     with progress_bar("look", 1000) as bar:
         for _ in range(1000):

@@ -1,11 +1,13 @@
 """The documentation speaks of what is there: commands and options, files, functions. `make docs` builds it strictly."""
 
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -15,6 +17,7 @@ from click.testing import CliRunner
 from edgeclip.chain.project import Project
 from edgeclip.cli import main
 from edgeclip.data.sentences import read_sentences
+from edgeclip.device.doctor import PARTS
 from edgeclip.distill.config import DistillConfig, example
 from edgeclip.documents import read_document
 from edgeclip.evaluate.suite import load_suite
@@ -62,6 +65,10 @@ def test_every_page_is_in_the_navigation():
         ("edgeclip eval --sui", "--suite"),
         ("edgeclip select --profile rasp", "raspberry-pi-5"),
         ("edgeclip eval demo --suite el", "elevater"),
+        ("edgeclip eval de", "demo"),
+        ("edgeclip retention demo ViT-B-32:op", "ViT-B-32:openai"),
+        ("edgeclip distill --teacher d", "demo"),
+        ("edgeclip report b --teacher de", "demo"),
     ],
 )
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -111,6 +118,25 @@ def test_every_kind_of_document_is_told_of():
     settings = {"edgeclip-distill", "edgeclip-folder", "edgeclip-project"}  # which need not name their kind
     assert all(f"`{kind}`" in FORMATS or f'"{kind}"' in FORMATS for kind in every_kind() - settings)
     assert ".edgeclip.json" in FORMATS
+
+
+def test_every_extra_is_in_the_table_with_its_size_and_the_doctor_knows_it():
+    """The sizes are those that ``benchmarks/install_sizes.py`` measured."""
+    extras = set(metadata.metadata("edgeclip").get_all("Provides-Extra"))
+    found = json.loads((DOCS.parent / "benchmarks/results/install_sizes.json").read_text())["megabytes"]
+    rows = re.findall(r"^\| (none|`[\w-]+`) \| [^|]+ \| ([^|]+) \|$", (DOCS / "index.md").read_text(), re.M)
+    told = {name.strip("`"): size for name, size in rows}
+    assert told.keys() == extras - {"dev", "docs"} | {"none"}
+    for name, size in told.items():
+        measured = found["" if name == "none" else name]
+        assert size == "not measured" if measured is None else abs(float(size.split()[0]) - measured / 1e3) < 0.06
+    assert {extra for _, _, extra in PARTS.values() if extra} == extras - {"dev", "docs"}
+
+
+def test_the_page_of_settings_is_what_is_written():
+    """``edgeclip distill --write-config FILE`` and the page say the same."""
+    (block,) = re.findall(r"^```toml\n(.*?)^```", (DOCS / "settings.md").read_text(encoding="utf-8"), re.S | re.M)
+    assert block == example()
 
 
 def test_the_settings_that_are_written_are_the_defaults(tmp_path):

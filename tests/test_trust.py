@@ -58,6 +58,9 @@ def rewritten(file, **changes):
     file.write_text(json.dumps(sealed(json.loads(file.read_text()) | changes)))
 
 
+pytestmark = pytest.mark.usefixtures("few_samples")
+
+
 def reported(bundle, dataset, out, *more, expect=None):
     profile = out.parent / "profile.toml"
     load_profile("x86-avx2-2core").model_copy(update={"device": describe_device(), "name": "here"}).save(profile)

@@ -20,6 +20,7 @@ from .options import (
     THREADS,
     TRUST,
     budget_options,
+    complete_models,
     if_interrupted,
     tell,
 )
@@ -44,6 +45,7 @@ SETTINGS = ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision", "c
     multiple=True,
     metavar="T",
     help="ViT-L-14:openai, hf-hub:…, local-dir:…, module:factory, store:FOLDER, or demo. More than one are averaged.",
+    shell_complete=complete_models,
 )
 @click.option("--images", help="A folder, shard-{000..099}.tar (globs, URLs), or hf:NAME[:SPLIT].")
 @click.option("--texts", type=PATH, help='Sentences: .txt, .jsonl or .parquet with "text"; .gz, .bz2, .xz, .zst too.')

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from .options import ENGINE, FORCE, JSON, PATH, PROVIDER, if_interrupted, shipped, tell
+from .options import ENGINE, FORCE, JSON, PATH, PROVIDER, complete_models, if_interrupted, shipped, tell
 
 DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or torchvision:NAME:FOLDER."
 
 
 @click.command(name="eval")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option("--dataset", metavar="D", help=DATASET_HELP)
 @click.option(
     "--suite",
@@ -102,7 +102,7 @@ def eval_command(
 
 
 @click.command(name="retention")
-@click.argument("models", nargs=-1, required=True)
+@click.argument("models", nargs=-1, required=True, shell_complete=complete_models)
 @click.option("--dataset", metavar="D", required=True, help=DATASET_HELP)
 @click.option("--out", type=PATH, help="Folder for retention.json and a confusion plot of each model (.svg).")
 @ENGINE

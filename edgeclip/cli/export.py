@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import EdgeclipError
-from .options import FORCE, JSON, PATH, THREADS, Number, shipped, tell
+from .options import FORCE, JSON, PATH, THREADS, Number, complete_models, shipped, tell
 
 if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="export")
-@click.argument("run", type=str)
+@click.argument("run", type=str, shell_complete=complete_models)
 @click.option("--out", type=PATH, required=True, help="The bundle's folder.")
 @click.option(
     "--precision",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 
 def shipped(package: str, folder: str = ".") -> Any:
@@ -25,6 +26,15 @@ def shipped(package: str, folder: str = ".") -> Any:
         return sorted(name.stem for name in names if name.suffix == ".toml" and name.stem.startswith(typed))
 
     return complete
+
+
+def complete_models(ctx: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Completes teachers of known accuracy, for which open_clip need not be loaded; and files, as a shell does."""
+    from importlib.resources import files
+
+    rows = (files("edgeclip.models") / "teachers.csv").read_text(encoding="utf-8").splitlines()[1:]
+    names = ["demo", *(row.partition(",")[0] for row in rows)]
+    return [*(CompletionItem(one) for one in names if one.startswith(typed)), CompletionItem(typed, type="file")]
 
 
 MOST = 1e9  # of any unit

@@ -22,6 +22,7 @@ from .options import (
     Number,
     budget_options,
     command_line,
+    complete_models,
     tell,
 )
 
@@ -37,7 +38,10 @@ SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="
 @click.option("--out", type=PATH, required=True, help="Folder for report.json, report.md and report.html.")
 @click.option("--figures", "figures_file", type=PATH, help="What edgeclip measure found on the device.")
 @click.option(
-    "--teacher", metavar="T", help="Compare with this one.  [default: the run's teacher, where it is at hand]"
+    "--teacher",
+    metavar="T",
+    help="Compare with this one.  [default: the run's teacher, where it is at hand]",
+    shell_complete=complete_models,
 )
 @click.option(
     "--run", type=PATH, help="What the bundle was made from.  [default: what it says, where you exported it here]"
@@ -77,7 +81,7 @@ def report_command(
     Exit 0: all of it was met; 3: something was missed; 4: something was not measured, or not decided by so few images,
     or nothing was asked for.
 
-    Example:  edgeclip report bundles/pi --profile raspberry-pi-5 --dataset testset/ --out reports/pi
+    Example:  edgeclip report bundles/mine --profile mine.toml --latency-ms 20 --dataset testset/ --out reports/mine
     """
     from ..documents import read_document
     from ..files import writable
@@ -121,7 +125,7 @@ def report_command(
 
 
 @click.command(name="classify")
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option(
     "--labels",

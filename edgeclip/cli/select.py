@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FORCE, JSON, NO_BUDGET, NO_MEASURE, PATH, PRECISIONS, PROFILE, Number, budget_options, tell
+from .options import (
+    FORCE,
+    JSON,
+    NO_BUDGET,
+    NO_MEASURE,
+    PATH,
+    PRECISIONS,
+    PROFILE,
+    Number,
+    budget_options,
+    complete_models,
+    tell,
+)
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
@@ -26,7 +38,12 @@ TRIAL_EPOCHS = 8
 @click.option("--top", type=click.IntRange(1, 100), default=10, show_default=True, help="How many to list.")
 @NO_MEASURE
 @click.option("--trials", type=click.IntRange(2, 100), help="Rank this many by short distillations, not by score.")
-@click.option("--teacher", metavar="T", help="For --trials: ViT-L-14:openai, hf-hub:…, local-dir:…, or demo.")
+@click.option(
+    "--teacher",
+    metavar="T",
+    help="For --trials: ViT-L-14:openai, hf-hub:…, local-dir:…, or demo.",
+    shell_complete=complete_models,
+)
 @click.option("--images", type=PATH, help="For --trials: a folder of images.")
 @click.option("--texts", type=PATH, help="For --trials: sentences.")
 @click.option("--dataset", type=PATH, help="For --trials: labelled images to judge on.")

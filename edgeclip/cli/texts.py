@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import FORCE, JSON, PATH, Commands, tell
+from .options import FORCE, JSON, PATH, Commands, complete_models, tell
 
 
 @click.group(cls=Commands)
@@ -20,7 +20,13 @@ def texts() -> None:
 @texts.command(name="select")
 @click.option("--images", required=True, help="A folder, shard-{000..099}.tar (globs, URLs), or hf:NAME[:SPLIT].")
 @click.option("--corpus", type=PATH, required=True, help="Candidates: .txt, .jsonl, .parquet; .gz, .bz2, .xz, .zst.")
-@click.option("--teacher", required=True, metavar="T", help="As in distill: sentences and images meet in its space.")
+@click.option(
+    "--teacher",
+    required=True,
+    metavar="T",
+    help="As in distill: sentences and images meet in its space.",
+    shell_complete=complete_models,
+)
 @click.option("--out", type=PATH, required=True, help="The sentences that are kept, with the reasons (.jsonl).")
 @click.option("--neighbours", type=click.IntRange(1, 1000), default=8, show_default=True, help="Votes an image has.")
 @click.option("--cap", type=click.IntRange(1, 10_000), default=8, show_default=True, help="Votes a sentence takes.")

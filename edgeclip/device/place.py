@@ -88,7 +88,7 @@ def open_place(address: str | None) -> Iterator[Place]:
 @contextmanager
 def device_steps(title: str) -> Iterator[Step]:
     """A progress bar over the steps that a device announces."""
-    with progress_bar(title, 100) as bar:
+    with progress_bar(title, 100, unit="%") as bar:
         shown = 0.0
 
         def tell(text: str, done: int, steps: int) -> None:

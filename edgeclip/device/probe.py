@@ -184,7 +184,7 @@ def _sweep(
     started = last = time.perf_counter()
     interrupted = over = False
     try:
-        with progress_bar("probe", seconds) as bar:
+        with progress_bar("probe", seconds, unit="s") as bar:
             settings: dict[str, Any] = {"threads": runtime.threads, "provider": runtime.provider}
             reference = kit.open(kit.reference, engine, **settings)
             while not over:

@@ -69,7 +69,7 @@ class DistillConfig(Document):
 
     epochs: Annotated[int, Field(ge=1, le=MOST_EPOCHS, description="passes over the images")] = 100
     batch_size: Annotated[
-        int, Field(ge=2, le=1 << 20, description="images, and as many sentences, of all processes together")
+        int, Field(ge=2, le=1 << 20, description="images a step, and as many sentences, of all processes together")
     ] = 256
     micro_batch: Annotated[
         int | None,
@@ -85,53 +85,77 @@ class DistillConfig(Document):
         Field(description='"apply" sets pictures upright by what the camera wrote; "ignore" is what open_clip does'),
     ] = "ignore"
     views: Annotated[
-        int, Field(ge=1, le=10_000, description="augmented views an image; epoch e uses view e mod views")
+        int, Field(ge=1, le=10_000, description="augmented views of each image; epoch e uses view e mod views")
     ] = 4
     lr: Annotated[float, Field(gt=0, le=10, description="learning rate after warm-up")] = 8e-4
     min_lr: Annotated[float, Field(ge=0, le=10, description="learning rate at the end")] = 4e-5
-    warmup_epochs: Annotated[float, Field(ge=0, le=MOST_EPOCHS, description="of rising learning rate")] = 4
+    warmup_epochs: Annotated[
+        float, Field(ge=0, le=MOST_EPOCHS, description="epochs in which the learning rate rises")
+    ] = 4
     warmup_lr: Annotated[float, Field(ge=0, le=10, description="learning rate of the first step")] = 4e-6
-    weight_decay: Annotated[float, Field(ge=0, le=100, description="of matrices and kernels")] = 0.05
-    betas: Annotated[tuple[Decay, Decay], Field(description="AdamW's")] = (0.9, 0.999)
-    grad_clip: Annotated[float, Field(gt=0, le=1e6, description="largest norm of the gradient")] = 1.0
+    weight_decay: Annotated[float, Field(ge=0, le=100, description="weight decay of matrices and kernels")] = 0.05
+    betas: Annotated[tuple[Decay, Decay], Field(description="beta1 and beta2 of AdamW")] = (0.9, 0.999)
+    grad_clip: Annotated[float, Field(gt=0, le=1e6, description="the gradient's norm is clipped at this")] = 1.0
     ema: Annotated[
-        float, Field(ge=0, lt=1, description="decay of the averaged weights that become the student; 0: none")
+        float,
+        Field(ge=0, lt=1, description="decay of the weights' moving average, which becomes the student; 0: no average"),
     ] = 0.0
     weights: Annotated[
         Weights,
-        Field(description=f"of the objective's terms, 0 leaves one out; or a preset's name: {', '.join(PRESETS)}"),
+        Field(
+            description="weights of the objective's terms, 0 leaves one out; or the name of a preset: "
+            f"{', '.join(PRESETS)}"
+        ),
     ] = Weights.model_validate("dime-fm")
-    augment: Annotated[Augment, Field(description="how a view differs from its image")] = Augment()
+    augment: Annotated[
+        Augment,
+        Field(
+            description="how a view differs from its image: area and aspect ratio of the crop, degrees, mirror image"
+        ),
+    ] = Augment()
     init: Annotated[
         str,
         Field(
             pattern=r"^(random|teacher|timm|.+\.safetensors)$",
-            description='"random"; "teacher": every k-th block of its, leading channels; "timm": its weights from the '
-            "hub; or a file of a timm model's weights, .safetensors",
+            description='first weights: "random"; "teacher": every k-th block of its, leading channels; "timm": '
+            "from its hub; or a file of a timm model's weights, .safetensors",
         ),
     ] = "random"
     text_tower: Annotated[
-        Literal["teacher", "student"], Field(description='"student": one of its own, which learns too')
+        Literal["teacher", "student"],
+        Field(description='"teacher" keeps the teacher\'s; "student" trains a smaller one, too'),
     ] = "teacher"
     text_shape: Annotated[
         TextShape | None,
-        Field(description="of the student's own; half of the teacher's blocks where it is left out"),
+        Field(description="shape of the student's own text tower; half of the teacher's blocks where it is left out"),
     ] = None
-    mixed_precision: Annotated[Literal["no", "bf16", "fp16"], Field(description="in which the student learns")] = "no"
+    mixed_precision: Annotated[
+        Literal["no", "bf16", "fp16"],
+        Field(description='number format in which the student learns; "no" is float32'),
+    ] = "no"
     compile: Annotated[
-        bool, Field(description="by torch.compile: a minute at the start for faster steps; on a CPU it needs g++")
+        bool,
+        Field(
+            description="speed the student up by torch.compile: a minute at the start for faster steps; on a CPU it "
+            "needs g++"
+        ),
     ] = False
-    store_dtype: Annotated[Literal["float32", "float16"], Field(description="of the teachers' embeddings on disk")] = (
-        "float32"
-    )
+    store_dtype: Annotated[
+        Literal["float32", "float16"], Field(description="number format of the teachers' embeddings on disk")
+    ] = "float32"
     judge_epochs: Annotated[
-        float, Field(gt=0, le=MOST_EPOCHS, description="how often the student is judged, where there is a dataset")
+        float,
+        Field(
+            gt=0,
+            le=MOST_EPOCHS,
+            description="epochs between two measurements of the student's accuracy, where there is a dataset",
+        ),
     ] = 5
-    tracker: Annotated[Literal["tensorboard", "wandb", "none"], Field(description="where the curves are shown")] = (
+    tracker: Annotated[Literal["tensorboard", "wandb", "none"], Field(description="where the training curves go")] = (
         "tensorboard"
     )
-    seed: Annotated[int, Field(ge=0, lt=1 << 32, description="of weights, views and batches")] = 0
-    checkpoint_seconds: Annotated[float, Field(ge=0, le=1_000_000, description="between two checkpoints")] = 60
+    seed: Annotated[int, Field(ge=0, lt=1 << 32, description="seed of weights, views and batches")] = 0
+    checkpoint_seconds: Annotated[float, Field(ge=0, le=1_000_000, description="seconds between two checkpoints")] = 60
 
     @model_validator(mode="after")
     def _text_of_its_own(self) -> DistillConfig:

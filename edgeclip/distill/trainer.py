@@ -84,7 +84,9 @@ class Trainer:
                     bar.advance()
                     if not self._skipped and (step % LOG_EVERY == 0 or self.step == self.steps):
                         self._log(step, losses)
-                        bar.note(f"loss {sum(losses.values()):.4f}{self._standing}")
+                        epoch = -(-self.step // self.steps_per_epoch)
+                        loss = sum(losses.values())
+                        bar.note(f"epoch {epoch} of {self.config.epochs}, loss {loss:.4f}{self._standing}")
                     if self._judge_with and self._is_due():
                         self._judge(self._judge_with)
                     if time.monotonic() - self._saved > self.config.checkpoint_seconds:

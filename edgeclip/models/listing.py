@@ -30,7 +30,7 @@ class Listed:
     name: str  # as --teacher takes it
     image_size: int  # side of the square input, pixels
     embed_dim: int
-    hub: str  # where its weights lie; empty where they come with edgeclip
+    hub: str  # where its weights lie; empty for the one in a clone of edgeclip
     params_m: float | None = None  # millions, of both towers
     image_params_m: float | None = None  # of the image tower
     imagenet: float | None = None  # zero-shot top-1, 0..1, as published: see SOURCE
@@ -48,7 +48,7 @@ def list_teachers(word: str = "") -> list[Listed]:
 
 
 def _demo() -> Listed:
-    remark = "knows OpenMoji's drawings alone; comes with edgeclip[demo], no download"
+    remark = "knows OpenMoji's drawings alone; lies in a clone of edgeclip, no download"
     return Listed(DEMO, image_size=64, embed_dim=256, hub="", remark=remark)
 
 

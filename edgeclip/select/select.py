@@ -21,6 +21,7 @@ from ..towers.prior import score
 from ..towers.space import Space, whole_space
 from ..towers.spec import StudentSpec
 from .finalists import WriteGraph, all_that_fit, confirm
+from .headroom import unused_latency
 
 Column = NDArray[np.float64]
 DIFFERENT = 0.5  # doublings of arithmetic and parameters, summed, by which two listed students must differ
@@ -89,6 +90,8 @@ def select(
     else:
         found = best(profile, offers, budget, top)
         caution(profile)
+    if told := unused_latency(found[0], profile, budget, max_image_size, lambda aim: best(profile, offers, aim, 1)):
+        say(told)
     return [spec.model_copy(update={"budget": budget}) for spec in found]
 
 

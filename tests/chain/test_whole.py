@@ -67,6 +67,7 @@ def made(distill, tmp_path_factory):
     return folder
 
 
+@pytest.mark.usefixtures("few_samples")
 def test_the_report_has_every_row_and_every_line(made, inputs):
     command = ["report", made / "bundle", "--profile", inputs / "other.toml", "--dataset", inputs / "dataset"]
     command.append("--other-device")

@@ -20,7 +20,7 @@ from ..test_cli import run
 
 
 @pytest.fixture
-def started(tmp_path, monkeypatch):
+def started(tmp_path, few_samples, monkeypatch):
     """A demo whose drawings and profile are there already: few of the ones, another's prices in the other."""
     data, draw = tmp_path / "demo/data", np.random.default_rng(0)
     for folder in ("train", "heldout/red", "heldout/blue"):
@@ -36,7 +36,7 @@ def started(tmp_path, monkeypatch):
     profile = load_profile("x86-avx2-2core").model_copy(update={**found, "budget": Budget(latency_ms=2.0)})
     profile.save(tmp_path / "demo/profile.toml")
     mark(tmp_path / "demo", chain.KIND)
-    monkeypatch.setattr(chain, "REPORT_SECONDS", 1.0)
+    monkeypatch.setattr(chain, "REPORT_SECONDS", 0.2)
     monkeypatch.setattr(chain, "FINALISTS", 1)
     monkeypatch.setattr(pace, "SECONDS", 0.1)
     monkeypatch.setattr(pace, "FEWEST", 2)

@@ -1,16 +1,14 @@
 """The embedded default: its split is fixed and clean, and its teacher is what it is said to be."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
-import edgeclip.demo
 from edgeclip import load
 from edgeclip.demo.openmoji import ALIKE, TEMPLATES, Emoji, load_openmoji, sentences, write_dataset
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.datasets import open_dataset
+from edgeclip.loading import demo_teacher
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +46,7 @@ def test_no_sentence_speaks_of_a_held_out_name(emoji):
 
 @pytest.mark.slow
 def test_the_teacher_is_small_and_good(tmp_path):
-    folder = Path(edgeclip.demo.__file__).parent / "teacher"
-    assert sum(file.stat().st_size for file in folder.iterdir()) <= 16e6
+    assert sum(file.stat().st_size for file in demo_teacher().iterdir()) <= 16e6
     write_dataset(tmp_path / "data")
     result = evaluate(load("demo"), open_dataset(tmp_path / "data/heldout"))
     assert len(result.labels) >= 600

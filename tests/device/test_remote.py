@@ -133,6 +133,7 @@ def test_a_connection_that_is_cut_during_the_run_is_taken_up_again(server, plan,
     assert list((server.cache / "jobs").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_device_that_is_gone_for_good_leaves_a_job_that_the_same_command_finds(server, plan, tmp_path, impatient):
     gone = []
     left = pytest.raises(EdgeclipError, match=r"left on the device: the same command goes on with it")
@@ -176,6 +177,7 @@ def test_a_disk_that_is_full_in_the_middle(small_disk, plan, tmp_path, monkeypat
         place.bench(plan, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_copy_goes_on_where_it_was_cut_and_a_spoilt_one_starts_anew(server, bundle, tmp_path):
     whole = Path(bundle.path / "image.fp32.onnx").read_bytes()
     from edgeclip.files import sha256

@@ -87,12 +87,14 @@ def test_the_hash_of_a_data_set_is_of_its_content(bundle, dataset, figures, tmp_
     assert hashed(dataset) == before != hashed(tmp_path / "same")
 
 
+@pytest.mark.usefixtures("few_samples")
 def test_of_one_variant_alone_nobody_knows_the_best(bundle):
     found = measure(bundle.path, precisions=["int8"], seconds=0.1)
     assert [row.stage for row in found.rows] == ["exported int8"]
     assert (found.recommended, found.dataset) == (None, None)
 
 
+@pytest.mark.usefixtures("few_samples")
 def test_what_is_not_what_was_recorded_has_failed(bundle, tmp_path, capsys):
     def other_way(file):
         tensors = load_file(file)

@@ -15,6 +15,7 @@ from edgeclip.errors import BudgetError, EdgeclipError
 from edgeclip.export.attention import written_out
 from edgeclip.models.build import build_model, build_tower
 from edgeclip.select.front import front, front_svg
+from edgeclip.select.headroom import unused_latency
 from edgeclip.select.select import DIFFERENT, _rounded_up, fitting, for_profile, select, survey
 from edgeclip.towers.operators import count
 from edgeclip.towers.prior import score
@@ -68,6 +69,38 @@ def test_only_families_that_were_measured_are_offered(profile, everyone):
 def test_nothing_fits(profile):
     with pytest.raises(BudgetError, match=r"no student fits 0\.001 ms; the fastest is"):
         select(profile, Budget(latency_ms=0.001))
+
+
+@pytest.mark.parametrize(
+    ("budget", "image_size", "told"),
+    [
+        (Budget(latency_ms=900), 32, "of what is offered up to 32 px, none is expected to be more accurate"),
+        (Budget(latency_ms=900, size_mb=2), 224, "the limit of 2 MB in the file keeps more accurate ones out"),
+        (Budget(latency_ms=900, memory_mb=80), 224, "the limit of 80 MB of memory keeps more accurate ones out"),
+        (Budget(latency_ms=4), 224, None),
+        (Budget(size_mb=2), 224, None),
+    ],
+)
+def test_a_budget_that_is_left_unused_is_explained(profile, capsys, budget, image_size, told):
+    chosen = select(profile, budget, max_image_size=image_size, top=1)[0]
+    said = " ".join(capsys.readouterr().err.split())
+    if told is None:
+        assert " of the " not in said
+    else:
+        p90 = chosen.predicted_ms * tail(profile, chosen.precision)
+        assert f"{chosen.name} takes {p90:.3g} of the 900 ms: {told}" in said
+
+
+def test_a_finalist_that_is_faster_than_predicted_leaves_some_unused(profile):
+    budget = Budget(latency_ms=4)
+    fast = select(profile, budget, top=1)[0].model_copy(update={"measured_ms": 0.5})
+    better = [fast.model_copy(update={"score": fast.score + 1})]
+
+    def propose(aim):
+        return better if aim.latency_ms is None else [fast]
+
+    told = unused_latency(fast, profile, budget, 224, propose)
+    assert told.endswith("whatever is expected to be more accurate is predicted to be too slow")
 
 
 def test_a_precision_that_was_not_measured(profile):

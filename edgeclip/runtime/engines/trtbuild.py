@@ -105,7 +105,7 @@ def serialise(
     config = configure(builder, network, build)
     file = cache_folder() / "engines" / f"{key}.timing"
     cache = None if here.RTX else _timing_cache(config, file)  # TensorRT-RTX tunes where it runs
-    with progress_bar(f"engine for {bound['compute']}", 100) as bar:
+    with progress_bar(f"engine for {bound['compute']}", 100, unit="%") as bar:
         monitor = _monitor(bar)
         config.progress_monitor = monitor
         try:
