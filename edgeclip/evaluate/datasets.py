@@ -183,6 +183,15 @@ def open_dataset(where: Path | str, split: str = "test", *, keep_duplicates: boo
     return found if keep_duplicates or found.several else merged(found)
 
 
+def is_unsplit(where: str) -> bool:
+    """Whether it is a folder of classes that nobody has split into training and test images."""
+    from . import folders, named, shards
+
+    if where.startswith(named.PREFIX) or shards.is_remote(where) or shards.is_shards(Path(where), "test"):
+        return False
+    return not folders.is_split(Path(where))
+
+
 def merged(dataset: Dataset) -> Dataset:
     """``dataset`` with classes of one name as one class; which they are is said."""
     names = list(dict.fromkeys(dataset.classnames))

@@ -55,10 +55,16 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
+def is_split(folder: Path) -> bool:
+    """Whether ``train/``, ``test/`` and the like are all that a folder holds."""
+    there = {path.name for path in _folders(folder)}
+    return bool(there) and there <= SPLITS and not (folder / CAPTIONS).is_file()
+
+
 def _split_of(folder: Path, split: str) -> Path:
     """The folder that holds the split's classes: ``folder`` itself where it is not split."""
     there = {path.name for path in _folders(folder)}
-    if not there or not there <= SPLITS or (folder / CAPTIONS).is_file():
+    if not is_split(folder):
         if split != "test":
             raise EdgeclipError(f"{folder}: it is not split into train/ and test/, so it has no {split}")
         return folder

@@ -49,16 +49,15 @@ def linear_probe(train: Embedded, test: Embedded, classes: int, *, val: Embedded
     Raises:
         EdgeclipError: the labels are not one class an image.
     """
+    _one_class_each(train)
     if val is None:
-        held_out = _stratified(train.labels, HELD_OUT, seed=0)
-        val, some = _rows(train, held_out), _rows(train, ~held_out)
+        strength, tried, near = _swept_within(train, (HELD_OUT, 0.5), classes)
     else:
-        some = train
+        _one_class_each(val)
+        strength, tried, near = sweep(train, val, classes)
         train = Embedded(
             np.concatenate([train.image_embeds, val.image_embeds]), np.concatenate([train.labels, val.labels]), []
         )
-    _one_class_each(train)
-    strength, tried, near = sweep(some, val, classes)
     last = fit(train.image_embeds, train.labels, classes, strength=strength, start=near)
     predictions = last.predict(test.image_embeds)
     right = predictions == test.labels
@@ -77,14 +76,25 @@ def few_shot(train: Embedded, test: Embedded, classes: int, shots: int, *, seeds
     draws = []
     for seed in seeds:
         chosen = _rows(train, _drawn(train.labels, shots, seed))
-        strength = ONE_SHOT_STRENGTH
-        if shots > 1:
-            half = _stratified(chosen.labels, 0.5, seed)
-            strength, _, _ = sweep(_rows(chosen, ~half), _rows(chosen, half), classes)
+        strength, _, _ = _swept_within(chosen, (0.5,), classes, seed)
         model = fit(chosen.image_embeds, chosen.labels, classes, strength=strength)
         draws.append(float((model.predict(test.image_embeds) == test.labels).mean()))
     mean, spread = mean_and_spread(draws)
     return FewShot(shots, mean, spread, draws)
+
+
+def halves(whole: Embedded, classnames: Sequence[str], *, seed: int = 0) -> tuple[Embedded, Embedded]:
+    """Training and test images of a set that is not split: half of each class, the odd one for training.
+
+    Raises:
+        EdgeclipError: a class has a single image, or the labels are not one class an image.
+    """
+    _one_class_each(whole)
+    count = np.bincount(whole.labels, minlength=len(classnames))
+    if single := [name for name, images in zip(classnames, count, strict=True) if images < 2]:
+        raise EdgeclipError(f"class {single[0]} has a single image, and a probe needs two of each: one to test on")
+    tested = _stratified(whole.labels, 0.5, seed)
+    return _rows(whole, ~tested), _rows(whole, tested)
 
 
 def sweep(train: Embedded, val: Embedded, classes: int) -> tuple[float, dict[float, float], Classifier]:
@@ -114,6 +124,17 @@ def sweep(train: Embedded, val: Embedded, classes: int) -> tuple[float, dict[flo
         attempt(coarse * factor, found[coarse])
     best = _best(tried)
     return best, tried, found[best]
+
+
+def _swept_within(
+    train: Embedded, parts: Sequence[float], classes: int, seed: int = 0
+) -> tuple[float, dict[float, float], Classifier | None]:
+    """As :func:`sweep`, on the first of the ``parts`` of each class that is an example at least, held out."""
+    for part in parts:
+        held_out = _stratified(train.labels, part, seed)
+        if held_out.any():
+            return sweep(_rows(train, ~held_out), _rows(train, held_out), classes)
+    return ONE_SHOT_STRENGTH, {}, None
 
 
 def _best(tried: dict[float, float]) -> float:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..console import say
 from ..errors import EdgeclipError
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
     from .datasets import Dataset
+    from .embed import Embedded
     from .results import Score, Task
 
 
@@ -100,17 +102,10 @@ def _zero_shot(encoder: Encoder, dataset: Dataset, asked: Asked) -> dict[str, An
 
 
 def _probe(encoder: Encoder, dataset: Dataset, asked: Asked, *, where: str) -> dict[str, Any]:
-    from .datasets import open_dataset
-    from .embed import embed
     from .metrics import interval
     from .probe import few_shot, linear_probe
 
-    place = (asked.train,) if asked.train else (where, "train")
-    training = open_dataset(*place, keep_duplicates=asked.keep_duplicates)
-    if training.classnames != dataset.classnames:
-        raise EdgeclipError(f"{training.name}: its training split has other classes than its test split")
-    train = embed(encoder, training, title="train split")
-    test, classes = embed(encoder, dataset, title="test split"), len(dataset.classnames)
+    (train, test), classes = _train_and_test(encoder, dataset, asked, where), len(dataset.classnames)
     counts = {"images": len(test.labels), "metric": "accuracy", "templates": 0}
     if asked.task == "few-shot":
         few = few_shot(train, test, classes, asked.shots)
@@ -120,6 +115,22 @@ def _probe(encoder: Encoder, dataset: Dataset, asked: Asked, *, where: str) -> d
     low, high = interval(lambda right: float(right.mean()), probe.predictions == probe.labels)
     facts = {"value": probe.top1, "low": low, "high": high, "top1": probe.top1, "mean_per_class": probe.mean_per_class}
     return {**counts, **facts, "more": {"C": probe.strength, "train_images": len(train.labels)}}
+
+
+def _train_and_test(encoder: Encoder, dataset: Dataset, asked: Asked, where: str) -> tuple[Embedded, Embedded]:
+    """The two splits through the encoder; a folder that is not split is halved, class by class, which is said."""
+    from .datasets import is_unsplit, open_dataset
+    from .embed import embed
+    from .probe import halves
+
+    if asked.train is None and is_unsplit(where):
+        say(f"{dataset.name} is not split: half of each class's images train the probe, drawn by seed 0")
+        return halves(embed(encoder, dataset), dataset.classnames)
+    place = (asked.train,) if asked.train else (where, "train")
+    training = open_dataset(*place, keep_duplicates=asked.keep_duplicates)
+    if training.classnames != dataset.classnames:
+        raise EdgeclipError(f"{training.name}: its training split has other classes than its test split")
+    return embed(encoder, training, title="train split"), embed(encoder, dataset, title="test split")
 
 
 def _retrieval(encoder: Encoder, dataset: Dataset, asked: Asked) -> dict[str, Any]:

@@ -381,7 +381,7 @@ def test_events_are_passed_on_line_by_line_however_they_arrive(link, bundle, mon
     told, running, finished = [], (0, '{"state": "running"}', ""), (0, '{"state": "finished"}', "")
     event = b'{"text": "latency", "done": 1.5, "steps": 4.9}\n'
     last = json.dumps({"text": FINISHED, "done": 1, "steps": 0.5}).encode() + b"\n"
-    arrives = [b"", event[:10], event, b"", b"".join([event, last]), b""]
+    arrives = [b"", event[:10], event, event + event, b"", event + last, b""]
     reads, whole = [], link.read
 
     def read(remote_path, start=0, most=None):
@@ -393,18 +393,21 @@ def test_events_are_passed_on_line_by_line_however_they_arrive(link, bundle, mon
     link.states, link.read = [running, finished], read
     with open_remote("ssh://board") as place:
         told_of(lambda: place.verify(bundle.path, on_step=lambda *step: told.append(step)))  # it left no result
-    assert told[-3:] == [("latency", 1, 4), ("latency", 1, 4), (FINISHED, 1, 1)]
-    assert reads == [0, 0, 0, len(event), len(event)]
+    assert told[-5:] == [*4 * [("latency", 1, 4)], (FINISHED, 1, 1)]
+    assert reads == [0, 0, 0, len(event), 3 * len(event), 3 * len(event)]
 
 
-def test_a_job_without_news_is_asked_whether_it_lives(link, bundle, monkeypatch):
+def test_a_job_without_news_is_asked_whether_it_lives(link, bundle, monkeypatch, tmp_path):
     monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.003)
+    monkeypatch.setattr(remote, "HUNG_SECONDS", 30.0)
     running, died = (0, '{"state": "running"}', ""), (0, '{"state": "died", "why": "killed"}', "")
     link.states = [running, running, died]
     with open_remote("ssh://board") as place:
         told = told_of(lambda: place.verify(bundle.path))
     assert told == "played: the measurement died there (killed)"
     assert [name for name, _ in link.asked][-4:] == ["job", "job", "job", "CLEAN"]
+    assert list((tmp_path / "there/edgeclip/jobs").iterdir()) == []
+    assert link.asked[-1][1][1] == str(tmp_path / "there/edgeclip/blobs")
     link.states = [(0, json.dumps({"state": "died", "why": "x" * 999}), "")]
     with open_remote("ssh://board") as place:
         assert told_of(lambda: place.verify(bundle.path)).count("x") == 500
@@ -415,6 +418,25 @@ def test_a_job_without_news_is_asked_whether_it_lives(link, bundle, monkeypatch)
     with open_remote("ssh://board") as place:
         told = told_of(lambda: place.verify(bundle.path))
     assert told.startswith("played: its answer about the measurement is none: state")
+
+
+def test_a_job_that_tells_something_is_not_asked_meanwhile(link, bundle, monkeypatch):
+    monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.0015)
+    lines = iter([b'{"text": "latency", "done": 1, "steps": 2}\n'] * 20)
+    link.states = [(0, '{"state": "running"}', ""), (0, '{"state": "died", "why": "x"}', "")]
+    whole = link.read
+    link.read = lambda path, start=0, most=None: (
+        next(lines, b"") if path.endswith("events.jsonl") else whole(path, start, most)
+    )
+    with open_remote("ssh://board") as place:
+        told_of(lambda: place.verify(bundle.path))
+        assert next(lines, None) is None, "all of it was heard before the job was asked again"
+        link.states = [(0, '{"state": "running"}', "")]
+        link.read = lambda path, start=0, most=None: (
+            b"nonsense\n" if path.endswith("events.jsonl") else whole(path, start, most)
+        )
+        told = told_of(lambda: place.verify(bundle.path, threads=1))
+    assert told == "played: it answers b'nonsense' about what it is doing, where JSON was expected"
 
 
 def test_a_job_that_hangs_is_given_up_and_stays_to_be_found(link, bundle, monkeypatch, tmp_path):

@@ -16,6 +16,7 @@ from edgeclip.evaluate import evaluate
 from edgeclip.evaluate import suite as suite_module
 from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.evaluate.embed import Embedded
+from edgeclip.evaluate.probe import halves
 from edgeclip.evaluate.results import Evaluation
 from edgeclip.evaluate.retention import Retention, retention
 from edgeclip.evaluate.suite import evaluate_suite, load_suite, only, suites
@@ -230,6 +231,35 @@ def test_probes_on_the_command_line(teacher_dir, tmp_path):
     assert few["more"]["shots"] == 2
     assert few["value"] == pytest.approx(np.mean([few["more"][f"draw {n}"] for n in range(3)]))
     assert "has classes, not captions" in run(*command, "retrieval", expect=2).stderr
+
+
+def test_a_folder_that_is_not_split_is_halved_for_a_probe_and_that_is_said(teacher_dir, tmp_path):
+    for colour in ("red", "blue"):
+        (tmp_path / "data" / colour).mkdir(parents=True)
+        for shade in range(7):
+            side = 30 + shade
+            Image.new("RGB", (side, side), colour).save(tmp_path / "data" / colour / f"{shade}.png")
+    command = ["eval", f"local-dir:{teacher_dir}", "--dataset", tmp_path / "data", "--json", "--task"]
+    told = run(*command, "linear-probe")
+    probe = json.loads(told.stdout)
+    assert (probe["value"], probe["images"], probe["more"]["train_images"]) == (1.0, 6, 8)
+    assert "data is not split: half of each class's images train the probe, drawn by seed 0" in told.stderr
+    assert json.loads(run(*command, "few-shot", "--shots", 2).stdout)["images"] == 6
+    for number in range(1, 7):
+        (tmp_path / f"data/red/{number}.png").unlink()
+    alone = "class red has a single image, and a probe needs two of each"
+    assert alone in run(*command, "linear-probe", expect=2).stderr
+
+
+def test_halves_share_no_image_and_are_always_the_same():
+    labels = np.repeat([0, 1, 2], [5, 2, 8])
+    whole = Embedded(np.arange(15, dtype=np.float32)[:, None], labels, [])
+    (train, test), again = halves(whole, CLASSNAMES), halves(whole, CLASSNAMES)
+    assert sorted([*train.image_embeds.ravel(), *test.image_embeds.ravel()]) == list(range(15))
+    assert np.bincount(train.labels).tolist() == [3, 1, 4]
+    assert np.bincount(test.labels).tolist() == [2, 1, 4]
+    assert np.array_equal(again[1].image_embeds, test.image_embeds)
+    assert not np.array_equal(halves(whole, CLASSNAMES, seed=1)[1].image_embeds, test.image_embeds)
 
 
 CLASSNAMES = ["cat", "dog", "<script>alert(1)</script>"]
