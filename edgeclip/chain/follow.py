@@ -148,12 +148,19 @@ class _Work:
             self._teachers = [open_teacher(name) for name in (self.project.teacher, *self.project.more_teachers)]
         return self._teachers
 
+    def _check_data(self) -> None:
+        from ..distill.pipeline import check_data
+
+        own = self.project
+        images, texts = self._place(own.images), Path(self._place(own.texts or own.classes))
+        check_data(self.teachers(), images, texts, own.settings, classes=own.classes is not None)
+
     def profile(self) -> Profile:
         """Of this device, or the one that is named; with the project's budget."""
         from ..device.store import load_profile
 
         if self.todo["distill"].does != "there":
-            self.teachers()
+            self._check_data()
         file = self.folder / "profile.toml"
         if self._own:
             say(f"[1/5] profile this device -> {file}")

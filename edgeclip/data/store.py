@@ -103,6 +103,11 @@ class FeatureStore:
         """The rows of a shard."""
         return range(shard * self.shard_rows, min((shard + 1) * self.shard_rows, len(self)))
 
+    def missing_bytes(self, shards: Sequence[int]) -> int:
+        """How much is still to be written of some shards."""
+        rows = sum(len(self.span(shard)) for shard in shards if not self.file(shard).is_file())
+        return rows * self.document.views * self.document.dim * np.dtype(self.document.dtype).itemsize
+
     def write(
         self, shard: int, embeds: NDArray[np.float32], broken: Sequence[int], source: Source | None = None
     ) -> None:
@@ -183,8 +188,7 @@ def feature_store(
         _agree(folder / "store.json", document)
     store = FeatureStore(folder, document)
     own = store.shards[state.process_index :: state.num_processes]
-    missing = sum(len(store.span(shard)) for shard in own if not store.file(shard).is_file())
-    refuse_too_large(folder, missing * document.views * document.dim * np.dtype(document.dtype).itemsize)
+    refuse_too_large(folder, store.missing_bytes(own))
     with progress_bar(title, sum(len(store.span(shard)) for shard in own)) as bar:
         for shard in own:
             if store.file(shard).is_file():

@@ -30,7 +30,7 @@ from .malloc import keep_freed_memory
 from .pace import forecast
 from .run import Run, RunDocument, refuse_in_the_way
 from .student import Towers, build_student
-from .targets import find_targets
+from .targets import find_targets, refuse_no_room
 from .teachers import Teacher
 from .trainer import Trainer
 
@@ -123,13 +123,7 @@ def _inputs(run: Run, teachers: Sequence[Teacher], cache: Path) -> tuple[Images,
     """
     asked = run.document
     templates = read_templates(asked.templates) if asked.classes else None
-    sentences = kept_sentences(Path(asked.texts), cache / "sentences", templates)
-    size = max(teacher.image_size for teacher in teachers)
-    square = teachers[0].preprocess.model_copy(update={"size": size, "exif": asked.config.exif})
-    pictures = Images(open_source(asked.images, cache), square)
-    for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
-        if count < FEWEST:
-            raise EdgeclipError(f"{count} {name} are too few to learn from: give {FEWEST} at least")
+    pictures, sentences = _opened(asked.images, Path(asked.texts), templates, teachers, cache, asked.config)
     now = {"images": pictures.source.digest, "sentences": sentences.digest}
     if changed := [name for name, value in asked.inputs.items() if now[name] != value]:
         raise EdgeclipError(f"{' and '.join(changed)} are others than {run.path} began with: begin a new run")
@@ -137,6 +131,44 @@ def _inputs(run: Run, teachers: Sequence[Teacher], cache: Path) -> tuple[Images,
     if processes().is_main_process:
         run.save()
     return pictures, sentences
+
+
+def _opened(
+    images: str,
+    texts: Path,
+    templates: Sequence[str] | None,
+    teachers: Sequence[Teacher],
+    cache: Path,
+    config: DistillConfig,
+) -> tuple[Images, StringsOnDisk]:
+    sentences = kept_sentences(texts, cache / "sentences", templates)
+    size = max(teacher.image_size for teacher in teachers)
+    square = teachers[0].preprocess.model_copy(update={"size": size, "exif": config.exif})
+    pictures = Images(open_source(images, cache), square)
+    for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
+        if count < FEWEST:
+            raise EdgeclipError(f"{count} {name} are too few to learn from: give {FEWEST} at least")
+    return pictures, sentences
+
+
+def check_data(
+    teachers: Sequence[Teacher], images: str | Path, texts: Path, config: DistillConfig, *, classes: bool = False
+) -> None:
+    """Refuse data that are too few, or whose embeddings will not fit on the cache's disk, before anything is done.
+
+    Args:
+        teachers: as for :func:`distill`, like the others.
+        images: likewise.
+        texts: likewise.
+        config: likewise.
+        classes: likewise.
+
+    Raises:
+        EdgeclipError: with how many there are, or how much is needed and free; or an input cannot be read.
+    """
+    templates = read_templates(None) if classes else None
+    pictures, sentences = _opened(located(images), texts, templates, teachers, cache_folder(), config)
+    refuse_no_room(None, config, teachers, pictures, sentences)
 
 
 def _open(out: Path, asked: RunDocument, resume: bool) -> Run:

@@ -14,11 +14,14 @@ from ..data.processes import processes, views_device
 from ..data.store import Embed, FeatureStore, StoreDocument, feature_store
 from ..data.strings import StringsOnDisk, digest
 from ..data.views import Views
+from ..files import refuse_too_large
 from ..folders import cache_folder
 from ..pictures import say_skipped
 from .config import DistillConfig
 from .objectives import Embeddings
 from .teachers import StoredTeacher, Teacher, folder_name, keep_teacher
+
+KINDS = IMAGES, TEXTS = "images", "texts"  # folders of a teacher's stores
 
 
 @dataclass
@@ -60,24 +63,45 @@ def find_targets(
         FormatError: a store is of other images, sentences, views or teachers, or was altered.
         EdgeclipError: over 5 % of the images cannot be read, or a teacher that is not at hand is needed.
     """
-    asked = [_documents(teacher, config, images, sentences) for teacher in teachers]
-    if folder is None:
-        name = digest(document.model_dump_json() for pair in asked for document in pair)
-        folder = cache_folder() / "stores" / name[:16]
+    folder, planned = _planned(folder, config, teachers, images, sentences)
     found = Targets(folder, [], [], np.empty(0, np.int64), [])
-    for teacher, (looks, reads) in zip(teachers, asked, strict=True):
-        own = teacher.folder if isinstance(teacher, StoredTeacher) else folder / folder_name(teacher)
+    for teacher, own, looks, reads in planned:
         if processes().is_main_process:
             keep_teacher(teacher, own)
-        found.texts.append(feature_store(own / "texts", f"{teacher.name} reads", reads, reader(teacher, sentences)))
+        found.texts.append(feature_store(own / TEXTS, f"{teacher.name} reads", reads, reader(teacher, sentences)))
         title = f"{teacher.name} looks at {config.views} views"
         embed = viewer(teacher, images, views, config.views)
-        found.images.append(feature_store(own / "images", title, looks, embed, images.source))
+        found.images.append(feature_store(own / IMAGES, title, looks, embed, images.source))
     broken = found.images[0].broken
     found.rows = np.delete(np.arange(len(images)), broken)
     found.broken = [images.source.key(row) for row in broken]
     say_skipped(found.broken, "images")
     return found
+
+
+def refuse_no_room(
+    folder: Path | None, config: DistillConfig, teachers: Sequence[Teacher], images: Images, sentences: StringsOnDisk
+) -> None:
+    """Refuse before any work what :func:`find_targets` could not write, less what is there already.
+
+    Raises:
+        EdgeclipError: with how much is needed and free.
+    """
+    folder, planned = _planned(folder, config, teachers, images, sentences)
+    stores = [FeatureStore(own / name, one) for _, own, *both in planned for name, one in zip(KINDS, both, strict=True)]
+    refuse_too_large(folder, sum(store.missing_bytes(store.shards) for store in stores))
+
+
+def _planned(
+    folder: Path | None, config: DistillConfig, teachers: Sequence[Teacher], images: Images, sentences: StringsOnDisk
+) -> tuple[Path, list[tuple[Teacher, Path, StoreDocument, StoreDocument]]]:
+    """Where the stores lie, and of each teacher its folder, and what its stores of views and of sentences are of."""
+    asked = [_documents(teacher, config, images, sentences) for teacher in teachers]
+    if folder is None:
+        name = digest(document.model_dump_json() for pair in asked for document in pair)
+        folder = cache_folder() / "stores" / name[:16]
+    owns = [one.folder if isinstance(one, StoredTeacher) else folder / folder_name(one) for one in teachers]
+    return folder, [(teacher, own, *pair) for teacher, own, pair in zip(teachers, owns, asked, strict=True)]
 
 
 def _documents(

@@ -1,4 +1,6 @@
-"""What to try next where a latency budget was missed: a variant that was measured, else a student that is predicted."""
+"""What to try next: where a latency budget was missed, a variant that was measured, else a student that is predicted;
+where the machine is much faster than its profile says, the larger student that it affords.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..device.schema import Budget
 from ..errors import EdgeclipError
+from ..report.criteria import BUSY
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
     from ..report.schema import Next, Report, Row
+    from ..towers.spec import StudentSpec
 
 SHORTER = 0.97  # a student that is predicted to fit by less than this may just miss it
 
@@ -24,10 +29,12 @@ def suggest(
     The prediction is corrected by what this report found: a student that ran twice as long as predicted halves the
     budget that the next one is chosen for.
     """
-    line = next((line for line in report.criteria if line.kind == "latency" and line.met is False), None)
+    line = next((line for line in report.criteria if line.kind == "latency" and line.met is not None), None)
     chosen = next(row for row in report.rows if row.recommended)
     if line is None or chosen.timing is None:
         return []
+    if line.met:
+        return _larger(report, profile, limits, profile_name)
     own = [row for row in report.rows if row.stage.startswith("exported") and not row.recommended]
     fitting = [row for row in own if row.timing and row.timing.p90_ms <= line.limit]
     if fitting:
@@ -47,19 +54,48 @@ def _variant(row: Row, bundle: Path) -> Next:
 def _student(
     report: Report, profile: Profile, limits: Mapping[str, float], chosen: Row, profile_name: str
 ) -> list[Next]:
-    from ..device.schema import Budget
+    """A smaller one, where one exists; else the advice about the line says what is left to do."""
     from ..report.schema import Next
-    from ..select.select import select
 
     assert chosen.timing is not None
     optimism = chosen.timing.p50_ms / chosen.predicted_ms if chosen.predicted_ms else 1.0
     within = min(limits["latency_ms"], limits["latency_ms"] * SHORTER / optimism)
+    spec, command = _selected(report, profile, limits, within, profile_name)
+    if spec is None:
+        return []
+    what = f"the student {spec.name} in {spec.precision}"
+    return [Next(what=what, p50_ms=(spec.predicted_ms or 0) * optimism, known="predicted", command=command)]
+
+
+def _larger(report: Report, profile: Profile, limits: Mapping[str, float], profile_name: str) -> list[Next]:
+    """A more accurate one, where the machine is so much faster than when it was profiled that one fits."""
+    from ..report.schema import Next
+
+    own, reference = report.student.get("score"), report.reference
+    if own is None or reference is None or reference.profile_ms is None:
+        return []
+    pace = reference.p50_ms / reference.profile_ms
+    if pace > 1 / BUSY:
+        return []
+    spec, command = _selected(report, profile, limits, limits["latency_ms"] * SHORTER / pace, profile_name)
+    if spec is None or (spec.score or 0) <= own:
+        return []
+    what = f"the larger student {spec.name} in {spec.precision}, which this machine affords as fast as it is now"
+    return [Next(what=what, p50_ms=(spec.predicted_ms or 0) * pace, known="predicted", command=command)]
+
+
+def _selected(
+    report: Report, profile: Profile, limits: Mapping[str, float], within: float, profile_name: str
+) -> tuple[StudentSpec | None, str]:
+    """The best student for ``within`` milliseconds, no larger in input than this one, and the command that finds it."""
+    from ..select.select import best, survey
+
     aim = Budget.model_validate({**limits, "latency_ms": within})
     size = int((report.student.get("vision_cfg") or {}).get("image_size", 224))
     try:
-        spec = select(profile, aim, max_image_size=size, top=1)[0]
+        spec = best(profile, survey(profile, max_image_size=size), aim, 1)[0]
     except EdgeclipError:
-        return []  # nothing smaller exists: the advice about the line says what is left to do
+        return None, ""
     words = [
         "edgeclip",
         "select",
@@ -72,7 +108,4 @@ def _student(
     ]
     for name in ("memory_mb", "size_mb"):
         words += [f"--{name.replace('_', '-')}", f"{limits[name]:.3g}"] if name in limits else []
-    command = shlex.join([*words, "--out", "student.json"])
-    expected = (spec.predicted_ms or 0) * optimism
-    what = f"the student {spec.name} in {spec.precision}"
-    return [Next(what=what, p50_ms=expected, known="predicted", command=command)]
+    return spec, shlex.join([*words, "--out", "student.json"])

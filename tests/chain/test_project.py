@@ -8,6 +8,7 @@ import sys
 import pytest
 from PIL import Image
 
+from edgeclip import files
 from edgeclip.chain.follow import run_project
 from edgeclip.chain.project import EXAMPLE, FILE, Project
 from edgeclip.chain.stages import STAGES
@@ -123,6 +124,21 @@ def test_a_teacher_that_is_not_there_is_told_before_the_device_is_measured(proje
     told = run("run", project, expect=2).stderr
     assert "absent" in told and "probe" not in told
     assert not (project / "profile.toml").exists()
+
+
+def test_too_little_data_and_too_little_room_are_told_before_the_device_is_measured(project, images_dir, monkeypatch):
+    (project / FILE).write_text((project / FILE).read_text().replace('"x86-avx2-2core"', '"here"'))
+    monkeypatch.setattr(files, "free_bytes", lambda path: 1000)
+    complaint = run("run", project, expect=2).stderr.splitlines()[-1]
+    assert "GB are needed, 0.00 are free: free some first" in complaint
+    monkeypatch.undo()
+    for picture in sorted(images_dir.iterdir())[:3]:
+        shutil.copy(picture, project / "images")
+    (project / FILE).write_text((project / FILE).read_text().replace(f'"{images_dir}"', '"images"'))
+    complaint = run("run", project, expect=2).stderr.splitlines()[-1]
+    assert complaint == "edgeclip: 3 images are too few to learn from: give 16 at least"
+    assert not (project / "profile.toml").exists()
+    assert not (project / "made.json").exists()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from edgeclip.device.costmodel import predict_ms
 from edgeclip.device.schema import Budget
 from edgeclip.device.store import load_profile
 from edgeclip.measure.suggest import suggest
+from edgeclip.report.schema import Reference
 from edgeclip.select.select import select
 
 from ..report.test_report import make, row, rows
@@ -20,6 +21,21 @@ def next_of(report, **more):
 
 def test_nothing_where_the_budget_is_met():
     assert next_of(make()) == []
+
+
+def test_the_larger_student_that_a_faster_machine_affords():
+    small = select(PROFILE, Budget(latency_ms=2.0), max_image_size=64, top=1)[0]
+    reference = Reference(graph="vit", p50_ms=1.0, drift=0.0, profile_ms=3.0)
+    fast = make(budget={"latency_ms": 2.0}).model_copy(update={"student": small.as_data(), "reference": reference})
+    (found,) = next_of(fast)
+    limit = float(found.command.split("--latency-ms ")[1].split()[0])
+    assert limit == pytest.approx(3 * 2.0 * 0.97, rel=0.01), "in milliseconds of the profile"
+    spec = select(PROFILE, Budget(latency_ms=limit), max_image_size=64, top=1)[0]
+    assert spec.name in found.what and "larger" in found.what
+    assert found.p50_ms == pytest.approx(spec.predicted_ms / 3)
+    assert next_of(fast.model_copy(update={"student": spec.as_data()})) == [], "it is the best for so much already"
+    as_profiled = reference.model_copy(update={"p50_ms": 2.9})
+    assert next_of(fast.model_copy(update={"reference": as_profiled})) == []
 
 
 def test_a_measured_variant_that_meets_it_comes_first():
