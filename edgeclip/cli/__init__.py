@@ -42,10 +42,10 @@ def _first_sentence(command: click.Command) -> str:
 @click.group(cls=Stages, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="edgeclip")
 def main() -> None:
-    """Give edgeclip a teacher, unpaired images and sentences, and a device; get back the best student that the
-    device can afford, exported, with a report measured on that device.
+    """Distil a CLIP-like teacher into the best student within a device's budget, export it, and measure it on that
+    device.
 
-    See the whole chain at work:  edgeclip demo
+    Try the whole pipeline:  edgeclip demo
     """
     for stream in (sys.stdout, sys.stderr):  # names of files need not be text that a terminal can show
         if isinstance(stream, io.TextIOWrapper):

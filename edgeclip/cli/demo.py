@@ -11,12 +11,12 @@ from .options import JSON, PATH, if_interrupted, tell
 
 
 @click.command()
-@click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True, help="Where everything goes.")
+@click.option("--out", type=PATH, default=Path("runs/demo"), show_default=True, help="Output folder.")
 @JSON
 def demo(out: Path, as_json: bool) -> None:
-    """Run the whole chain on OpenMoji: profile, select, distil, export, report. Minutes on two cores.
+    """Run the whole pipeline on OpenMoji: profile, select, distil, export, report. It takes minutes on two cores.
 
-    Exit 0: the chain works, and what it promises was kept; 3 or 4: something was not, which is named.
+    Exit 0: every stage works, and the student keeps what the demo promises; 3 or 4: one does not, which is named.
 
     Example:  edgeclip demo
     """

@@ -12,14 +12,14 @@ from .options import DEVICE, FORCE, JSON, PATH, PRECISIONS, THREADS, Number, tel
 
 @click.command()
 @click.argument("name")
-@click.option("--out", type=PATH, required=True, help="The profile to write (.toml).")
+@click.option("--out", type=PATH, required=True, help="Write the profile to this file (.toml).")
 @PRECISIONS
-@click.option("--family", "families", multiple=True, help="Only towers of these: vit, repvit, …  [default: all]")
-@click.option("--seconds", type=Number(5, 3600), default=60, show_default=True, help="Time to spend.")
 @click.option(
-    "--engine", metavar="NAME", help="What executes the graphs.  [default: an accelerator's, else onnxruntime]"
+    "--family", "families", multiple=True, help="Measure only these tower families: vit, repvit, …  [default: all]"
 )
-@click.option("--provider", metavar="NAME", help="Of the engine, as it calls it.  [default: its usual one]")
+@click.option("--seconds", type=Number(5, 3600), default=60, show_default=True, help="Time for measuring, seconds.")
+@click.option("--engine", metavar="NAME", help="Inference engine.  [default: the accelerator's, else onnxruntime]")
+@click.option("--provider", metavar="NAME", help="Execution provider of the engine.  [default: its usual one]")
 @DEVICE
 @THREADS
 @FORCE
@@ -37,7 +37,7 @@ def profile(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Measure a device, this one or one that has edgeclip too: what does an image tower cost there?
+    """Measure image towers on this machine, or on a --device that has edgeclip, and write a latency profile.
 
     Example:  edgeclip profile my-laptop --out my-laptop.toml
     """
@@ -79,7 +79,7 @@ def profiles(name: str | None, as_json: bool) -> None:
 @click.command()
 @JSON
 def doctor(as_json: bool) -> None:
-    """Say which runtimes and extras are here, and how to get the others.
+    """List the installed runtimes and extras, and how to install the missing ones.
 
     Example:  edgeclip doctor
     """

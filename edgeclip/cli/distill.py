@@ -36,7 +36,13 @@ SETTINGS = ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision", "c
 
 
 @click.command(name="distill")
-@click.option("--profile", "profile_name", metavar="P", help="A shipped name or a TOML file.", shell_complete=PROFILES)
+@click.option(
+    "--profile",
+    "profile_name",
+    metavar="P",
+    help="Device profile: a shipped name or a TOML file.",
+    shell_complete=PROFILES,
+)
 @budget_options
 @NO_BUDGET
 @click.option(
@@ -44,30 +50,32 @@ SETTINGS = ("epochs", "batch_size", "lr", "views", "seed", "mixed_precision", "c
     "teachers",
     multiple=True,
     metavar="T",
-    help="ViT-L-14:openai, hf-hub:…, local-dir:…, module:factory, store:FOLDER, or demo. More than one are averaged.",
+    help="ViT-L-14:openai, hf-hub:…, local-dir:…, module:factory, store:FOLDER, or demo. Several are averaged.",
     shell_complete=complete_models,
 )
 @click.option("--images", help="A folder, shard-{000..099}.tar (globs, URLs), or hf:NAME[:SPLIT].")
 @click.option("--texts", type=PATH, help='Sentences: .txt, .jsonl or .parquet with "text"; .gz, .bz2, .xz, .zst too.')
-@click.option("--classes", type=PATH, help="Class names in place of sentences: a student for one task.")
-@click.option("--templates", metavar="FILE|openai", help="What --classes are put into.  [default: seven of CLIP's]")
-@click.option("--out", type=PATH, help="The run's folder.")
-@click.option("--spec", "spec_file", type=PATH, help="Train this student instead of the best that fits.")
+@click.option("--classes", type=PATH, help="Class names instead of sentences, for a single-task student.")
+@click.option("--templates", metavar="FILE|openai", help="Prompt templates for --classes.  [default: seven of CLIP's]")
+@click.option("--out", type=PATH, help="Write the run to this folder.")
+@click.option("--spec", "spec_file", type=PATH, help="Train the student of this spec instead of selecting one.")
 @PRECISIONS
 @click.option("--epochs", type=int, help="Passes over the images.  [default: 100]")
-@click.option("--batch-size", type=int, help="Images, and as many sentences, a step.  [default: 256]")
+@click.option("--batch-size", type=int, help="Images per step, and as many sentences.  [default: 256]")
 @click.option("--lr", type=float, help="Learning rate after warm-up.  [default: 0.0008]")
-@click.option("--views", type=int, help="Augmented views an image.  [default: 4]")
-@click.option("--seed", type=int, help="Of weights, views and batches.  [default: 0]")
-@click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]), help="To learn in.  [default: no]")
-@click.option("--compile", is_flag=True, default=None, help="By torch.compile: a slow start, faster steps.")
-@click.option("--config", "config_file", type=PATH, help="These and all other settings (.toml or .json).")
-@click.option("--write-config", type=PATH, help="Write all settings with what they mean to this file, and stop.")
-@click.option("--store", type=PATH, help="The teacher's embeddings, for runs to share.  [default: in the user's cache]")
-@click.option("--dataset", type=PATH, help="Judge the student on this while it learns; keep the best.")
+@click.option("--views", type=int, help="Augmented views per image.  [default: 4]")
+@click.option("--seed", type=int, help="Random seed of weights, views and batches.  [default: 0]")
+@click.option("--mixed-precision", type=click.Choice(["no", "bf16", "fp16"]), help="Training precision.  [default: no]")
+@click.option("--compile", is_flag=True, default=None, help="Use torch.compile: slower start, faster steps.")
+@click.option("--config", "config_file", type=PATH, help="Settings file (.toml or .json); flags override it.")
+@click.option("--write-config", type=PATH, help="Write all settings, with comments, to this file and exit.")
+@click.option(
+    "--store", type=PATH, help="Folder of the teacher's embeddings, which runs share.  [default: the user's cache]"
+)
+@click.option("--dataset", type=PATH, help="Labelled images to validate on during training; the best weights are kept.")
 @NO_MEASURE
 @THREADS
-@click.option("--resume", type=PATH, metavar="RUN", help="Go on with a run that was cut short; nothing else is needed.")
+@click.option("--resume", type=PATH, metavar="RUN", help="Resume an interrupted run; no other option is needed.")
 @TRUST
 @JSON
 def distill_command(
@@ -92,7 +100,7 @@ def distill_command(
     as_json: bool,
     **others: Any,
 ) -> None:
-    """Choose the best student the device can afford and teach it, from images and sentences that need no pairing.
+    """Select the best student within the device's budget and train it on unpaired images and sentences.
 
     \b
     Example:  edgeclip distill --profile raspberry-pi-5 --latency-ms 20 \\

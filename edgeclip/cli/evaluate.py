@@ -22,8 +22,8 @@ DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or 
     help="elevater, imagenet, robustness, vtab, openmoji, or a TOML file.  [default: openmoji]",
     shell_complete=shipped("edgeclip.evaluate", "suites"),
 )
-@click.option("--data", type=PATH, help="Where a suite's data sets lie, a folder each.")
-@click.option("--hub", is_flag=True, help="Fetch what is not there from the hub that the suite names.")
+@click.option("--data", type=PATH, help="Folder with the suite's data sets, one folder each.")
+@click.option("--hub", is_flag=True, help="Download missing data sets from the hub that the suite names.")
 @click.option(
     "--task",
     type=click.Choice(["zero-shot", "linear-probe", "few-shot", "retrieval"]),
@@ -35,12 +35,20 @@ DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or 
     type=click.Choice(["accuracy", "mean-per-class", "roc-auc", "map", "map-11"]),
     default="accuracy",
     show_default=True,
-    help="Of --dataset; a suite has its own.",
+    help="Metric for --dataset; a suite names its own.",
 )
-@click.option("--train", metavar="D", help="Where a probe's training split lies.  [default: the data set's own]")
-@click.option("--shots", type=click.IntRange(1, 10_000), default=5, show_default=True, help="Examples a class.")
-@click.option("--keep-duplicates", is_flag=True, help="Classes of one name stay several, as open_clip counts.")
-@click.option("--out", type=PATH, help="Write the figures, class by class, here (.json); a suite that was cut goes on.")
+@click.option("--train", metavar="D", help="Training images of a probe.  [default: the data set's training split]")
+@click.option(
+    "--shots",
+    type=click.IntRange(1, 10_000),
+    default=5,
+    show_default=True,
+    help="Training images per class of a few-shot probe.",
+)
+@click.option("--keep-duplicates", is_flag=True, help="Keep classes of one name apart, as open_clip does.")
+@click.option(
+    "--out", type=PATH, help="Write the results, class by class, to this file (.json); an interrupted suite resumes."
+)
 @ENGINE
 @PROVIDER
 @FORCE
@@ -62,7 +70,7 @@ def eval_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Accuracy of anything that encodes (a teacher, a run, a bundle) on a data set, or on all of a suite.
+    """Measure the accuracy of a teacher, a run or a bundle on a data set, or on a suite of data sets.
 
     Example:  edgeclip eval runs/pi --dataset testset/
     """
@@ -104,7 +112,7 @@ def eval_command(
 @click.command(name="retention")
 @click.argument("models", nargs=-1, required=True, shell_complete=complete_models)
 @click.option("--dataset", metavar="D", required=True, help=DATASET_HELP)
-@click.option("--out", type=PATH, help="Folder for retention.json and a confusion plot of each model (.svg).")
+@click.option("--out", type=PATH, help="Folder for retention.json and one confusion plot per model (.svg).")
 @ENGINE
 @PROVIDER
 @FORCE
@@ -118,7 +126,7 @@ def retention_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """What distillation or quantisation kept, and what it broke: the reference first, then what was made of it.
+    """Compare models with a reference, named first: accuracy that is retained, images lost and gained, classes changed.
 
     Example:  edgeclip retention ViT-B-16:openai runs/pi bundles/pi --dataset testset/ --out kept/
     """

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command(name="export")
 @click.argument("run", type=str, shell_complete=complete_models)
-@click.option("--out", type=PATH, required=True, help="The bundle's folder.")
+@click.option("--out", type=PATH, required=True, help="Write the bundle to this folder.")
 @click.option(
     "--precision",
     "precisions",
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     type=click.Choice(["fp32", "fp16", "int8", "auto"]),
     default=("auto",),
     show_default=True,
-    help="auto: those that the device has.",
+    help="auto: every precision that the device supports.",
 )
 @click.option(
     "--profile",
     "profile_name",
     metavar="P",
-    help="Export for this device.  [default: the run's, else this machine]",
+    help="Export for the device of this profile.  [default: the run's device, else this machine]",
     shell_complete=shipped("edgeclip.profiles"),
 )
 @click.option(
@@ -39,33 +39,53 @@ if TYPE_CHECKING:
     "recipes",
     multiple=True,
     type=click.Choice(["x86", "x86-vnni", "arm", "tensorrt"]),
-    help="Also write int8 for these, beside the device's own.",
+    help="Also write int8 graphs for these targets.",
 )
-@click.option("--calibration", type=PATH, help="Folder of images for calibration.  [default: the run's own]")
-@click.option("--dataset", type=PATH, help="Judge precisions by their answers on this folder with one folder a class.")
+@click.option("--calibration", type=PATH, help="Folder of calibration images.  [default: the run's training images]")
+@click.option(
+    "--dataset", type=PATH, help="Labelled images (one folder per class) to measure the accuracy of each precision on."
+)
 @click.option(
     "--accuracy-drop",
     type=Number(0, 100),
     default=1.0,
     show_default=True,
-    help="Points of top-1 that a precision may lose on --dataset.",
+    help="Top-1 that a precision may lose on --dataset, percentage points.",
 )
-@click.option("--labels", type=PATH, help="Also write a graph that classifies: image in, probability a line out.")
+@click.option(
+    "--labels", type=PATH, help="Also write a classifier graph: image in, one probability per line of this file out."
+)
 @click.option(
     "--exif",
     type=click.Choice(["apply", "ignore"]),
-    help="Set pictures upright by what the camera wrote, or not.  [default: as the run; ignore, as open_clip does]",
+    help="Apply or ignore the EXIF orientation.  [default: as in the run; ignore, as open_clip does]",
 )
-@click.option("--no-text-tower", is_flag=True, help="The bundle knows the --labels alone, by their embeddings.")
-@click.option("--uint8", "bytes_input", is_flag=True, help="Also write a graph fed uint8 RGB squares, NHWC.")
-@click.option("--huggingface", type=PATH, help="Also write a ViT in Hugging Face's CLIP layout, to this folder.")
+@click.option("--no-text-tower", is_flag=True, help="Store the embeddings of --labels instead of a text tower.")
+@click.option("--uint8", "bytes_input", is_flag=True, help="Also write a graph that takes uint8 RGB squares, NHWC.")
+@click.option("--huggingface", type=PATH, help="Also write a ViT in Hugging Face's CLIP layout to this folder.")
 @click.option("--tensorrt", is_flag=True, help="Also build TensorRT engines. RUN may be a bundle: no torch is needed.")
-@click.option("--target-gpu", metavar="SM", help="sm86, sm89, …: build for a GPU that is not here (TensorRT-RTX).")
-@click.option("--max-batch", type=click.IntRange(1, 4096), default=32, show_default=True, help="Largest for engines.")
-@click.option("--workspace-mb", type=click.IntRange(1, 1 << 20), default=1024, show_default=True, help="Of GPU memory.")
-@click.option("--version-compatible", is_flag=True, help="Engines for later TensorRT of this major version too.")
-@click.option("--hardware-compatible", is_flag=True, help="Engines for other GPUs from Ampere on too.")
-@click.option("--dla", type=click.IntRange(0, 1), help="Engines for this accelerator of a Jetson, as far as it can.")
+@click.option(
+    "--target-gpu", metavar="SM", help="sm86, sm89, …: build for a GPU that this machine does not have (TensorRT-RTX)."
+)
+@click.option(
+    "--max-batch",
+    type=click.IntRange(1, 4096),
+    default=32,
+    show_default=True,
+    help="Maximum batch size of the engines.",
+)
+@click.option(
+    "--workspace-mb",
+    type=click.IntRange(1, 1 << 20),
+    default=1024,
+    show_default=True,
+    help="GPU memory for the engine builder, MB.",
+)
+@click.option(
+    "--version-compatible", is_flag=True, help="Build engines that later TensorRT of this major version loads, too."
+)
+@click.option("--hardware-compatible", is_flag=True, help="Build engines that other GPUs from Ampere on run, too.")
+@click.option("--dla", type=click.IntRange(0, 1), help="Run supported layers on this DLA core of a Jetson.")
 @click.option("--opset", type=click.IntRange(1, 100), default=20, show_default=True, help="ONNX opset.")
 @THREADS
 @FORCE
@@ -96,7 +116,7 @@ def export_command(
     exif: str | None,
     huggingface: Path | None,
 ) -> None:
-    """Export a run (or any open_clip model) to a bundle: ONNX in each precision, validated against torch.
+    """Export a run or an open_clip model to a bundle: ONNX in each precision, checked against PyTorch.
 
     Example:  edgeclip export runs/pi --out bundles/pi
     """

@@ -98,41 +98,47 @@ PROFILE = click.option(
     "profile_name",
     required=True,
     metavar="P",
-    help="A shipped name or a TOML file.",
+    help="Device profile: a shipped name or a TOML file.",
     shell_complete=PROFILES,
 )
 PRECISIONS = click.option(
-    "--precision", "precisions", multiple=True, type=click.Choice(["fp32", "fp16", "int8"]), help="Only these."
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    help="Use only these precisions.",
 )
-NO_BUDGET = click.option("--no-budget", is_flag=True, help="Whatever it costs: the student of the highest score.")
+NO_BUDGET = click.option("--no-budget", is_flag=True, help="Set no limit: take the student of the highest score.")
 JSON = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; chatter goes to stderr."
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout; progress goes to stderr."
 )
 THREADS = click.option(
-    "--threads", type=Threads(), help="CPU threads.  [default: those of the target; else all that it may use there]"
+    "--threads", type=Threads(), help="CPU threads.  [default: as many as the target uses, else all available cores]"
 )
-FORCE = click.option("--force", is_flag=True, help="Replace what edgeclip itself wrote there before, nothing else.")
+FORCE = click.option("--force", is_flag=True, help="Overwrite earlier output of edgeclip, nothing else.")
 NO_MEASURE = click.option(
     "--no-measure",
     is_flag=True,
-    help="Believe the predictions: do not time finalists, even if the profile is of this device.",
+    help="Rank by predicted latency alone; do not time the top candidates on this device.",
 )
 
 ENGINE = click.option(
     "--engine",
     metavar="NAME",
-    help="What executes the image tower: onnxruntime, tensorrt, tensorrt-rtx.  [default: that of the target]",
+    help="Inference engine: onnxruntime, tensorrt, tensorrt-rtx.  [default: the target's]",
 )
 TRUST = click.option(
-    "--trust", is_flag=True, help="Run the code that a run or project of another's names as a teacher."
+    "--trust", is_flag=True, help="Run the teacher code (module:factory) that somebody else's run or project names."
 )
-FEW_IMAGES = click.option("--few-images", is_flag=True, help="Accept accuracy that more images would have to decide.")
-PROVIDER = click.option("--provider", metavar="NAME", help="Of the engine, as it calls it.  [default: the target's]")
+FEW_IMAGES = click.option(
+    "--few-images", is_flag=True, help="Judge accuracy even where more images would be needed to decide it."
+)
+PROVIDER = click.option("--provider", metavar="NAME", help="Execution provider of the engine.  [default: the target's]")
 DEVICE = click.option(
     "--device",
     is_eager=True,  # whose cores --threads are of
     metavar="URL",
-    help="ssh://[user@]host[:port][/python] or adb://SERIAL[/python].  [default: this one]",
+    help="ssh://[user@]host[:port][/python] or adb://SERIAL[/python].  [default: this machine]",
 )
 
 
@@ -200,10 +206,10 @@ def _complain(line: str) -> None:
 def budget_options(command: Any) -> Any:
     """The four lines of a budget, each overriding the profile's."""
     for flag, help_text in (
-        ("--accuracy-drop", "Allowed loss of top-1 against the teacher, points."),
-        ("--size-mb", "Image tower on disk."),
-        ("--memory-mb", "Peak memory of the process that encodes."),
-        ("--latency-ms", "p90 of one image."),
+        ("--accuracy-drop", "Maximum top-1 loss against the teacher, percentage points."),
+        ("--size-mb", "Maximum file size of the image tower, MB."),
+        ("--memory-mb", "Maximum peak memory of inference, MB."),
+        ("--latency-ms", "Maximum p90 latency of one image, ms."),
     ):
         command = click.option(flag, type=Number(0, above=True), help=help_text)(command)
     return command

@@ -23,7 +23,7 @@ STAGES = ("profile", "select", "distill", "export", "report")  # as chain/stages
 @click.argument("folder", type=PATH)
 @JSON
 def init_command(folder: Path, as_json: bool) -> None:
-    """Begin a project: a commented project.toml, and places for your own images, sentences and labelled pictures.
+    """Create a project folder: project.toml, images/, testset/ and sentences.txt, to put your own data into.
 
     Example:  edgeclip init my-project
     """
@@ -37,20 +37,20 @@ def init_command(folder: Path, as_json: bool) -> None:
 
 @click.command(name="run")
 @click.argument("folder", type=PATH)
-@click.option("--plan", "plan_only", is_flag=True, help="Say what would be done, and why, and do nothing.")
-@click.option("--again", type=click.Choice(STAGES), help="Make this stage again, and those after it.")
+@click.option("--plan", "plan_only", is_flag=True, help="Show which stages would run, and why; run none.")
+@click.option("--again", type=click.Choice(STAGES), help="Run this stage and all after it again.")
 @FEW_IMAGES
 @TRUST
 @JSON
 def run_command(
     folder: Path, plan_only: bool, again: Stage | None, few_images: bool, trust: bool, as_json: bool
 ) -> None:
-    """Do what a project.toml says: profile, select, distil, export, report.
+    """Run the stages of a project.toml: profile, select, distil, export, report.
 
-    What an earlier call made is kept, as long as the settings that it depends on are as they were. What has changed is
-    said, and what depends on it is made again.
+    A stage is run again only if a setting that it depends on has changed since; the changes are listed. After an
+    interruption, the same command continues.
 
-    Exit 0: all that was asked for was met; 3: something was missed; 4: something was not measured or not decided.
+    Exit 0: every criterion passes; 3: one fails; 4: one is not measured or not decided.
 
     Example:  edgeclip run my-project
     """

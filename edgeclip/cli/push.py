@@ -12,11 +12,13 @@ from .options import JSON, PATH, tell
 @click.command(name="push")
 @click.argument("run", type=PATH)
 @click.argument("repo")
-@click.option("--bundle", type=PATH, help="A bundle of this run: its ONNX files go along, for transformers.js too.")
-@click.option("--report", type=PATH, help="A report.json: its tables go into the card.")
-@click.option("--licence", default="other", show_default=True, help="As the hub calls it: apache-2.0, cc-by-sa-4.0.")
-@click.option("--to", type=PATH, help="Write what would be uploaded to this folder; no hub is asked.")
-@click.option("--private", is_flag=True, help="Make the repository private, if it is new.")
+@click.option("--bundle", type=PATH, help="Also upload the ONNX files of this bundle, for transformers.js and Optimum.")
+@click.option("--report", type=PATH, help="Put the tables of this report.json into the model card.")
+@click.option(
+    "--licence", default="other", show_default=True, help="Licence by the hub's name for it: apache-2.0, cc-by-sa-4.0."
+)
+@click.option("--to", type=PATH, help="Write the files to this folder instead of uploading them.")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
 @JSON
 def push_command(
     run: Path,
@@ -28,7 +30,7 @@ def push_command(
     private: bool,
     as_json: bool,
 ) -> None:
-    """Put a run's student on a model hub, with a card that says how it was made and how it did.
+    """Upload the student of a run to a model hub, with a model card of its settings and results.
 
     Example:  edgeclip push runs/pi me/clip-pi --bundle bundles/pi --report reports/pi/report.json --licence mit
     """

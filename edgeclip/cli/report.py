@@ -26,27 +26,33 @@ from .options import (
     tell,
 )
 
-SECONDS = click.option("--seconds", type=Number(1, 3600), default=20, show_default=True, help="For latency.")
-SUSTAINED = click.option("--sustained", type=Number(0, 36000), default=0, help="Seconds without a break, too.")
+SECONDS = click.option(
+    "--seconds", type=Number(1, 3600), default=20, show_default=True, help="Time for measuring latency, seconds."
+)
+SUSTAINED = click.option(
+    "--sustained", type=Number(0, 36000), default=0, help="Also run without a break for this many seconds."
+)
 
 
 @click.command(name="report")
 @click.argument("bundle", type=PATH)
 @PROFILE
 @budget_options
-@click.option("--dataset", type=PATH, help="A folder with one folder a class.  [default: accuracy is not measured]")
+@click.option(
+    "--dataset", type=PATH, help="Labelled images, one folder per class.  [default: accuracy is not measured]"
+)
 @click.option("--out", type=PATH, required=True, help="Folder for report.json, report.md and report.html.")
-@click.option("--figures", "figures_file", type=PATH, help="What edgeclip measure found on the device.")
+@click.option("--figures", "figures_file", type=PATH, help="File that `edgeclip measure --out` wrote on the device.")
 @click.option(
     "--teacher",
     metavar="T",
-    help="Compare with this one.  [default: the run's teacher, where it is at hand]",
+    help="Compare with this teacher.  [default: the run's teacher, if available]",
     shell_complete=complete_models,
 )
 @click.option(
-    "--run", type=PATH, help="What the bundle was made from.  [default: what it says, where you exported it here]"
+    "--run", type=PATH, help="The bundle's run.  [default: the one it names, if you exported it on this machine]"
 )
-@click.option("--other-device", is_flag=True, help="Judge by this machine, whatever device the profile is of.")
+@click.option("--other-device", is_flag=True, help="Accept this machine although the profile describes another device.")
 @FEW_IMAGES
 @SECONDS
 @SUSTAINED
@@ -76,10 +82,12 @@ def report_command(
     as_json: bool,
     **budget: float | None,
 ) -> None:
-    """Hold a bundle against what was asked for: what is not in --figures is measured here, or at --device.
+    """Check a bundle against the budget, and write a report of what was measured.
 
-    Exit 0: all of it was met; 3: something was missed; 4: something was not measured, or not decided by so few images,
-    or nothing was asked for.
+    What --figures does not hold is measured on this machine, or on --device.
+
+    Exit 0: every criterion passes; 3: one fails; 4: one is not measured, or not decided by so few images, or no limit
+    is set.
 
     Example:  edgeclip report bundles/mine --profile mine.toml --latency-ms 20 --dataset testset/ --out reports/mine
     """
@@ -129,10 +137,10 @@ def report_command(
 @click.argument("images", nargs=-1, required=True, type=PATH)
 @click.option(
     "--labels",
-    help='"a cat,a dog", a text file with one a line, or a folder of class folders.  [default: the classes of a bundle '
-    "without text tower]",
+    help='"a cat,a dog", a text file with one label per line, or a folder of class folders.  [default: the classes of '
+    "a bundle without text tower]",
 )
-@click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Labels of each image.")
+@click.option("--top", type=click.IntRange(1, 10_000), default=10, show_default=True, help="Labels to show per image.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="[default: the recommended one]")
 @ENGINE
 @PROVIDER
@@ -149,11 +157,13 @@ def classify_command(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Say which labels fit each image best: files, folders, "patterns/*.jpg", or a .txt that lists them.
+    """Classify images zero-shot: rank the labels of each image.
+
+    IMAGES are files, folders, "patterns/*.jpg", or a .txt file that lists them.
 
     MODEL is a bundle, or whatever edgeclip eval takes: a run, a teacher by name, local-dir:FOLDER.
 
-    Exit 0, also where some images cannot be read, which stand among the answers; 2 where none can.
+    Exit 0, even if some images cannot be read, which the answers list; 2 if none can.
 
     Example:  edgeclip classify bundles/pi cat.jpg --labels "a cat,a dog"
     """
@@ -174,7 +184,9 @@ def classify_command(
 @THREADS
 @JSON
 def verify_command(bundle: Path, as_json: bool, **settings: Any) -> None:
-    """Does the device give what was recorded at export: tokens, pixels, embeddings? Exit 0: it does; 3: it does not.
+    """Check that a device reproduces the tokens, pixels and embeddings recorded at export.
+
+    Exit 0: it does; 3: it does not.
 
     Example:  edgeclip verify bundles/pi --device ssh://pi@raspberry.local
     """
@@ -188,8 +200,8 @@ def verify_command(bundle: Path, as_json: bool, **settings: Any) -> None:
 
 @click.command(name="measure")
 @click.argument("bundle", type=PATH)
-@click.option("--dataset", help="Labelled images, for accuracy too.  [default: latency and memory alone]")
-@click.option("--out", type=PATH, help="Write the figures here (.json): edgeclip report joins them.")
+@click.option("--dataset", help="Labelled images, to measure accuracy too.  [default: latency and memory only]")
+@click.option("--out", type=PATH, help="Write the figures to this file (.json), for `edgeclip report --figures`.")
 @PRECISIONS
 @ENGINE
 @PROVIDER
@@ -202,9 +214,9 @@ def verify_command(bundle: Path, as_json: bool, **settings: Any) -> None:
 def measure_command(
     bundle: Path, dataset: str | None, out: Path | None, force: bool, as_json: bool, **settings: Any
 ) -> None:
-    """Measure a bundle's variants: are they what was exported, and what do accuracy, latency and memory come to?
+    """Verify a bundle, then measure accuracy, latency and memory of each variant.
 
-    Exit 0: they are what was exported; 3: one is not, or did not run to its end.
+    Exit 0: every variant gives what was recorded at export; 3: one does not, or did not finish.
 
     Example:  edgeclip measure bundles/pi --dataset testset/ --out figures.json
     """
@@ -224,11 +236,17 @@ def measure_command(
 
 @click.command(name="compare")
 @click.argument("reports", nargs=-1, required=True, type=PATH)
-@click.option("--worse", type=Number(0), default=10, show_default=True, help="Per cent that count as worse.")
-@click.option("--lost", type=Number(0, 100), default=0.5, show_default=True, help="Points of accuracy that do.")
-@click.option("--other-device", is_flag=True, help="Though they are of other machines, engines or thread counts.")
-@click.option("--other-dataset", is_flag=True, help="Though their accuracies are of other data sets.")
-@click.option("--out", type=PATH, help="Write it as Markdown too.")
+@click.option("--worse", type=Number(0), default=10, show_default=True, help="Change that counts as worse, per cent.")
+@click.option(
+    "--lost",
+    type=Number(0, 100),
+    default=0.5,
+    show_default=True,
+    help="Accuracy loss that counts as worse, percentage points.",
+)
+@click.option("--other-device", is_flag=True, help="Compare reports of different machines, engines or thread counts.")
+@click.option("--other-dataset", is_flag=True, help="Compare reports with accuracies of different data sets.")
+@click.option("--out", type=PATH, help="Also write the comparison to this file, as Markdown.")
 @FORCE
 @JSON
 def compare_command(
@@ -241,10 +259,10 @@ def compare_command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Put reports side by side, the first as the baseline. Exit 0: nothing got worse; 3: something did, which is named.
+    """Compare reports with the first one, the baseline. Exit 0: nothing got worse; 3: something did, which is named.
 
-    Reports of another device, engine or data set are refused, unless it is said that they are meant so: what does not
-    compare between them is then shown, and not judged.
+    Reports of another device, engine or data set are refused without --other-device or --other-dataset; with them,
+    figures that do not compare are shown and not judged.
 
     Example:  edgeclip compare reports/v1 reports/v2
     """

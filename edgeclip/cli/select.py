@@ -33,11 +33,17 @@ TRIAL_EPOCHS = 8
 @PROFILE
 @budget_options
 @NO_BUDGET
-@click.option("--image-size", type=click.IntRange(16, 4096), default=224, show_default=True, help="Largest side, px.")
+@click.option(
+    "--image-size", type=click.IntRange(16, 4096), default=224, show_default=True, help="Maximum input size, px."
+)
 @PRECISIONS
-@click.option("--top", type=click.IntRange(1, 100), default=10, show_default=True, help="How many to list.")
+@click.option("--top", type=click.IntRange(1, 100), default=10, show_default=True, help="Number of students to list.")
 @NO_MEASURE
-@click.option("--trials", type=click.IntRange(2, 100), help="Rank this many by short distillations, not by score.")
+@click.option(
+    "--trials",
+    type=click.IntRange(2, 100),
+    help="Train this many students briefly, and rank them by top-1 instead of score.",
+)
 @click.option(
     "--teacher",
     metavar="T",
@@ -46,11 +52,15 @@ TRIAL_EPOCHS = 8
 )
 @click.option("--images", type=PATH, help="For --trials: a folder of images.")
 @click.option("--texts", type=PATH, help="For --trials: sentences.")
-@click.option("--dataset", type=PATH, help="For --trials: labelled images to judge on.")
+@click.option("--dataset", type=PATH, help="For --trials: labelled images to validate on.")
 @click.option("--work", type=PATH, help="For --trials: a folder for the short runs.")
-@click.option("--text-mb", type=Number(0), help="Room for a text tower of its own: say which fits.")
-@click.option("--plot", type=PATH, help="Draw latency against score: the front, the budget, the chosen one (.svg).")
-@click.option("--out", type=PATH, help="Write the first one's spec here (.json).")
+@click.option("--text-mb", type=Number(0), help="File size for a separate text tower, MB: say which one fits.")
+@click.option(
+    "--plot",
+    type=PATH,
+    help="Plot latency against score, with the Pareto front, the budget and the first student (.svg).",
+)
+@click.option("--out", type=PATH, help="Write the spec of the first student to this file (.json).")
 @FORCE
 @JSON
 def select_command(
@@ -73,7 +83,7 @@ def select_command(
     work: Path | None,
     **budget: float | None,
 ) -> None:
-    """Rank the students that fit the budget, with their predicted latency.
+    """Rank the students within the budget by expected accuracy (score), with their predicted latency.
 
     Example:  edgeclip select --profile raspberry-pi-5 --latency-ms 20
     """

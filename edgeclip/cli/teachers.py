@@ -11,9 +11,9 @@ from .options import JSON
 @click.argument("word", default="")
 @JSON
 def teachers_command(word: str, as_json: bool) -> None:
-    """List the teachers that open_clip fetches by name: all, or those with WORD in their names.
+    """List the pretrained open_clip models that can be the teacher; WORD filters by name.
 
-    First comes the one that edgeclip brings, then three to begin with. Any other open_clip model is hf-hub:USER/NAME,
+    First comes the small one of the demo, then three to begin with. Any other open_clip model is hf-hub:USER/NAME,
     or local-dir:FOLDER on your disk.
 
     Example:  edgeclip teachers siglip

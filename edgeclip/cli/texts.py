@@ -11,7 +11,7 @@ from .options import FORCE, JSON, PATH, Commands, complete_models, tell
 
 @click.group(cls=Commands)
 def texts() -> None:
-    """Work on sentences before they are distilled from.
+    """Prepare sentences for distillation.
 
     Example:  edgeclip texts select --help
     """
@@ -24,13 +24,26 @@ def texts() -> None:
     "--teacher",
     required=True,
     metavar="T",
-    help="As in distill: sentences and images meet in its space.",
+    help="As in `edgeclip distill`; its embeddings match sentences with images.",
     shell_complete=complete_models,
 )
-@click.option("--out", type=PATH, required=True, help="The sentences that are kept, with the reasons (.jsonl).")
-@click.option("--neighbours", type=click.IntRange(1, 1000), default=8, show_default=True, help="Votes an image has.")
-@click.option("--cap", type=click.IntRange(1, 10_000), default=8, show_default=True, help="Votes a sentence takes.")
-@click.option("--store", type=PATH, help="The teacher's embeddings, to go on from.  [default: beside --out]")
+@click.option(
+    "--out",
+    type=PATH,
+    required=True,
+    help="Write the sentences that are kept, with the reasons, to this file (.jsonl).",
+)
+@click.option(
+    "--neighbours",
+    type=click.IntRange(1, 1000),
+    default=8,
+    show_default=True,
+    help="Nearest sentences that each image votes for.",
+)
+@click.option(
+    "--cap", type=click.IntRange(1, 10_000), default=8, show_default=True, help="Votes that a sentence accepts at most."
+)
+@click.option("--store", type=PATH, help="Folder of the teacher's embeddings.  [default: beside --out]")
 @FORCE
 @JSON
 def select(
@@ -44,7 +57,7 @@ def select(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Keep the sentences of a large corpus that are grounded in the images.
+    """Keep the sentences of a large corpus that match the images.
 
     Each image votes for the sentences nearest to it in the teacher's space; a sentence takes only so many votes, and
     of those that say nearly the same the best stays. Written beside --out: how much was kept, and why.
