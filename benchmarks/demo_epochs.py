@@ -3,8 +3,8 @@
     python benchmarks/demo_epochs.py [--epochs 12 24 36 48 60] [--images 300 1000] [--seeds 0 1]
 
 Distils as ``edgeclip demo`` does, the same student each time: on all images for fewer epochs, and on fewer images for
-as many steps as on all. What is kept is counted above chance, on the pictures that nobody learnt from. By this table the demo never
-cuts its epochs too short, and ``edgeclip distill`` says when images are few.
+as many steps as on all. What is kept is counted above chance, on the pictures that nobody learnt from. By this table
+the demo never cuts its epochs too short, and ``edgeclip distill`` says when images are few.
 """
 
 from __future__ import annotations
