@@ -76,7 +76,7 @@ def folder_of(package: str, extra: str) -> Path:
 
 
 def _missing(package: str, extra: str) -> MissingExtra:
-    return MissingExtra(f"this needs {package}: pip install 'edgeclip[{extra}]'")
+    return MissingExtra(f"{package} is not installed: pip install 'edgeclip[{extra}]'")
 
 
 @contextmanager

@@ -100,9 +100,9 @@ def writable_file(path: Path, *, force: bool = False, ours: Callable[[Path], boo
         raise EdgeclipError(f"{path} is a folder: --out must name a file")
     if os.path.lexists(path):
         if not path.is_file() or not ours(path):
-            raise EdgeclipError(f"{path} is there, and edgeclip did not write it: choose another name")
+            raise EdgeclipError(f"{path} exists, and edgeclip did not write it: choose another name")
         if not force:
-            raise EdgeclipError(f"{path} is there: add --force to replace it, or choose another name")
+            raise EdgeclipError(f"{path} exists: add --force to overwrite it, or choose another name")
     writable(path.parent)
 
 

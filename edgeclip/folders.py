@@ -77,7 +77,7 @@ def refuse_foreign(path: Path, kind: str, *, force: bool = False) -> set[str]:
         what = f"a {mark.kind} of edgeclip's" if mark else f"{content[0]}, which edgeclip did not put there"
         raise EdgeclipError(f"{path} holds {what}: choose another --out")
     if not force:
-        raise EdgeclipError(f"{path} holds a {kind}: add --force to replace it, or choose another --out")
+        raise EdgeclipError(f"{path} contains a {kind}: add --force to overwrite it, or choose another --out")
     return set(mark.files)
 
 
@@ -184,7 +184,7 @@ def _take(file: Path) -> IO[str]:
         handle.close()  # whoever had it has just removed it
     handle.seek(0)
     if handle.read(1):
-        say(f"{file.parent}: {_process(handle)} left it without an end; this command goes on from there")
+        say(f"{file.parent}: {_process(handle)} stopped before it finished; this command continues its work")
     handle.truncate(0)
     handle.write(f"{os.getpid()}\n")
     handle.flush()

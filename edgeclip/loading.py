@@ -58,7 +58,7 @@ def _refuse_path(name: str | Path, what: str) -> None:
     if name == DEMO:  # whatever else is called so here
         return
     if folder.is_dir():
-        raise EdgeclipError(f"{folder} is no {what}: no json file there says so; a model is local-dir:{folder}")
+        raise EdgeclipError(f"{folder} is not a {what}: its json file is missing; a model is local-dir:{folder}")
     if isinstance(name, Path) or ("/" in text and ":" not in text) or text.startswith((".", "~")):
         there = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
         raise EdgeclipError(f"{folder}: no such {what}; in {folder.parent}, {did_you_mean(folder.name, there)}")

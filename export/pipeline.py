@@ -252,7 +252,7 @@ def _write_target(job: _Job, calibrated: Calibrated, recipe: Recipe) -> None:
         say(f"{file.name} is left out: {tuner.candidates[0].problem}")
         return
     if not tuner.faithful(best):
-        say(f"{file.name} is below the gate: mean cosine {best.fidelity.cosine_mean:.4f}")
+        say(f"{file.name}: below the fidelity threshold, mean cosine {best.fidelity.cosine_mean:.4f}")
     shutil.move(best.file, file)
     job.contents.extra(file, "int8-target", "int8", best.recipe | {"fidelity": best.fidelity.model_dump()})
 
@@ -265,7 +265,7 @@ def _choose(job: _Job, spec: StudentSpec | None) -> Candidate:
     asked = spec.precision if spec else "fp32"  # by the device's profile, which chose it with the student
     fallback = next((c for c in kept if c.precision == asked and tuner.faithful(c)), kept[0])
     if job.elsewhere:
-        say(f"which variant is fastest is to be measured on the device (edgeclip measure): {job.elsewhere}")
+        say(f"no recommendation yet: run edgeclip measure on the device to find the fastest variant ({job.elsewhere})")
     contents.tried = tuner.table(kept, recommended)
     for candidate in tuner.candidates:
         if candidate.problem:

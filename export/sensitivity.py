@@ -67,7 +67,7 @@ def plot(ranking: list[Sensitivity], steps: list[tuple[int, float]], gate: float
         lines.append(f'<text x="{left + long + 4:.1f}" y="{y + 12}">{one.error:.2g}</text>')
     for number, (blocks, cosine) in enumerate(steps):
         y = top + row * (len(ranking) + number + 1) + 14
-        mark = "passes" if cosine >= gate else "below the gate"
+        mark = "passes" if cosine >= gate else "below the threshold"
         lines.append(f'<text x="4" y="{y}">{blocks} worst in float: cosine {cosine:.6f}, {mark}</text>')
     body = "".join(lines)
     style = 'font-family="sans-serif" font-size="11"'

@@ -144,7 +144,7 @@ class Tuner:
             tried = Candidate("", "int8", scratch, {}, as_written=self._elsewhere(recipe))
             return self._embed(tried, self.pixels[:RANKED_ON])
 
-        say(f"no int8 recipe passes the gate as it is: looking for the blocks that {recipe.title} hurts")
+        say(f"no int8 recipe meets the fidelity threshold: ranking the blocks by their int8 error ({recipe.title})")
         self.ranking = rank_blocks(calibrated, recipe, embed, self.reference[:RANKED_ON])
         scratch.unlink(missing_ok=True)
         for attempt in restored(recipe, self.ranking):
@@ -186,7 +186,7 @@ class Tuner:
             return f"left out: {candidate.problem}"
         dropped = "another was more faithful" if recommended is None else "another was better"
         words = "recommended" if candidate is recommended else "kept" if candidate in kept else dropped
-        return words if self.faithful(candidate) else f"{words}, below the gate"
+        return words if self.faithful(candidate) else f"{words}, below the threshold"
 
     def _enter_recipe(self, calibrated: Calibrated, recipe: Recipe, folder: Path) -> Candidate:
         file = folder / f"candidate-{len(self.candidates)}.onnx"

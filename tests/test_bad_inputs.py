@@ -170,7 +170,7 @@ def test_a_flipped_bit_of_what_is_hashed(name, place, world, monkeypatch):
     spoilt[{"first": 0, "middle": len(whole) // 2, "last": -1}[place]] ^= 1
     file.write_bytes(spoilt)
     try:
-        refused(["verify", "bundle"], world, [f"{name} is not what was exported"])
+        refused(["verify", "bundle"], world, [f"{name} differs from what was exported"])
     finally:
         file.write_bytes(whole)
 

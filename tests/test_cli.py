@@ -103,7 +103,7 @@ def test_every_command_has_a_help_with_an_example(words):
         (["select", "--profile", "raspberry-pi-5", "--latency-ms", "0.0001"], "fastest"),
         (["export", "ViT-B-23:openai", "--out", "x", "--calibration", "."], "did you mean ViT-B-32"),
         (["eval", "runs/no-such-run", "--dataset", "."], "no such bundle or run"),
-        (["classify", "no-such-bundle", "a.png", "--labels", "a,b"], "no bundle"),
+        (["classify", "no-such-bundle", "a.png", "--labels", "a,b"], "is not a bundle"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(arguments, complaint, tmp_path, monkeypatch):
@@ -240,7 +240,7 @@ def test_a_folder_called_demo_hides_no_teacher(tmp_path, monkeypatch):
     (tmp_path / "demo").mkdir()
     monkeypatch.chdir(tmp_path)
     assert edgeclip.load("demo").embed_dim > 0
-    with pytest.raises(edgeclip.errors.EdgeclipError, match="is no bundle or run"):
+    with pytest.raises(edgeclip.errors.EdgeclipError, match="is not a bundle or run"):
         edgeclip.load(Path("demo"))
 
 

@@ -141,7 +141,7 @@ def test_sha256(tmp_path):
 def test_a_missing_extra_names_the_command():
     with pytest.raises(MissingExtra, match=r"pip install 'edgeclip\[distill\]'"):
         require("no_such_package_here.part", "distill")
-    with pytest.raises(MissingExtra, match=r"needs no_such_package_here: pip install 'edgeclip\[demo\]'"):
+    with pytest.raises(MissingExtra, match=r"no_such_package_here is not installed: pip install 'edgeclip\[demo\]'"):
         folder_of("no_such_package_here", "demo")
 
 

@@ -131,7 +131,7 @@ def test_what_a_killed_command_left_is_said_and_cleared(tmp_path, holder, capsys
     assert (tmp_path / "cake" / LOCK).is_file()
     make(tmp_path / "cake")
     told = capsys.readouterr().err
-    assert f"process {holder.pid} left it without an end" in told
+    assert f"process {holder.pid} stopped before it finished" in told
     assert f"{SCRATCH} was left by a command that was killed" in told.replace("\n", "")
     assert below(tmp_path / "cake").keys() == {"recipe", "icing/sugar", MARK}
 

@@ -133,7 +133,7 @@ def read_project(folder: Path, *, trust: bool = False) -> Project:
             was not begun by this user in this folder, which ``trust`` allows.
     """
     if not (folder / FILE).is_file():
-        raise EdgeclipError(f"{folder} is no project (no {FILE} there): edgeclip init {folder} begins one")
+        raise EdgeclipError(f"{folder} is not a project ({FILE} is missing): create one with edgeclip init {folder}")
     project = read_document(folder / FILE, Project)
     if not (trust or is_ours(project.signature, FILE, str(folder.resolve()))):
         refuse_code([project.teacher, *project.more_teachers], folder / FILE)

@@ -45,7 +45,7 @@ def rehearse(spec: StudentSpec, teachers: Sequence[Teacher], config: DistillConf
         say(f"caution: {doubt}; a smaller --latency-ms, --memory-mb or --size-mb asks for a smaller student")
     with _step(f"student {spec.name} cannot be exported"):
         _export(spec, model, int(model_cfg["text_cfg"].get("context_length", 77)))
-    say(f"rehearsed in {time.monotonic() - start:.0f} s: teacher, student, loss and export go together")
+    say(f"dry run passed in {time.monotonic() - start:.0f} s: teacher, student, loss and export work together")
 
 
 def no_gain(student: nn.Module, teacher: Teacher, image_size: int) -> list[str]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..select.finalists import WriteGraph
     from ..towers.spec import StudentSpec
 
-THERE = "      there already"
+THERE = "      already done: kept"
 
 
 def announce(command: str, **options: object) -> None:
@@ -59,7 +59,7 @@ def graph_writer(profile: Profile, *, wanted: bool) -> tuple[WriteGraph | None, 
 
     why = why_unmeasured(profile) if wanted else "--no-measure"
     if why:
-        return None, f"the predictions stand unmeasured: {why}"
+        return None, f"ranked by predicted latency, top candidates not timed: {why}"
     from ..export.untrained import export_untrained
 
     return export_untrained, ""
@@ -122,7 +122,7 @@ def profiled(
         if found.device == describe_device() and engine in (None, own.name) and provider in (None, own.provider):
             say(THERE)
             return found
-        say("      the one that is there is of another device, engine or provider")
+        say("      the existing profile is of another device, engine or provider: measuring again")
     measured = measure_device(name, seconds=seconds, families=families, **asked)
     measured.save(file)
     return measured

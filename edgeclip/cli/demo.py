@@ -25,7 +25,7 @@ def demo(out: Path, as_json: bool) -> None:
     from ..report.render import table
     from .tables import show
 
-    with if_interrupted("the same command goes on where it was"):
+    with if_interrupted("run the same command again to resume"):
         result = run_demo(out)
     show(as_json, result.as_data(), lambda: table(result))
     tell(f"wrote {out}/report.html, report.md and report.json")

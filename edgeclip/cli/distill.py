@@ -257,4 +257,4 @@ def _resumed(path: Path, *, trust: bool) -> Run:
 
 def _if_cut(out: Path) -> AbstractContextManager[None]:
     command = f"edgeclip distill --resume {shlex.quote(str(out))}"
-    return if_interrupted(f"what was learnt and computed is kept; go on with: {command}")
+    return if_interrupted(f"progress is saved; resume with: {command}")

@@ -98,7 +98,11 @@ def eval_command(
         wanted, encoder = load_suite(suite or DEFAULT_SUITE), load(model, engine=engine, provider=provider)
         if out and getattr(encoder, "fingerprint", None):  # else nobody could tell whether it is the same later
             part = out.with_name(f"{out.name}.part")
-        with if_interrupted("the same command goes on after the sets that were measured") if part else nullcontext():
+        with (
+            if_interrupted("run the same command again to resume after the data sets that are done")
+            if part
+            else nullcontext()
+        ):
             found = evaluate_suite(encoder, model, wanted, data, asked, hub=hub, built_in=built_in, part=part)
     told = found.scores[0].model_dump(exclude_none=True) if dataset else {**found.as_data(), "mean": found.mean}
     show(as_json, told, lambda: scores_table(found))

@@ -192,7 +192,7 @@ def _export(
         refuse_foreign(huggingface, KIND, force=force)
     calibrating = calibration or images
     if calibrating is None:
-        raise EdgeclipError(f"{source} is no run, so it has no images to calibrate on: give --calibration FOLDER")
+        raise EdgeclipError(f"{source} is not a run, so it has no images to calibrate on: give --calibration FOLDER")
     judged: dict[str, Any] = {"exam": exam_of(model, dataset) if dataset else None, "gate": Gate(drop=accuracy_drop)}
     asked = Wishes(**wishes, **judged, classes=classes_of(model, labels) if labels else None)
     with calibration_files(str(calibrating)) as files:

@@ -50,7 +50,7 @@ def refuse_no_budget(profile: Profile) -> None:
 
     if not profile.budget.model_dump(exclude_none=True, exclude={"accuracy_drop"}):
         what = "--latency-ms, --memory-mb or --size-mb"
-        raise EdgeclipError(f"what may the student cost? Say {what}, or --no-budget for the one of the highest score")
+        raise EdgeclipError(f"no budget: set {what}, or --no-budget to take the student of the highest score")
 
 
 def read_reports(paths: Sequence[Path]) -> list[Report]:
@@ -64,5 +64,5 @@ def read_reports(paths: Sequence[Path]) -> list[Report]:
     from ..report.schema import Report
 
     if len(paths) < 2:
-        raise EdgeclipError("one report alone compares with nothing: name two or more, the first is the baseline")
+        raise EdgeclipError("compare needs two or more reports; the first is the baseline")
     return [read_document(path / "report.json" if path.is_dir() else path, Report) for path in paths]

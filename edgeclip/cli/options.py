@@ -75,7 +75,7 @@ class Threads(click.IntRange):
         found, cores = super().convert(value, param, ctx), usable_cores()
         most, elsewhere = self.A_CORE * cores, ctx is not None and isinstance(ctx.params.get("device"), str)
         if found > most and not elsewhere:
-            self.fail(f"{found} on {cores} cores are in each other's way: {most} at most.", param, ctx)
+            self.fail(f"{found} threads are too many for {cores} cores: use at most {most}.", param, ctx)
         return found
 
 

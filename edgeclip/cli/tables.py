@@ -179,7 +179,7 @@ def bundle_table(manifest: Manifest) -> Table:
             f"{v.fidelity.cosine_mean:.6f}",
             f"{v.fidelity.cosine_worst:.6f}",
             f"{v.relative_speed:.2f}x" if v.relative_speed else "-",
-            "recommended" if v.precision == manifest.recommended else "" if v.faithful else "below the gate",
+            "recommended" if v.precision == manifest.recommended else "" if v.faithful else "below the threshold",
         )
     return table
 

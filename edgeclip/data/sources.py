@@ -85,7 +85,7 @@ def refuse_missing(name: str) -> None:
         if not Path(name).is_dir():
             raise EdgeclipError(f"{name}: no such folder of images")
         if next(image_files(Path(name)), None) is None:
-            raise EdgeclipError(f"{name}: no images in it ({', '.join(SUFFIXES)} are looked for)")
+            raise EdgeclipError(f"{name}: no image files found (accepted: {', '.join(SUFFIXES)})")
 
 
 def located(name: str | Path) -> str:
@@ -111,7 +111,7 @@ class Folder:
             raise EdgeclipError(f"{folder}: no such folder of images")
         self._folder, self._names = folder, Strings(sorted(image_files(folder)))
         if not len(self._names):
-            raise EdgeclipError(f"{folder}: no images in it ({', '.join(SUFFIXES)} are looked for)")
+            raise EdgeclipError(f"{folder}: no image files found (accepted: {', '.join(SUFFIXES)})")
 
     def __len__(self) -> int:
         return len(self._names)

@@ -155,14 +155,14 @@ class FeatureStore:
                 embeds, notes = tensors.get_tensor("embeds"), tensors.metadata() or {}
             broken = json.loads(notes.get("broken", "[]"))
         except (OSError, ValueError, SafetensorError) as error:
-            raise FormatError(f"{file} is missing or altered: remove it to make it anew") from error
+            raise FormatError(f"{file} is missing or altered: remove it to make it again") from error
         if embeds.shape != shape or embeds.dtype != self.document.dtype or notes.get("sha256") != _digest(embeds):
-            raise FormatError(f"{file} is missing or altered: remove it to make it anew")
+            raise FormatError(f"{file} is missing or altered: remove it to make it again")
         if not np.isfinite(embeds).all():
-            raise FormatError(f"{file} holds NaN or infinity: remove it to make it anew")
+            raise FormatError(f"{file} holds NaN or infinity: remove it to make it again")
         if source is not None and self._changed(shard, notes, source):
             which = f"{source.key(self.span(shard)[0])} to {source.key(self.span(shard)[-1])}"
-            raise FormatError(f"{file} is of other images than are there now ({which}): remove it to make it anew")
+            raise FormatError(f"{file} is of other images than are there now ({which}): remove it to make it again")
         self._data_at[shard] = file.stat().st_size - embeds.nbytes
         self._broken[shard] = broken
 
@@ -214,7 +214,7 @@ def _agree(index: Path, asked: StoreDocument) -> None:
     shape = ("rows", "views", "dim", "dtype")
     changed += [name for name in shape if getattr(found, name) != getattr(asked, name)]
     if changed:
-        raise FormatError(f"{index.parent} was made with other {', '.join(changed)}: remove it to make it anew")
+        raise FormatError(f"{index.parent} differs in {', '.join(changed)}: remove it to make it again")
 
 
 def _compute(span: range, embed: Embed, advance: Callable[[float], None]) -> tuple[NDArray[np.float32], list[int]]:

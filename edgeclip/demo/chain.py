@@ -17,6 +17,7 @@ from .criteria import FASTER
 
 if TYPE_CHECKING:
     from ..device.schema import Profile
+    from ..distill.config import DistillConfig
     from ..distill.run import Run
     from ..report.schema import Report
     from ..runtime.bundle import Bundle
@@ -69,6 +70,7 @@ def run_demo(out: Path) -> Report:
 
 def _data(paths: Paths) -> None:
     from .openmoji import CREDIT, write_dataset
+    from .pace import foretold
 
     say(f"[1/6] data -> {paths.data}/ (train, heldout, sentences.txt)")
     if (paths.data / "dataset.json").is_file():
@@ -76,6 +78,16 @@ def _data(paths: Paths) -> None:
     else:
         write_dataset(paths.data)
     say(f"      {CREDIT}")
+    if not (paths.run / "run.json").is_file():
+        say(foretold(_whole(), sum(1 for _ in (paths.data / "train").iterdir())))
+
+
+def _whole() -> DistillConfig:
+    """The settings of its training, before the machine is looked at."""
+    from ..distill.config import DistillConfig
+    from ..documents import read_document
+
+    return read_document(Path(str(files("edgeclip.demo") / "config.toml")), DistillConfig)
 
 
 def _profile(paths: Paths) -> Profile:
@@ -88,7 +100,7 @@ def _teacher(paths: Paths) -> Bundle:
     from ..loading import DEMO, load_teacher
     from ..runtime.bundle import Bundle
 
-    say(f"[3/6] export the teacher, to know its latency here -> {paths.teacher}/")
+    say(f"[3/6] export the teacher, to measure its latency -> {paths.teacher}/")
     announce(f"edgeclip export {DEMO}", out=paths.teacher, precision="fp32", calibration=paths.data / "train")
     if (paths.teacher / "bundle.json").is_file():
         found = Bundle.open(paths.teacher)
@@ -150,7 +162,7 @@ def _distil(paths: Paths, profile: Profile) -> Run:
         aim = profile.budget.model_copy(update={"latency_ms": limit})
         spec = select(profile, aim, max_image_size=SIZE, top=FINALISTS, write_graph=export_untrained)[0]
         spec.save(paths.spec)
-        whole = read_document(Path(str(files("edgeclip.demo") / "config.toml")), DistillConfig)
+        whole = _whole()
         config = paced(whole, spec, sum(1 for _ in train.iterdir()))
         config.save(paths.config)
         if config.epochs < whole.epochs:

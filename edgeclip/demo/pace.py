@@ -9,11 +9,16 @@ if TYPE_CHECKING:
     from ..towers.spec import StudentSpec
 
 SECONDS = 100.0  # of bare steps; views, averages and logs take half as long again. The whole demo: under six minutes
-FEWEST = 12  # epochs: less teaches too little to be worth looking at
+# Epochs, whatever they take: fewer do not keep nine tenths of the teacher (benchmarks/results/demo_epochs.json).
+FEWEST = 36
+# What the demo selects on two idle cores, how long a step of it takes there, and how long all that is not training.
+USUAL = {"image_size": 64, "patch_size": 16, "width": 256, "layers": 2, "head_width": 64, "mlp_ratio": 4.0}
+STEP_SECONDS, OTHER_SECONDS = 0.05, 150.0
+SLOW = 1.5  # times as long: it is said
 
 
 def paced(config: DistillConfig, spec: StudentSpec, images: int) -> DistillConfig:
-    """The same settings with as many epochs as ``SECONDS`` allow, at most those of ``config``.
+    """The same settings with as many epochs as ``SECONDS`` allow, from ``FEWEST`` to those of ``config``.
 
     Args:
         config: the settings.
@@ -22,6 +27,32 @@ def paced(config: DistillConfig, spec: StudentSpec, images: int) -> DistillConfi
     """
     from ..distill.pace import step_seconds
 
-    each = step_seconds(config, spec) * max(1, images // config.batch_size)
-    epochs = max(FEWEST, min(config.epochs, int(SECONDS / each)))
-    return config.model_copy(update={"epochs": epochs})
+    return config.model_copy(update={"epochs": _epochs(config, step_seconds(config, spec), images)})
+
+
+def foretold(config: DistillConfig, images: int) -> str:
+    """How long the whole demo takes on this machine, as it is now, in words; told by a student as it selects them.
+
+    Args:
+        config: the settings.
+        images: how many there are to learn from.
+    """
+    from ..distill.pace import OVERHEAD, lasting, step_seconds
+    from ..towers.spec import StudentSpec
+
+    each = step_seconds(config, StudentSpec(name="usual", vision_cfg=USUAL))
+    slower = max(1.0, each / STEP_SECONDS)
+    training = OVERHEAD * each * _steps(config, images) * _epochs(config, each, images)
+    told = f"the demo takes about {lasting(training + OTHER_SECONDS * slower)} on this machine"
+    if slower < SLOW:
+        return told
+    return f"{told}, which is slow or busy: two idle cores are {slower:.1f} times as fast"
+
+
+def _steps(config: DistillConfig, images: int) -> int:
+    """Of an epoch."""
+    return max(1, images // config.batch_size)
+
+
+def _epochs(config: DistillConfig, each: float, images: int) -> int:
+    return max(min(FEWEST, config.epochs), min(config.epochs, int(SECONDS / (each * _steps(config, images)))))

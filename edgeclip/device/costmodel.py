@@ -170,7 +170,7 @@ def refuse_unknown(profile: Profile, precision: Precision) -> None:
     if precision not in profile.cost_model:
         has, engine = " and ".join(profile.precisions), profile.runtime.name
         why = f"its engine, {engine} with {profile.runtime.provider}, was measured in these alone"
-        raise EdgeclipError(f"profile {profile.name} does not speak for {precision}, but for {has}: {why}")
+        raise EdgeclipError(f"profile {profile.name} has no data for {precision}, only for {has}: {why}")
 
 
 def predict_columns(profile: Profile, towers: Towers, precision: Precision) -> Array:

@@ -108,7 +108,7 @@ class SshLink:
             if "not found in known_hosts" not in str(error):
                 raise LinkLost(f"{self.name}: {error}") from error
             raise EdgeclipError(
-                f"{self.name}: its host key is not known: compare it, and let ssh {host} add it to known_hosts"
+                f"{self.name}: its host key is not known: run ssh {host}, check the key and accept it"
             ) from None
         except OSError as error:
             raise LinkLost(f"{self.name} does not answer ({error})") from error

@@ -55,7 +55,7 @@ def _scorer(options: argparse.Namespace, manifest: dict[str, Any]) -> LabelScore
         labels = read_labels(options.labels, _say) if options.labels else own.labels
         return LabelScorer(labels, own, manifest["logit_scale"], manifest.get("logit_bias"))
     if not options.labels:
-        raise EdgeclipError('say what it might be: --labels "a cat,a dog", or a text file with one a line')
+        raise EdgeclipError('labels are missing: --labels "a cat,a dog", or a text file with one label per line')
     tokenize = plain_tokenizer(options.bundle, manifest)
     text = find_engine().open(options.bundle / manifest["text"]["file"], threads=options.threads)
     scale, bias = manifest["logit_scale"], manifest.get("logit_bias")

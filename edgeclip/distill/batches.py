@@ -66,7 +66,7 @@ class Loader:
         self.phrases = BatchSampler(len(sentences), config.batch_size, config.seed + 1)
         for name, count in (("images", len(targets.rows)), ("sentences", len(sentences))):
             if count < config.batch_size:
-                say(f"{count} {name} are fewer than a batch of {config.batch_size}: every step sees all of them")
+                say(f"only {count} {name} (batch size {config.batch_size}): every step uses all of them")
         self._share = share(len(self.pictures[0]))
         self._text_share = share(len(self.phrases[0])) if tokenizer else slice(0)
 

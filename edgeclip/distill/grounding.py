@@ -152,7 +152,7 @@ def ground(
     images_document = texts_document.model_copy(update={"fingerprint": seen, "rows": len(images)})
     looks = viewer(teacher, images, Views(WHOLE, 0), 1)
     pictures = feature_store(own / "whole-images", f"{teacher.name} looks", images_document, looks, images.source)
-    texts = feature_store(own / "corpus", f"{teacher.name} reads", texts_document, reader(teacher, corpus))
+    texts = feature_store(own / "corpus", f"embed sentences ({teacher.name})", texts_document, reader(teacher, corpus))
     scores, nearest = _nearest(pictures, texts, min(SPARE * neighbours, len(corpus)))
     accepted = _vote(scores, nearest, len(corpus), neighbours, cap)
     found = _grounded(scores, nearest, accepted, len(corpus))

@@ -26,6 +26,7 @@ from ..towers.spec import StudentSpec
 from .batches import Loader
 from .checkpoint import before
 from .config import DistillConfig
+from .enough import few_images
 from .malloc import keep_freed_memory
 from .pace import forecast
 from .run import Run, RunDocument, refuse_in_the_way
@@ -126,7 +127,7 @@ def _inputs(run: Run, teachers: Sequence[Teacher], cache: Path) -> tuple[Images,
     pictures, sentences = _opened(asked.images, Path(asked.texts), templates, teachers, cache, asked.config)
     now = {"images": pictures.source.digest, "sentences": sentences.digest}
     if changed := [name for name, value in asked.inputs.items() if now[name] != value]:
-        raise EdgeclipError(f"{' and '.join(changed)} are others than {run.path} began with: begin a new run")
+        raise EdgeclipError(f"{' and '.join(changed)} changed since {run.path} started: start a new run")
     asked.inputs = now
     if processes().is_main_process:
         run.save()
@@ -147,7 +148,7 @@ def _opened(
     pictures = Images(open_source(images, cache), square)
     for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
         if count < FEWEST:
-            raise EdgeclipError(f"{count} {name} are too few to learn from: give {FEWEST} at least")
+            raise EdgeclipError(f"only {count} {name}: training needs at least {FEWEST}")
     return pictures, sentences
 
 
@@ -199,6 +200,8 @@ def _train(
     config, spec, start = run.document.config, run.document.spec, time.monotonic()
     if processes().device.type == "cuda":  # TF32: single precision's range, a half's mantissa, several times as fast
         torch.set_float32_matmul_precision("high")
+    if not resume and (told := few_images(len(images))):
+        say(told)
     if not resume and (expected := forecast(config, spec, teachers, len(images), len(sentences))):
         say(expected.told)
     views = Views(config.augment, config.seed)

@@ -27,9 +27,11 @@ def refuse_in_the_way(out: Path, *, resume: bool = False) -> None:
     writable(out)
     there = (out / "run.json").is_file()
     if not there and content_of(out):
-        raise EdgeclipError(f"{out} exists and is no run: choose another --out")
+        raise EdgeclipError(f"{out} exists and is not a run: choose another --out")
     if there and not resume:
-        raise EdgeclipError(f"{out} holds a run: go on with edgeclip distill --resume {out}, or choose another --out")
+        raise EdgeclipError(
+            f"{out} contains a run: resume it with edgeclip distill --resume {out}, or choose another --out"
+        )
 
 
 class RunDocument(Document):
@@ -81,7 +83,7 @@ class Run:
             EdgeclipError: there is no run at ``path``, or its file has faults.
         """
         if not (path / "run.json").is_file():
-            raise EdgeclipError(f"{path} is no run (no run.json there)")
+            raise EdgeclipError(f"{path} is not a run (run.json is missing): pass the --out folder of edgeclip distill")
         return cls(path, read_document(path / "run.json", RunDocument))
 
     @property

@@ -68,8 +68,10 @@ def find_targets(
     for teacher, own, looks, reads in planned:
         if processes().is_main_process:
             keep_teacher(teacher, own)
-        found.texts.append(feature_store(own / TEXTS, f"{teacher.name} reads", reads, reader(teacher, sentences)))
-        title = f"{teacher.name} looks at {config.views} views"
+        found.texts.append(
+            feature_store(own / TEXTS, f"embed sentences ({teacher.name})", reads, reader(teacher, sentences))
+        )
+        title = f"embed images ({teacher.name}, {config.views} views each)"
         embed = viewer(teacher, images, views, config.views)
         found.images.append(feature_store(own / IMAGES, title, looks, embed, images.source))
     broken = found.images[0].broken

@@ -193,7 +193,7 @@ class Trainer:
             return
         scaled = self.accelerator.scaler is not None and wrong == "gradient"  # the scaler finds its scale so
         if not scaled or self._skipped > 1:
-            say(f"step {step}: the {wrong} is not finite: the step is not taken")
+            say(f"step {step}: {wrong} is NaN or infinite, step skipped")
         if self.accelerator.is_main_process:
             self._metrics.append({"step": step, "skipped": wrong})
         if self._skipped >= MOST_SKIPPED:

@@ -199,7 +199,7 @@ def merged(dataset: Dataset) -> Dataset:
         return dataset
     twice = [name for name, count in Counter(dataset.classnames).items() if count > 1]
     shown = ", ".join(twice[:5]) + (", …" if len(twice) > 5 else "")
-    say(f"{dataset.name}: several classes are called {shown}: each name counts as one class")
+    say(f"{dataset.name}: duplicate class names count as one class: {shown}")
     new = {row: names.index(name) for row, name in enumerate(dataset.classnames)}
     return Dataset(dataset.name, names, dataset.templates, Some(dataset.source, new, every=True))
 

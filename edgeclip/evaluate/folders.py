@@ -44,7 +44,7 @@ def open_folder(folder: Path, split: str = "test") -> Dataset:
         else:
             empty.append(path.name)
     if not items:
-        raise EdgeclipError(f"{folder}: no class with images in it: a dataset has one folder a class")
+        raise EdgeclipError(f"{folder}: no class folder contains images: a dataset has one folder per class")
     if empty:
         shown = ", ".join(empty[:5]) + (", …" if len(empty) > 5 else "")
         say(f"{folder.name}: {len(empty)} class folder(s) without an image count as no class: {shown}")

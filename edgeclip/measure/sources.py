@@ -111,7 +111,7 @@ def _own_run(bundle: Bundle) -> Run | None:
 def _run_at(source: Path) -> Run | None:
     """The run a bundle was made from, where it is on this machine and torch is installed."""
     if not (source / "run.json").is_file() or find_spec("torch") is None:
-        say("the run is not at hand here (or torch is not): the report has no row for the student before its export")
+        say("the run, or torch, is not on this machine: the report has no row for the student before export")
         return None
     from ..distill.run import Run
 

@@ -44,7 +44,7 @@ def chain(rows: Sequence[Row], chance: float | None) -> str:
 def learning(points: Sequence[tuple[float, float]]) -> str:
     """The loss over the epochs of the training."""
     if len(points) < 2:
-        return '<p class="soft">The run is not at hand here, or it was too short for a curve.</p>'
+        return '<p class="soft">The run is not on this machine, or it was too short for a curve.</p>'
     height, left, right, top, bottom = 240, 46, 16, 10, 40
     low, high = min(loss for _, loss in points), max(loss for _, loss in points)
     room = (high - low or 1.0) * 0.05

@@ -46,7 +46,7 @@ class Bundle:
             atexit.register(scratch.__exit__, None, None, None)
             path = unpack(path, folder)
         if not (path / MANIFEST).is_file():
-            raise EdgeclipError(f"{path} is no bundle (no {MANIFEST} there): make one with edgeclip export")
+            raise EdgeclipError(f"{path} is not a bundle ({MANIFEST} is missing): create one with edgeclip export")
         bundle = cls(path, read_document(path / MANIFEST, Manifest))
         if verify:
             for artefact in bundle.artefacts:
@@ -105,4 +105,4 @@ def _check(folder: Path, artefact: File) -> None:
     if not file.is_file():
         raise FormatError(f"{folder}: {artefact.file} is missing: export or copy the bundle again")
     if file.stat().st_size != artefact.bytes or sha256(file) != artefact.sha256:
-        raise FormatError(f"{folder}: {artefact.file} is not what was exported: export or copy the bundle again")
+        raise FormatError(f"{folder}: {artefact.file} differs from what was exported: export or copy the bundle again")

@@ -94,7 +94,7 @@ def _no_labels() -> list[str]:
     from ..errors import EdgeclipError
 
     raise EdgeclipError(
-        'say what it might be: --labels "a cat,a dog", a text file with one a line, or a folder of class folders'
+        'labels are missing: --labels "a cat,a dog", a text file with one label per line, or a folder of class folders'
     )
 
 

@@ -65,7 +65,7 @@ class LabelScorer:
             EdgeclipError: it is one label, and no bias says how likely it is by itself.
         """
         if len(labels) == 1 and logit_bias is None:
-            raise EdgeclipError(f"one label alone fits every image: give what else it may be than {labels[0]!r}")
+            raise EdgeclipError(f"a single label always wins: add a label other than {labels[0]!r}")
         self.labels, self._logit_scale, self._logit_bias, self._shown = labels, logit_scale, logit_bias, shown
         self._embeds = np.concatenate(
             [encode(labels[i : i + LABELS_AT_ONCE]) for i in range(0, len(labels), LABELS_AT_ONCE)]

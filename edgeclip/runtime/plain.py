@@ -28,7 +28,7 @@ def read_plain(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise EdgeclipError(f"{folder} is no bundle (no {MANIFEST_FILE} there)") from None
+        raise EdgeclipError(f"{folder} is not a bundle ({MANIFEST_FILE} is missing)") from None
     except (OSError, ValueError) as error:
         raise FormatError(
             f"{folder}/{MANIFEST_FILE}: truncated or not JSON ({error}): copy the bundle again"
@@ -85,7 +85,7 @@ def _check(folder: Path, name: str, sha256: str) -> None:
         while block := file.read(1 << 20):
             digest.update(block)
     if digest.hexdigest() != sha256:
-        raise FormatError(f"{folder}: {name} is not what was exported: export or copy the bundle again")
+        raise FormatError(f"{folder}: {name} differs from what was exported: export or copy the bundle again")
 
 
 def chosen(manifest: Mapping[str, Any]) -> str:

@@ -62,7 +62,7 @@ def confirm(
         except BudgetError as error:
             if not left or aim.latency_ms is None or error.over is None:
                 raise
-            say(f"all finalists were slower than predicted, by {error.over - 1:.0%} or more: faster ones are measured")
+            say(f"every candidate exceeds the budget, by {error.over - 1:.0%} or more: timing faster ones")
             aim = aim.model_copy(update={"latency_ms": aim.latency_ms / error.over / MORE})
         else:
             return [chosen, *specs[place + 1 :]]
@@ -137,7 +137,7 @@ def _fits(spec: StudentSpec, profile: Profile, budget: Budget) -> bool:
 def _none_fits(measured: Sequence[StudentSpec], profile: Profile, budget: Budget) -> BudgetError:
     best = min(measured, key=lambda spec: spec.measured_ms or 0)
     return BudgetError(
-        f"none of the {len(measured)} finalists fits {budget.latency_ms:g} ms when measured; the fastest takes "
+        f"all {len(measured)} timed candidates exceed {budget.latency_ms:g} ms; the fastest takes "
         f"{best.measured_ms:.3g} ms at p50 ({best.name}, {best.precision}): raise the budget, or profile anew",
         over=min((s.measured_ms or 0) * tail(profile, s.precision) for s in measured) / (budget.latency_ms or 1),
     )

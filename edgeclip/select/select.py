@@ -98,7 +98,10 @@ def select(
 def caution(profile: Profile) -> None:
     """Say what lessens the worth of a profile's predictions."""
     if profile.provenance == "estimated":
-        say(f"profile {profile.name} is estimated; on the device: edgeclip profile {profile.name} --out FILE")
+        say(
+            f"profile {profile.name} is estimated; to measure it, run on the device: "
+            f"edgeclip profile {profile.name} --out FILE"
+        )
     if profile.flags:
         say(f"profile {profile.name} is {', '.join(profile.flags)}: its notes say why (edgeclip profiles)")
 

@@ -136,7 +136,7 @@ def test_too_little_data_and_too_little_room_are_told_before_the_device_is_measu
         shutil.copy(picture, project / "images")
     (project / FILE).write_text((project / FILE).read_text().replace(f'"{images_dir}"', '"images"'))
     complaint = run("run", project, expect=2).stderr.splitlines()[-1]
-    assert complaint == "edgeclip: 3 images are too few to learn from: give 16 at least"
+    assert complaint == "edgeclip: only 3 images: training needs at least 16"
     assert not (project / "profile.toml").exists()
     assert not (project / "made.json").exists()
 
@@ -165,7 +165,7 @@ def test_from_images_to_a_report_and_again(project, monkeypatch):
     before = written()
     (project / "mine.txt").write_text("mine")
     again = run("run", project, expect=None)
-    assert (again.exit_code, again.stderr.count("there already"), written()) == (first.exit_code, 5, before)
+    assert (again.exit_code, again.stderr.count("already done: kept"), written()) == (first.exit_code, 5, before)
 
     edit("size_mb = 0.3", "size_mb = 0.3\naccuracy_drop = 99")
     assert stages_of(project)["report"]["why"] == "budget.accuracy_drop none -> 99"

@@ -116,7 +116,7 @@ def test_linked_folders_are_followed_and_loops_are_not(images_dir, tmp_path):
 def test_what_is_not_there(tmp_path):
     with pytest.raises(EdgeclipError, match="no such folder"):
         find_images(tmp_path / "absent")
-    with pytest.raises(EdgeclipError, match="no images"):
+    with pytest.raises(EdgeclipError, match="no image files found"):
         find_images(tmp_path)
     with pytest.raises(EdgeclipError, match="no such shard"):
         open_source(f"{tmp_path}/a-{{0..9}}.tar", tmp_path)

@@ -46,8 +46,8 @@ def test_a_store_is_reused_refused_or_mended(tmp_path, monkeypatch):
     assert calls[3:] == [[2, 3]]
     assert torch.equal(first[range(5)], again[range(5)])
     for other, why in (
-        (document("b"), "other teacher"),
-        (document(rows=6), "other rows"),
+        (document("b"), "differs in teacher"),
+        (document(rows=6), "differs in rows"),
         (document(views=2), "views"),
     ):
         with pytest.raises(FormatError, match=why):
@@ -131,13 +131,13 @@ def test_the_teacher_is_given_a_few_rows_at_a_time(tmp_path, monkeypatch):
 def test_every_change_is_named(tmp_path):
     feature_store(tmp_path, "test", document(), numbered)
     for change, why in (
-        ({"rows": 6}, "other rows:"),
-        ({"views": 2}, "other views:"),
-        ({"dim": 3}, "other dim:"),
-        ({"dtype": "float16"}, "other dtype:"),
-        ({"mark": "b", "rows": 6}, "other teacher, rows:"),
+        ({"rows": 6}, "rows:"),
+        ({"views": 2}, "views:"),
+        ({"dim": 3}, "dim:"),
+        ({"dtype": "float16"}, "dtype:"),
+        ({"mark": "b", "rows": 6}, "teacher, rows:"),
     ):
-        with pytest.raises(FormatError, match=f"was made with {why} remove it to make it anew"):
+        with pytest.raises(FormatError, match=f"differs in {why} remove it to make it again"):
             feature_store(tmp_path, "test", document(**change), numbered)
 
 

@@ -202,7 +202,7 @@ def test_a_prediction_is_the_sum_of_the_pieces_corrected(loads):
     gain = (WITHIN**2 + BETWEEN**2) / (WITHIN**2 + BETWEEN**2 + NOISE**2)
     factor = (3.0 / row.composed) ** gain
     assert predict_ms(once, load, "fp32") == pytest.approx(ms * factor), "other precisions say nothing of this one"
-    with pytest.raises(EdgeclipError, match=r"does not speak for fp16, but for fp32 and int8"):
+    with pytest.raises(EdgeclipError, match=r"has no data for fp16, only for fp32 and int8"):
         predict_ms(shipped, load, "fp16")
 
 

@@ -64,7 +64,7 @@ def test_a_profile_cannot_call_itself_measured_with_an_empty_table(tmp_path):
 
 
 def test_a_precision_the_profile_does_not_speak_for(shipped):
-    with pytest.raises(EdgeclipError, match="does not speak for fp16, but for fp32 and int8"):
+    with pytest.raises(EdgeclipError, match="has no data for fp16, only for fp32 and int8"):
         predict_ms(shipped, VIT, "fp16")
 
 

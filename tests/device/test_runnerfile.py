@@ -128,7 +128,7 @@ def test_a_runner_that_was_altered_is_found(copied):
         file.write("# a change\n")
     from edgeclip.errors import FormatError
 
-    with pytest.raises(FormatError, match=r"run\.py is not what was exported"):
+    with pytest.raises(FormatError, match=r"run\.py differs from what was exported"):
         Bundle.open(copied)
 
 

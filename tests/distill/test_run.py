@@ -182,7 +182,7 @@ def test_what_cannot_be_compiled_says_so_first(spec, tiny, images_dir, texts_fil
 def test_a_batch_larger_than_the_data_is_said(spec, tiny, images_dir, texts_file, config, tmp_path, capsys):
     settings = config.model_copy(update={"batch_size": 64})
     run = distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=settings)
-    assert "40 images are fewer than a batch of 64: every step sees all of them" in capsys.readouterr().err
+    assert "only 40 images (batch size 64): every step uses all of them" in capsys.readouterr().err
     assert run.document.figures["steps"] == settings.epochs
 
 
@@ -229,7 +229,7 @@ def test_what_a_run_refuses(run, spec, tiny, images_dir, texts_file, config, tmp
     with pytest.raises(EdgeclipError, match=r"another config\.lr"):
         distill(*inputs, run.path, config=other, resume=True)
     (tmp_path / "thesis").touch()
-    with pytest.raises(EdgeclipError, match="is no run"):
+    with pytest.raises(EdgeclipError, match="is not a run"):
         distill(*inputs, tmp_path, config=config)
 
 
@@ -248,7 +248,7 @@ def test_a_resume_with_other_inputs_is_refused(
         shutil.copy(images_dir / "00.png", tmp_path / "images/another.png")
     else:
         (tmp_path / "texts.txt").write_text(texts_file.read_text() + "\nanother")
-    with pytest.raises(EdgeclipError, match=f"^{changed} are others than .*run began with"):
+    with pytest.raises(EdgeclipError, match=f"^{changed} changed since .*run started"):
         distill(*given, config=config, resume=True)
 
 
@@ -270,11 +270,11 @@ def test_a_student_that_was_altered_is_refused(run, tmp_path):
 
 def test_too_few_to_learn_from(spec, tiny, images_dir, texts_file, config, tmp_path):
     (tmp_path / "few.txt").write_text("a cat\na dog\na cat\n")
-    with pytest.raises(EdgeclipError, match="2 sentences are too few"):
+    with pytest.raises(EdgeclipError, match="only 2 sentences: training needs"):
         distill(spec, [tiny], images_dir, tmp_path / "few.txt", tmp_path / "run", config=config)
     (tmp_path / "few").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "few/a.png")
-    with pytest.raises(EdgeclipError, match="1 images are too few"):
+    with pytest.raises(EdgeclipError, match="only 1 images: training needs"):
         distill(spec, [tiny], tmp_path / "few", texts_file, tmp_path / "run2", config=config)
 
 

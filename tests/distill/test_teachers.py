@@ -45,7 +45,7 @@ def test_a_store_alone_teaches_the_same(stored, spec, config, images_dir, texts_
 def test_a_store_that_lacks_something_says_so(stored, spec, config, images_dir, tmp_path):
     _, store = stored
     (tmp_path / "other.txt").write_text("".join(f"another sentence {number}\n" for number in range(16)))
-    with pytest.raises(EdgeclipError, match="other sentences"):
+    with pytest.raises(EdgeclipError, match="differs in sentences"):
         distill(spec, [StoredTeacher(store)], images_dir, tmp_path / "other.txt", tmp_path / "run", config=config)
     with pytest.raises(EdgeclipError, match="name the folder of one teacher's store"):
         StoredTeacher(tmp_path)

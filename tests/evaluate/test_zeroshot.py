@@ -51,7 +51,7 @@ def test_classes_of_one_name_are_one_class(folder, capsys):
     (folder / "classnames.txt").write_text("a\tred\nb\tlime\nc\tred\n")
     data = open_dataset(folder)
     assert (data.classnames, len(data), [label for _, label in data]) == (["red", "lime"], 4, [0, 1, 0, 0])
-    assert "several classes are called red: each name counts as one class" in capsys.readouterr().err
+    assert "duplicate class names count as one class: red" in capsys.readouterr().err
     kept = open_dataset(folder, keep_duplicates=True)
     assert (kept.classnames, [label for _, label in kept]) == (["red", "lime", "red"], [0, 1, 2, 2])
     assert not capsys.readouterr().err
@@ -133,7 +133,7 @@ def test_one_class_alone_is_refused(task, tmp_path):
 def test_folders_that_are_no_dataset(tmp_path):
     with pytest.raises(EdgeclipError, match="no such dataset"):
         open_dataset(tmp_path / "absent")
-    with pytest.raises(EdgeclipError, match="one folder a class"):
+    with pytest.raises(EdgeclipError, match="one folder per class"):
         open_dataset(tmp_path)
 
 

@@ -118,7 +118,7 @@ def test_they_are_verified_measured_and_archived_with_them(large, tmp_path):
         whole = file.read_bytes()
         file.chmod(0o644)
         file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-        with pytest.raises(FormatError, match=f"{name} is not what was exported"):
+        with pytest.raises(FormatError, match=f"{name} differs from what was exported"):
             Bundle.open(large.path)
         file.write_bytes(whole)
 

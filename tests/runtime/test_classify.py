@@ -89,7 +89,7 @@ def test_what_a_bundle_alone_can_be_told_is_refused_elsewhere(teacher_dir, image
     for option in (["--precision", "int8"], ["--engine", "onnxruntime"], ["--threads", 1]):
         told = run("classify", f"local-dir:{teacher_dir}", picture, "--labels", "a,b", *option, expect=2).stderr
         assert "are of a bundle: export the model first" in told
-    assert "say what it might be" in run("classify", f"local-dir:{teacher_dir}", picture, expect=2).stderr
+    assert "labels are missing" in run("classify", f"local-dir:{teacher_dir}", picture, expect=2).stderr
 
 
 def test_an_empty_folder_has_no_labels(bundle, images_dir, tmp_path):

@@ -24,7 +24,7 @@ def test_no_labels(given):
 
 def test_one_label_says_something_where_it_has_a_probability_of_its_own():
     encode = lambda part: np.float32([[1, 0]] * len(part))  # noqa: E731
-    with pytest.raises(EdgeclipError, match="one label"):
+    with pytest.raises(EdgeclipError, match="a single label always wins"):
         LabelScorer(["a cat"], encode, 10.0)
     (ranked,) = LabelScorer(["a cat"], encode, 10.0, logit_bias=-5.0).best(np.float32([[0.9, 0.1]]))
     assert [label for label, _ in ranked] == ["a cat", NONE]

@@ -104,7 +104,7 @@ def test_all_that_may_be_trained_are_timed_and_the_slow_ones_left_out(own_profil
     expected = [1.0 + n for n in range(12) if (1.0 + n) * tail(own_profile, "int8") <= 8.0]
     assert [spec.measured_ms for spec in found] == expected
     assert len(found) < 12
-    with pytest.raises(BudgetError, match=r"none of the 12 finalists fits 8 ms.*the fastest takes 9 ms") as caught:
+    with pytest.raises(BudgetError, match=r"all 12 timed candidates exceed 8 ms.*the fastest takes 9 ms") as caught:
         monkeypatch.setattr(
             "edgeclip.select.finalists.timed",
             lambda specs, *_: [spec.model_copy(update={"measured_ms": 9.0 + n}) for n, spec in enumerate(specs)],

@@ -104,7 +104,7 @@ def test_a_finalist_that_is_faster_than_predicted_leaves_some_unused(profile):
 
 
 def test_a_precision_that_was_not_measured(profile):
-    with pytest.raises(EdgeclipError, match="does not speak for fp16"):
+    with pytest.raises(EdgeclipError, match="has no data for fp16"):
         select(profile, Budget(), precisions=["fp16"])
 
 
@@ -289,13 +289,16 @@ def test_the_first_is_the_best_of_all_that_fit_and_the_fastest_of_equals(everyon
 
 def test_precisions_are_asked_for_once_each(everyone):
     assert [offer.precision for offer in survey(everyone, max_image_size=32, precisions=["int8", "int8"])] == ["int8"]
-    with pytest.raises(EdgeclipError, match=r"does not speak for fp16, but for fp32 and int8"):
+    with pytest.raises(EdgeclipError, match=r"has no data for fp16, only for fp32 and int8"):
         survey(everyone, precisions=["fp32", "fp16"])
 
 
 def test_what_lessens_the_worth_of_a_prediction_is_said(everyone, profile, capsys):
     select(everyone, Budget(), max_image_size=32, top=1)
-    assert "profile raspberry-pi-5 is estimated; on the device: edgeclip profile" in capsys.readouterr().err
+    assert (
+        "profile raspberry-pi-5 is estimated; to measure it, run on the device: edgeclip profile"
+        in capsys.readouterr().err
+    )
     select(profile.model_copy(update={"flags": ["noisy", "busy"]}), Budget(), max_image_size=32, top=1)
     assert "is noisy, busy: its notes say why" in capsys.readouterr().err
     select(profile.model_copy(update={"flags": []}), Budget(), max_image_size=32, top=1)
