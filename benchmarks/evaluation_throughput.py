@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from results import save
 
-from edgeclip.console import console
+from edgeclip.base.console import console
 from edgeclip.demo.openmoji import load_openmoji
 from edgeclip.evaluate.datasets import Dataset, open_dataset
 from edgeclip.evaluate.embed import BATCH, WORKERS, embed

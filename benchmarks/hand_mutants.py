@@ -457,7 +457,7 @@ MUTANTS = (
     ),
     Mutant(
         "a seal that is broken is passed over",
-        "edgeclip/documents.py",
+        "edgeclip/base/documents.py",
         "if kind.SEALED and not whole and (seal or version >= kind.SEALED):",
         "if kind.SEALED and not whole and not seal and version >= kind.SEALED:",
         "tests/test_seal.py",
@@ -499,21 +499,21 @@ MUTANTS = (
     ),
     Mutant(
         "a negative size in a tar",
-        "edgeclip/tars.py",
+        "edgeclip/base/tars.py",
         'return int(digits or b"0", 8) if not digits.strip(b"01234567") else -1',
         'return int(digits or b"0", 8)',
         "tests/hostile/test_archives.py",
     ),
     Mutant(
         "escape sequences reach the terminal",
-        "edgeclip/visible.py",
+        "edgeclip/base/visible.py",
         "    shown = HIDDEN.sub(_spelt, text)\n",
         "    shown = text\n",
         "tests/test_visible.py",
     ),
     Mutant(
         "a password is written into a record",
-        "edgeclip/visible.py",
+        "edgeclip/base/visible.py",
         'place = f"{user}:{STARS}@{host}"',
         "place = parts.netloc",
         "tests/test_visible.py",
@@ -527,7 +527,7 @@ MUTANTS = (
     ),
     Mutant(
         "scratch of a process that lives is cleared",
-        "edgeclip/scratch.py",
+        "edgeclip/base/scratch.py",
         "if owner and not _runs(int(owner[1])):",
         "if owner:",
         "tests/test_scratch.py",

@@ -26,7 +26,7 @@ import numpy as np
 import results
 from PIL import Image
 
-from edgeclip.folders import LOCK, SCRATCH
+from edgeclip.base.folders import LOCK, SCRATCH
 
 TIMES = 8
 LONGEST = 16.0  # seconds in which they are spread

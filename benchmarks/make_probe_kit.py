@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from edgeclip.console import progress_bar, say
+from edgeclip.base.console import progress_bar, say
 from edgeclip.device.probekit import GRAPHS, INDEX, KIT, Graph, Index, Kit, Tensor
 from edgeclip.device.schema import Workload
 from edgeclip.export.fp16 import convert_fp16

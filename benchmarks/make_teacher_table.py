@@ -12,8 +12,8 @@ import csv
 import io
 from pathlib import Path
 
-from edgeclip.console import say
-from edgeclip.files import write_text
+from edgeclip.base.console import say
+from edgeclip.base.files import write_text
 
 TABLE = Path(__file__).parents[1] / "edgeclip/models/teachers.csv"
 

@@ -12,9 +12,9 @@ import io
 
 import torch
 
-from edgeclip.console import progress_bar, say
+from edgeclip.base.console import progress_bar, say
 from edgeclip.device.schema import KERNELS, MEASURES, Workload
-from edgeclip.files import write_text
+from edgeclip.base.files import write_text
 from edgeclip.models.build import build_tower
 from edgeclip.towers.operators import count
 from edgeclip.towers.timmtowers import FAMILIES, FIXED, IMAGE_SIZES, TABLE, WORK, timm_vision_cfg

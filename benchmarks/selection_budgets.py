@@ -135,7 +135,7 @@ def timed(profile: Profile) -> float:
     """Seconds for one selection over the whole space, in a process that has done nothing yet."""
     code = (
         "import sys, time; from edgeclip.device.schema import Budget, Profile; from pathlib import Path\n"
-        "from edgeclip.files import read_document; from edgeclip.select.select import select\n"
+        "from edgeclip.base.files import read_document; from edgeclip.select.select import select\n"
         "profile = read_document(Path(sys.argv[1]), Profile); start = time.perf_counter()\n"
         "select(profile, Budget(latency_ms=20)); print(time.perf_counter() - start)"
     )

@@ -23,7 +23,7 @@ import results
 from PIL import Image
 
 from edgeclip.chain.project import FILE
-from edgeclip.documents import read_document
+from edgeclip.base.documents import read_document
 from edgeclip.evaluate.chance import kept_above_chance
 from edgeclip.report.schema import Report
 

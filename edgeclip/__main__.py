@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from .interrupts import listen
+from .base.interrupts import listen
 
 
 def main() -> None:

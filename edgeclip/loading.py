@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .encoder import Encoder
-from .errors import EdgeclipError, did_you_mean, require
+from .base.errors import EdgeclipError, did_you_mean, require
 from .runtime.archive import is_archive
 
 if TYPE_CHECKING:

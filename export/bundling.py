@@ -11,7 +11,7 @@ from typing import Any
 
 from ..device.runnerfile import NAME as RUNNER
 from ..device.runnerfile import runner_source
-from ..files import sha256, write_text
+from ..base.files import sha256, write_text
 from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import KIND, MANIFEST
 from ..runtime.manifest import (
@@ -26,7 +26,7 @@ from ..runtime.manifest import (
     Variant,
 )
 from ..runtime.target import Precision, Target
-from ..trust import sign
+from ..base.trust import sign
 from .graphs import stamp, weights_beside
 from .tune import Candidate
 

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..decode import UnreadableImage, read_image
-from ..errors import EdgeclipError
-from ..pictures import refuse_too_many_broken, say_skipped
+from ..base.decode import UnreadableImage, read_image
+from ..base.errors import EdgeclipError
+from ..base.pictures import refuse_too_many_broken, say_skipped
 
 COUNT = 128
 FEWEST = 8

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import say
-from ..errors import EdgeclipError, FormatError
-from ..files import write_bytes
+from ..base.console import say
+from ..base.errors import EdgeclipError, FormatError
+from ..base.files import write_bytes
 from ..runtime.engines.trtengine import Build, layer_precision
 from .graphs import IMAGE_INPUT
 from .tune import Precision

@@ -14,9 +14,9 @@ from typing import Any
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import EdgeclipError
-from ..files import write_bytes, write_json
-from ..folders import new_folder
+from ..base.errors import EdgeclipError
+from ..base.files import write_bytes, write_json
+from ..base.folders import new_folder
 from ..models.openclip import OpenClipEncoder
 
 BLOCK = {

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..console import say
+from ..base.console import say
 from ..data.sources import digest, find_images, open_source
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from ..evaluate.datasets import TEMPLATES, open_dataset
 from ..evaluate.zeroshot import class_embeddings
-from ..lines import read_lines
+from ..base.lines import read_lines
 from ..models.openclip import OpenClipEncoder
 from ..runtime.labels import distinct_labels
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from .extras import Classes
 from .validate import Exam
 

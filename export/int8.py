@@ -18,11 +18,11 @@ from onnxruntime import quantization as ortq
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from ..errors import EdgeclipError
-from ..files import mendable
+from ..base.errors import EdgeclipError
+from ..base.files import mendable
 from ..runtime.engines.registry import known_engine
 from ..runtime.target import Target
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from .fp16 import beyond_half, to_half
 from .graphs import IMAGE_INPUT, PRODUCTS, block_of, quiet, read_graph, save_graph, weighted
 from .smoothing import smoothed

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from .graphs import IMAGE_INPUT, quiet
 
 IMAGES = 64  # Optimum keeps every value of every image until the ranges are set

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from ..runtime.engines.ort import Onnxruntime
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from .graphs import save_graph
 
 ROWS = 8  # images at a time

@@ -6,9 +6,9 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import EdgeclipError
-from ..files import sha256
-from ..folders import new_folder
+from ..base.errors import EdgeclipError
+from ..base.files import sha256
+from ..base.folders import new_folder
 from ..runtime.bundle import KIND, MANIFEST, Bundle
 from ..runtime.engines.trtengine import TENSORRT, Build
 from ..runtime.manifest import Extra

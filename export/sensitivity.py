@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..console import progress_bar
-from ..visible import escape
+from ..base.console import progress_bar
+from ..base.visible import escape
 from .int8 import Calibrated, Recipe
 
 Embed = Callable[[Recipe], NDArray[np.float32]]  # quantise by this recipe, embed the images it is judged on

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from ..errors import EdgeclipError
-from ..files import mendable
-from ..interrupts import aside
+from ..base.errors import EdgeclipError
+from ..base.files import mendable
+from ..base.interrupts import aside
 from . import graphs
 from .attention import written_out
 from .graphs import IMAGE_INPUT, IMAGE_OUTPUT, TEXT_INPUT, TEXT_OUTPUT, quiet, save_graph

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..console import say
+from ..base.console import say
 from ..device.facts import target_here
 from ..runtime import choice
 from ..runtime.choice import recommend

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from ..runtime.engines.ort import Onnxruntime
 from ..runtime.manifest import Fidelity
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from ..files import write_bytes
+from ..base.files import write_bytes
 from ..models.openclip import OpenClipEncoder
 from .bundling import PHRASES, Contents
 from .extras import Classes

@@ -20,7 +20,7 @@ from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run, RunDocument
 from edgeclip.report.schema import Figures, Report
-from edgeclip.seal import sealed
+from edgeclip.base.seal import sealed
 
 from .test_cli import run
 from .test_documents import documents

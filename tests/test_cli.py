@@ -38,7 +38,7 @@ def commands(group=main, before=()):
 ENDING = """
 import os, signal, sys, time
 from edgeclip import __main__, cli
-from edgeclip.interrupts import heeded
+from edgeclip.base.interrupts import heeded
 
 def command(**_):
     try:
@@ -240,7 +240,7 @@ def test_a_folder_called_demo_hides_no_teacher(tmp_path, monkeypatch):
     (tmp_path / "demo").mkdir()
     monkeypatch.chdir(tmp_path)
     assert edgeclip.load("demo").embed_dim > 0
-    with pytest.raises(edgeclip.errors.EdgeclipError, match="is not a bundle or run"):
+    with pytest.raises(edgeclip.base.errors.EdgeclipError, match="is not a bundle or run"):
         edgeclip.load(Path("demo"))
 
 

@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from edgeclip import console
-from edgeclip.console import progress_bar
+from edgeclip.base import console
+from edgeclip.base.console import progress_bar
 
 
 @pytest.fixture

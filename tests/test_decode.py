@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from edgeclip.decode import UnreadableImage, grey_white, read_image
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.decode import UnreadableImage, grey_white, read_image
+from edgeclip.base.errors import EdgeclipError
 
 draw = np.random.default_rng(0)
 
@@ -106,7 +106,7 @@ PEAK = """
 import sys
 from pathlib import Path
 from PIL import Image
-from edgeclip.decode import read_image
+from edgeclip.base.decode import read_image
 from edgeclip.runtime.manifest import Preprocess
 from edgeclip.runtime.memory import own_peak_mb
 from edgeclip.runtime.preprocess import Preprocessor

@@ -19,9 +19,9 @@ from edgeclip.cli import main
 from edgeclip.data.sentences import read_sentences
 from edgeclip.device.doctor import PARTS
 from edgeclip.distill.config import DistillConfig, example
-from edgeclip.documents import read_document
+from edgeclip.base.documents import read_document
 from edgeclip.evaluate.suite import load_suite
-from edgeclip.lines import read_lines
+from edgeclip.base.lines import read_lines
 from edgeclip.towers.spec import read_spec
 
 from .test_documents import every_kind

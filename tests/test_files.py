@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeclip.documents import Document, read_document
-from edgeclip.errors import EdgeclipError, FormatError, MissingExtra, did_you_mean, folder_of, require
-from edgeclip.files import (
+from edgeclip.base.documents import Document, read_document
+from edgeclip.base.errors import EdgeclipError, FormatError, MissingExtra, did_you_mean, folder_of, require
+from edgeclip.base.files import (
     mendable,
     refuse_too_large,
     sha256,

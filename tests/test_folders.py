@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeclip.errors import EdgeclipError
-from edgeclip.files import write_text
-from edgeclip.folders import LOCK, MARK, SCRATCH, locked, new_folder, refuse_foreign
+from edgeclip.base.errors import EdgeclipError
+from edgeclip.base.files import write_text
+from edgeclip.base.folders import LOCK, MARK, SCRATCH, locked, new_folder, refuse_foreign
 
 
 def make(path, content="a", *, force=False, **more):
@@ -100,7 +100,7 @@ def test_a_link_an_empty_disk_and_the_folder_one_is_in(tmp_path, monkeypatch):
 HOLD = """
 import sys, time
 from pathlib import Path
-from edgeclip.folders import new_folder
+from edgeclip.base.folders import new_folder
 with new_folder(Path(sys.argv[1]), "cake", "recipe") as folder:
     (folder / "half").touch()
     print("held", flush=True)

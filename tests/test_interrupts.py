@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from edgeclip.errors import Terminated
-from edgeclip.interrupts import aside, heeded, held_interrupts, listen
+from edgeclip.base.errors import Terminated
+from edgeclip.base.interrupts import aside, heeded, held_interrupts, listen
 
 
 def test_it_waits_for_the_end_of_the_step():
@@ -91,7 +91,7 @@ def test_an_interruption_does_not_strike_in_work_that_is_aside():
 
 ENDING = """
 import os, signal, sys, time
-from edgeclip.interrupts import listen
+from edgeclip.base.interrupts import listen
 signal.signal(signal.SIGINT, signal.default_int_handler)
 listen()
 try:
@@ -120,7 +120,7 @@ print("torch is loaded")
 """
 IMPORTING = """
 import signal, time
-from edgeclip.interrupts import listen
+from edgeclip.base.interrupts import listen
 signal.signal(signal.SIGINT, signal.default_int_handler)
 listen()
 try:

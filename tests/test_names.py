@@ -15,7 +15,7 @@ from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
 from edgeclip.distill.teachers import as_teacher
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.export import export
 from edgeclip.export.pipeline import Wishes
 

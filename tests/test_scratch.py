@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from edgeclip.distill.run import refuse_in_the_way
-from edgeclip.errors import EdgeclipError
-from edgeclip.files import write_text
-from edgeclip.folders import refuse_foreign
-from edgeclip.scratch import HOST, clear_scratch, scratch_folder
+from edgeclip.base.errors import EdgeclipError
+from edgeclip.base.files import write_text
+from edgeclip.base.folders import refuse_foreign
+from edgeclip.base.scratch import HOST, clear_scratch, scratch_folder
 
 from .test_cli import run
 
@@ -81,7 +81,7 @@ KILLED = """
 import os, signal, sys, tempfile
 from pathlib import Path
 from edgeclip import files
-from edgeclip.scratch import scratch_folder
+from edgeclip.base.scratch import scratch_folder
 
 tempfile.tempdir = sys.argv[1]
 with scratch_folder() as folder:

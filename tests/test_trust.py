@@ -10,11 +10,11 @@ from edgeclip.device.facts import describe_device
 from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run
-from edgeclip.documents import read_document
+from edgeclip.base.documents import read_document
 from edgeclip.report.schema import Report
 from edgeclip.runtime.bundle import Bundle
-from edgeclip.seal import sealed
-from edgeclip.trust import is_ours, sign
+from edgeclip.base.seal import sealed
+from edgeclip.base.trust import is_ours, sign
 
 from .test_cli import run
 

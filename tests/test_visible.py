@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeclip.cli import tables
-from edgeclip.console import say
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.console import say
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.report.page import html
 from edgeclip.report.render import markdown, table
-from edgeclip.visible import HIDDEN, escape, json_text, visible, without_secrets
+from edgeclip.base.visible import HIDDEN, escape, json_text, visible, without_secrets
 
 from .report.test_report import make, row
 

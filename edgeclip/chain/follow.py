@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..console import say
-from ..documents import read_document
-from ..folders import locked, new_folder
+from ..base.console import say
+from ..base.documents import read_document
+from ..base.folders import locked, new_folder
 from .project import HERE, Project, check_inputs, place, profile_name, read_project
 from .stages import AFTER, GONE, STAGES, Made, Planned, Stage, plan, refuse_others, set_aside, settings_of
 from .steps import THERE, announce, chosen_student, command_of, exported, profiled, refuse_anothers

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import say
-from ..errors import EdgeclipError
-from ..scratch import scratch_folder
+from ..base.console import say
+from ..base.errors import EdgeclipError
+from ..base.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import torch

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-from ..documents import Document, NonNegative, Part, read_document
-from ..errors import EdgeclipError
-from ..files import sha256, write_text
+from ..base.documents import Document, NonNegative, Part, read_document
+from ..base.errors import EdgeclipError
+from ..base.files import sha256, write_text
 from .project import HERE, Project, place
 
 Stage = Literal["profile", "select", "distill", "export", "report"]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..console import say
-from ..errors import EdgeclipError
-from ..pictures import image_files
+from ..base.console import say
+from ..base.errors import EdgeclipError
+from ..base.pictures import image_files
 from .project import place, read_project
 
 if TYPE_CHECKING:

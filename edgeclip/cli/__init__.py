@@ -8,7 +8,7 @@ import sys
 import click
 
 from .. import __version__
-from ..scratch import clear_scratch
+from ..base.scratch import clear_scratch
 from . import demo, device, distill, evaluate, export, project, push, report, select, teachers, texts
 from .options import INTERRUPTED, TERMINATED, Commands, tell
 

@@ -43,7 +43,7 @@ def profile(
     """
     from ..device.farprofile import profile_there
     from ..device.probe import profile as measure_device
-    from ..files import writable_file
+    from ..base.files import writable_file
     from .tables import profile_table, show
 
     writable_file(out, force=force)

@@ -107,7 +107,7 @@ def distill_command(
                 --teacher ViT-B-16:openai --images photos/ \\
                 --texts sentences.txt --out runs/pi
     """
-    from ..errors import require
+    from ..base.errors import require
     from .tables import show
 
     given = click.get_current_context().params
@@ -155,7 +155,7 @@ def _flag(name: str) -> str:
 
 def _write_config(file: Path) -> None:
     from ..distill.config import example
-    from ..files import writable_file, write_text
+    from ..base.files import writable_file, write_text
 
     writable_file(file)
     write_text(file, example())
@@ -174,7 +174,7 @@ def _config(file: Path | None, flags: dict[str, Any]) -> DistillConfig:
     from pydantic import ValidationError
 
     from ..distill.config import DistillConfig
-    from ..documents import read_document
+    from ..base.documents import read_document
 
     config = read_document(file, DistillConfig) if file else DistillConfig()
     try:

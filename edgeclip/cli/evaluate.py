@@ -80,7 +80,7 @@ def eval_command(
     from ..evaluate.results import Evaluation
     from ..evaluate.suite import evaluate_suite, load_suite
     from ..evaluate.tasks import Asked, score
-    from ..files import writable_file
+    from ..base.files import writable_file
     from .evaluation_tables import scores_table
     from .tables import show
 
@@ -135,12 +135,12 @@ def retention_command(
     Example:  edgeclip retention ViT-B-16:openai runs/pi bundles/pi --dataset testset/ --out kept/
     """
     from .. import load
-    from ..errors import EdgeclipError
+    from ..base.errors import EdgeclipError
     from ..evaluate import evaluate
     from ..evaluate.datasets import open_dataset
     from ..evaluate.retention import retention
-    from ..files import writable, write_text
-    from ..folders import new_folder, refuse_foreign
+    from ..base.files import writable, write_text
+    from ..base.folders import new_folder, refuse_foreign
     from ..report.confusion import confusion_svg
     from .evaluation_tables import retention_table
     from .tables import show

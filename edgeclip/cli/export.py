@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from .options import FORCE, JSON, PATH, THREADS, Number, complete_models, shipped, tell
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ def export_command(
 
     Example:  edgeclip export runs/pi --out bundles/pi
     """
-    from ..files import writable
-    from ..folders import refuse_foreign
+    from ..base.files import writable
+    from ..base.folders import refuse_foreign
     from ..runtime.bundle import KIND
     from .tables import bundle_table, show, tried_table
 
@@ -174,7 +174,7 @@ def _export(
 ) -> Bundle:
     """Open the model and what it is judged by, and export it."""
     from ..device.store import load_profile
-    from ..folders import refuse_foreign
+    from ..base.folders import refuse_foreign
     from ..loading import open_exportable
 
     target = load_profile(profile_name).target if profile_name else None

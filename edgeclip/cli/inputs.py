@@ -46,7 +46,7 @@ def refuse_no_budget(profile: Profile) -> None:
     Raises:
         EdgeclipError: the profile has no budget, and none was given.
     """
-    from ..errors import EdgeclipError
+    from ..base.errors import EdgeclipError
 
     if not profile.budget.model_dump(exclude_none=True, exclude={"accuracy_drop"}):
         what = "--latency-ms, --memory-mb or --size-mb"
@@ -59,8 +59,8 @@ def read_reports(paths: Sequence[Path]) -> list[Report]:
     Raises:
         EdgeclipError: fewer than two, one is missing, or has faults.
     """
-    from ..documents import read_document
-    from ..errors import EdgeclipError
+    from ..base.documents import read_document
+    from ..base.errors import EdgeclipError
     from ..report.schema import Report
 
     if len(paths) < 2:

@@ -154,7 +154,7 @@ class Commands(click.Group):
 
         What the system refuses of a file that was named is no bug: the line is the system's.
         """
-        from ..errors import EdgeclipError, Terminated
+        from ..base.errors import EdgeclipError, Terminated
 
         try:
             Path.cwd()
@@ -184,8 +184,8 @@ class Commands(click.Group):
 
 def _unnamed(number: int) -> str:
     """What the system speaks of where it names no file."""
-    from ..files import free_bytes
-    from ..scratch import ROOM
+    from ..base.files import free_bytes
+    from ..base.scratch import ROOM
 
     if number != errno.ENOSPC:
         return REFUSED[number]
@@ -198,7 +198,7 @@ def _unnamed(number: int) -> str:
 
 def _complain(line: str) -> None:
     """A mistake's one line, on stderr."""
-    from ..visible import visible
+    from ..base.visible import visible
 
     click.echo(f"edgeclip: {visible(line)}", err=True)
 
@@ -227,7 +227,7 @@ def if_interrupted(advice: str) -> Iterator[None]:
 
 def command_line() -> str:
     """The command that is running, as it was given but for secrets: for a record that others can run."""
-    from ..visible import without_secrets
+    from ..base.visible import without_secrets
 
     context = outer = click.get_current_context()
     words: list[str] = []
@@ -248,6 +248,6 @@ def command_line() -> str:
 
 def tell(text: str) -> None:
     """One line for people, on stderr."""
-    from ..console import say
+    from ..base.console import say
 
     say(text)

@@ -54,7 +54,7 @@ def run_command(
 
     Example:  edgeclip run my-project
     """
-    from ..errors import require
+    from ..base.errors import require
     from .tables import plan_table, show
 
     require("torch", "distill")

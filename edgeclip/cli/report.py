@@ -91,9 +91,9 @@ def report_command(
 
     Example:  edgeclip report bundles/mine --profile mine.toml --latency-ms 20 --dataset testset/ --out reports/mine
     """
-    from ..documents import read_document
-    from ..files import writable
-    from ..folders import new_folder, refuse_foreign
+    from ..base.documents import read_document
+    from ..base.files import writable
+    from ..base.folders import new_folder, refuse_foreign
     from ..measure.proof import prove
     from ..report import write_report
     from ..report.render import table
@@ -220,7 +220,7 @@ def measure_command(
 
     Example:  edgeclip measure bundles/pi --dataset testset/ --out figures.json
     """
-    from ..files import writable_file
+    from ..base.files import writable_file
     from ..measure import measure
     from .tables import figures_table, show
 
@@ -268,7 +268,7 @@ def compare_command(
     """
     from dataclasses import asdict
 
-    from ..files import writable_file, write_marked
+    from ..base.files import writable_file, write_marked
     from ..report.compare import compare, comparison_cells
     from ..report.render import comparison_markdown, comparison_table
     from .inputs import read_reports

@@ -88,7 +88,7 @@ def select_command(
     Example:  edgeclip select --profile raspberry-pi-5 --latency-ms 20
     """
     from ..chain.steps import graph_writer
-    from ..files import writable_file, write_marked
+    from ..base.files import writable_file, write_marked
     from ..select import select
     from ..select.front import front, front_svg
     from ..select.select import survey
@@ -127,7 +127,7 @@ def _tried(
     specs: Sequence[StudentSpec], teacher: Any, images: Any, texts: Any, dataset: Any, work: Any
 ) -> list[StudentSpec]:
     """The specs ranked by short distillations in ``work``, which share the teacher's embeddings."""
-    from ..errors import require
+    from ..base.errors import require
     from ..select.trials import rank_by_trials
 
     require("optuna", "trials")

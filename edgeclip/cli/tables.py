@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..visible import json_text, visible
+from ..base.visible import json_text, visible
 
 if TYPE_CHECKING:
     from ..chain.stages import Planned

@@ -20,7 +20,7 @@ def teachers_command(word: str, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from ..errors import EdgeclipError, require
+    from ..base.errors import EdgeclipError, require
     from .tables import show, teachers_table
 
     require("open_clip", "distill")

@@ -64,7 +64,7 @@ def select(
 
     Example:  edgeclip texts select --images photos/ --corpus wiki.txt.gz --teacher ViT-B-16:openai --out kept.jsonl
     """
-    from ..errors import require
+    from ..base.errors import require
     from ..loading import open_teacher
     from .tables import show
 

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..decode import UnreadableImage, read_image
-from ..errors import EdgeclipError
+from ..base.decode import UnreadableImage, read_image
+from ..base.errors import EdgeclipError
 from ..runtime.cores import usable_cores
 from ..runtime.manifest import Preprocess
 from ..runtime.preprocess import Preprocessor

@@ -16,8 +16,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..errors import EdgeclipError, require
-from ..lines import read_lines
+from ..base.errors import EdgeclipError, require
+from ..base.lines import read_lines
 from .strings import StringsOnDisk, digest
 
 

@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..console import progress_bar, say
-from ..errors import EdgeclipError, require
-from ..files import write_bytes
-from ..pictures import SUFFIXES, image_files, is_image
-from ..tars import index_tar
-from ..web import fetch
+from ..base.console import progress_bar, say
+from ..base.errors import EdgeclipError, require
+from ..base.files import write_bytes
+from ..base.pictures import SUFFIXES, image_files, is_image
+from ..base.tars import index_tar
+from ..base.web import fetch
 from .processes import processes
 from .strings import Strings, digest
 

@@ -21,11 +21,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from ..console import progress_bar
-from ..documents import Document, Size, Width, read_document
-from ..errors import FormatError
-from ..files import refuse_too_large, write_bytes
-from ..pictures import refuse_too_many_broken
+from ..base.console import progress_bar
+from ..base.documents import Document, Size, Width, read_document
+from ..base.errors import FormatError
+from ..base.files import refuse_too_large, write_bytes
+from ..base.pictures import refuse_too_many_broken
 from .processes import processes
 from .sources import Source
 from .strings import digest

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from ..documents import Fraction, Part
+from ..base.documents import Fraction, Part
 from ..runtime.manifest import Preprocess
 
 Seeds = Sequence[int] | NDArray[np.uint64]  # one an image

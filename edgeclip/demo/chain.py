@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..chain.steps import THERE, announce, command_of, exported, exported_run, profiled
-from ..console import say
-from ..errors import folder_of, require
-from ..files import writable
-from ..folders import locked, mark, refuse_foreign
+from ..base.console import say
+from ..base.errors import folder_of, require
+from ..base.files import writable
+from ..base.folders import locked, mark, refuse_foreign
 from ..runtime.engines.registry import DEFAULT
 from .criteria import FASTER
 
@@ -85,7 +85,7 @@ def _data(paths: Paths) -> None:
 def _whole() -> DistillConfig:
     """The settings of its training, before the machine is looked at."""
     from ..distill.config import DistillConfig
-    from ..documents import read_document
+    from ..base.documents import read_document
 
     return read_document(Path(str(files("edgeclip.demo") / "config.toml")), DistillConfig)
 
@@ -144,7 +144,7 @@ def _distil(paths: Paths, profile: Profile) -> Run:
     from ..distill import distill
     from ..distill.config import DistillConfig
     from ..distill.run import Run
-    from ..documents import read_document
+    from ..base.documents import read_document
     from ..export.untrained import export_untrained
     from ..loading import DEMO, open_teacher
     from ..select import select

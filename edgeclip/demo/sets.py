@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..console import say
-from ..errors import EdgeclipError, MissingExtra
+from ..base.console import say
+from ..base.errors import EdgeclipError, MissingExtra
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
@@ -88,7 +88,7 @@ def shift(encoders: Mapping[str, Encoder], heldout: Path, file: Path | None = No
 def _openmoji() -> Path:
     """The demo's held-out emoji, written once into the cache."""
     from .. import __version__
-    from ..folders import cache_folder
+    from ..base.folders import cache_folder
     from .openmoji import write_dataset
 
     folder = cache_folder() / f"openmoji-{__version__}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ..console import say
+from ..base.console import say
 from ..runtime.manifest import Preprocess
 from ..runtime.target import Runtime
 from ..runtime.turns import Crashed, Worker
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from .place import WORKER
 from .probekit import Kit
 

@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..documents import NonNegative
-from ..errors import EdgeclipError
+from ..base.documents import NonNegative
+from ..base.errors import EdgeclipError
 from ..runtime.target import Precision
 from .schema import KERNELS, MEASURES, CostModel, Kernel, Latency, Measure, Profile, Workload
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
 from ..runtime.target import Device, Precision, Runtime, Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..runtime.turns import OPEN_SECONDS
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from .place import device_steps
 from .remote import open_remote
 from .schema import Profile

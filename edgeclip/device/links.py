@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from ..errors import EdgeclipError, require
+from ..base.errors import EdgeclipError, require
 
 BLOCK = 1 << 18
 EXAMPLES = ("ssh://pi@raspberry.local:22", "adb://SERIAL")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..console import progress_bar
+from ..base.console import progress_bar
 from ..runtime.turns import Contender
 from .bench import Plan, Step, bench
 from .job import verify_bundle

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..console import progress_bar, say
-from ..errors import EdgeclipError, did_you_mean
-from ..interrupts import heeded
+from ..base.console import progress_bar, say
+from ..base.errors import EdgeclipError, did_you_mean
+from ..base.interrupts import heeded
 from ..runtime.engines.protocol import Engine
 from ..runtime.engines.registry import fastest_engine, find_engine
 from ..runtime.target import Device, Precision, Runtime

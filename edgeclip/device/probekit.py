@@ -18,11 +18,11 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from ..documents import Document, Part, Positive
-from ..errors import FormatError
+from ..base.documents import Document, Part, Positive
+from ..base.errors import FormatError
 from ..runtime.engines.protocol import Engine
 from ..runtime.target import Precision
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from .schema import Workload
 
 KIT = Path(str(files("edgeclip.device"))) / "kit" / "kit.zip"

@@ -16,14 +16,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from ..console import say
-from ..errors import EdgeclipError
-from ..files import sha256, write_bytes
+from ..base.console import say
+from ..base.errors import EdgeclipError
+from ..base.files import sha256, write_bytes
 from ..runtime.bundle import MANIFEST, Bundle
 from ..runtime.golden import PREPROCESSED, TOKENS
 from ..runtime.target import Precision
 from ..runtime.turns import OPEN_SECONDS, Contender
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from . import there
 from .bench import Plan, Step
 from .job import FINISHED, judge_bundle

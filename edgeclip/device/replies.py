@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from ..documents import Count, NonNegative, Positive
-from ..errors import EdgeclipError
+from ..base.documents import Count, NonNegative, Positive
+from ..base.errors import EdgeclipError
 from ..runtime.target import Device
 from ..runtime.timing import percentiles
 from .bench import Plan

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from ..documents import Count, Document, NonNegative, Part, Positive, Size
+from ..base.documents import Count, Document, NonNegative, Part, Positive, Size
 from ..runtime.target import Device, Precision, Runtime, Target
 
 Kernel = Literal[

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from ..documents import read_document
-from ..errors import EdgeclipError, did_you_mean
+from ..base.documents import read_document
+from ..base.errors import EdgeclipError, did_you_mean
 from .schema import Profile
 
 

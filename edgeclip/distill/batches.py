@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..console import say
+from ..base.console import say
 from ..data.images import Images
 from ..data.processes import processes, views_device
 from ..data.sampler import BatchSampler
 from ..data.strings import StringsOnDisk
 from ..data.views import Normalise, Views
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from ..runtime.manifest import Preprocess
 from .config import DistillConfig
 from .objectives import Embeddings

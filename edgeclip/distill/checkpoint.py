@@ -12,9 +12,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..console import say
-from ..errors import FormatError
-from ..files import mendable, write_bytes
+from ..base.console import say
+from ..base.errors import FormatError
+from ..base.files import mendable, write_bytes
 
 
 def write_checkpoint(file: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:

@@ -20,16 +20,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..console import progress_bar
+from ..base.console import progress_bar
 from ..data.images import Images
 from ..data.sentences import kept_sentences
 from ..data.sources import open_source
 from ..data.store import FeatureStore, StoreDocument, feature_store
 from ..data.strings import StringsOnDisk
 from ..data.views import Augment, Views
-from ..documents import Cosine, Count, Document
-from ..errors import EdgeclipError
-from ..files import is_ours, mendable, writable_file, write_text
+from ..base.documents import Cosine, Count, Document
+from ..base.errors import EdgeclipError
+from ..base.files import is_ours, mendable, writable_file, write_text
 from .targets import reader, viewer
 from .teachers import Teacher, folder_name
 

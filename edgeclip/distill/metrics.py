@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..files import mendable, write_bytes
+from ..base.files import mendable, write_bytes
 
 EVERY = 10.0  # seconds between two writes
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from ..documents import Document, read_document
-from ..errors import EdgeclipError, FormatError
-from ..files import sha256, writable
-from ..folders import content_of
+from ..base.documents import Document, read_document
+from ..base.errors import EdgeclipError, FormatError
+from ..base.files import sha256, writable
+from ..base.folders import content_of
 from ..models.openclip import OpenClipEncoder
 from ..towers.spec import StudentSpec
-from ..trust import is_ours, sign
+from ..base.trust import is_ours, sign
 from .config import DistillConfig
 
 KIND = "run"

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from ..models.build import build_model
 from ..models.inherit import inherit
 from ..towers.spec import StudentSpec

@@ -19,10 +19,10 @@ from torch import Tensor
 from ..data.processes import processes
 from ..data.strings import digest
 from ..data.views import Normalise
-from ..documents import Document, Positive, Side, Width, read_document
+from ..base.documents import Document, Positive, Side, Width, read_document
 from ..encoder import Encoder
-from ..errors import EdgeclipError, FormatError
-from ..files import write_bytes
+from ..base.errors import EdgeclipError, FormatError
+from ..base.files import write_bytes
 from ..models.openclip import OpenClipEncoder
 from ..models.tokenizers import FileTokenizer, write_tokenizer
 from ..runtime.manifest import Preprocess, TokenizerRules

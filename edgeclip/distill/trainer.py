@@ -19,11 +19,11 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import save
 from torch import Tensor
 
-from ..console import progress_bar, say
+from ..base.console import progress_bar, say
 from ..data.processes import processes
-from ..errors import EdgeclipError, FormatError
-from ..files import write_bytes
-from ..interrupts import held_interrupts
+from ..base.errors import EdgeclipError, FormatError
+from ..base.files import write_bytes
+from ..base.interrupts import held_interrupts
 from .batches import Batch, prefetch
 from .checkpoint import newest_checkpoint, random_states, set_random_states, write_checkpoint
 from .config import DistillConfig

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..report.render import markdown
-from ..visible import json_text, visible
+from ..base.visible import json_text, visible
 
 if TYPE_CHECKING:
     from ..distill.run import RunDocument

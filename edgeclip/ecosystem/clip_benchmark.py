@@ -56,7 +56,7 @@ def load(model_name: str, **_: Any) -> tuple[Model, Callable[[Image.Image], torc
     import edgeclip
 
     from ..encoder import PixelEncoder
-    from ..errors import EdgeclipError
+    from ..base.errors import EdgeclipError
 
     encoder = edgeclip.load(model_name)
     if not isinstance(encoder, PixelEncoder):

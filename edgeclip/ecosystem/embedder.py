@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..encoder import Encoder
-from ..errors import require
+from ..base.errors import require
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..errors import EdgeclipError, require
+from ..base.errors import EdgeclipError, require
 
 HTTP_LIBRARIES = ("requests", "httpx", "httpx2")
 REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")

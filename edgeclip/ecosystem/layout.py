@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EdgeclipError, require
-from ..files import write_bytes, write_json
+from ..base.errors import EdgeclipError, require
+from ..base.files import write_bytes, write_json
 from ..runtime.bundle import Bundle
 
 if TYPE_CHECKING:

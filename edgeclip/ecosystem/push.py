@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..documents import read_document
-from ..errors import EdgeclipError, require
-from ..files import mendable, write_text
-from ..scratch import scratch_folder
+from ..base.documents import read_document
+from ..base.errors import EdgeclipError, require
+from ..base.files import mendable, write_text
+from ..base.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from ..distill.run import Run
@@ -49,7 +49,7 @@ def write_model(
     Raises:
         EdgeclipError: as :func:`push`, but for the hub; or ``to`` holds what edgeclip did not put there.
     """
-    from ..folders import new_folder
+    from ..base.folders import new_folder
     from .hub import check_repo
 
     check_repo(repo)

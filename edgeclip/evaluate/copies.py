@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..console import say
-from ..decode import UnreadableImage
+from ..base.console import say
+from ..base.decode import UnreadableImage
 from .datasets import BytesExample, Dataset, Example, FileExample, Renumbered, Source
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..console import say
-from ..decode import UnreadableImage, read_image
-from ..errors import FormatError
-from ..lines import read_lines
-from ..pictures import refuse_too_many_broken, say_skipped
+from ..base.console import say
+from ..base.decode import UnreadableImage, read_image
+from ..base.errors import FormatError
+from ..base.lines import read_lines
+from ..base.pictures import refuse_too_many_broken, say_skipped
 
 TEMPLATES = ("a photo of a {}.",)
 

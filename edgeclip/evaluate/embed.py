@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..console import progress_bar
-from ..decode import UnreadableImage
+from ..base.console import progress_bar
+from ..base.decode import UnreadableImage
 from ..encoder import Encoder, PixelEncoder
-from ..errors import EdgeclipError
-from ..pictures import say_skipped
+from ..base.errors import EdgeclipError
+from ..base.pictures import say_skipped
 from .datasets import Dataset, Example
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..console import say
-from ..errors import EdgeclipError, FormatError
-from ..lines import read_lines
-from ..pictures import image_files
+from ..base.console import say
+from ..base.errors import EdgeclipError, FormatError
+from ..base.lines import read_lines
+from ..base.pictures import image_files
 from .datasets import Dataset, FileExample, templates_in
 
 SPLITS = {"train", "val", "validation", "valid", "test"}

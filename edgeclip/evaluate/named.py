@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..errors import EdgeclipError, did_you_mean, require
+from ..base.errors import EdgeclipError, did_you_mean, require
 from .datasets import Dataset, templates_in
 from .folders import classnames_in
 

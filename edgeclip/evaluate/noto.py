@@ -13,8 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..errors import EdgeclipError, FormatError
-from ..tars import read_tar
+from ..base.errors import EdgeclipError, FormatError
+from ..base.tars import read_tar
 from .datasets import BytesExample, Dataset, FileExample
 
 ENVIRONMENT = "EDGECLIP_NOTO"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from .embed import Embedded
 from .logistic import Classifier, fit
 from .metrics import mean_and_spread, mean_per_class

@@ -6,9 +6,9 @@ import hashlib
 import re
 from pathlib import Path
 
-from ..errors import EdgeclipError, require
-from ..folders import cache_folder
-from ..web import fetch, unreachable
+from ..base.errors import EdgeclipError, require
+from ..base.folders import cache_folder
+from ..base.web import fetch, unreachable
 
 HUB = "hub:"
 HUB_URL = re.compile(r"^https://huggingface\.co/datasets/([^/]+/[^/]+)(?:/tree/([^/]+))?/?$")

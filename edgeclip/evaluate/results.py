@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ..documents import Count, Document, Fraction, Part
+from ..base.documents import Count, Document, Fraction, Part
 
 Task = Literal["zero-shot", "linear-probe", "few-shot", "retrieval"]
 

@@ -9,8 +9,8 @@ from typing import Annotated, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ..documents import ClassChange, Count, Document, Fraction, Part
-from ..errors import EdgeclipError
+from ..base.documents import ClassChange, Count, Document, Fraction, Part
+from ..base.errors import EdgeclipError
 from .chance import above_chance, chance_level, doubts, kept_above_chance
 from .metrics import interval, mcnemar
 from .zeroshot import ZeroShot

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder import Encoder
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from .datasets import Dataset
 from .embed import BATCH, WORKERS, embed
 from .metrics import interval

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import EdgeclipError, FormatError
-from ..lines import read_lines
-from ..tars import read_tar
+from ..base.errors import EdgeclipError, FormatError
+from ..base.lines import read_lines
+from ..base.tars import read_tar
 from .datasets import TEMPLATES, BytesExample, Dataset, templates_in
 from .remote import Place, is_remote
 

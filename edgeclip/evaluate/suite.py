@@ -10,10 +10,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ..console import say
-from ..documents import Document, Part, Size, read_document
+from ..base.console import say
+from ..base.documents import Document, Part, Size, read_document
 from ..encoder import Encoder
-from ..errors import EdgeclipError, did_you_mean
+from ..base.errors import EdgeclipError, did_you_mean
 from .datasets import Dataset, Some, open_dataset
 from .metrics import Metric
 from .remote import HUB

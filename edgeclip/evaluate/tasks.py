@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..console import say
-from ..errors import EdgeclipError
+from ..base.console import say
+from ..base.errors import EdgeclipError
 
 if TYPE_CHECKING:
     from ..encoder import Encoder

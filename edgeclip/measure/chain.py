@@ -20,13 +20,13 @@ from ..evaluate import evaluate
 from ..evaluate.datasets import BytesExample, FileExample
 from ..evaluate.embed import Embedded
 from ..evaluate.zeroshot import class_embeddings, classify
-from ..pictures import say_skipped
+from ..base.pictures import say_skipped
 from ..report.schema import Reference, Row
 from ..runtime.golden import probe_image
 from ..runtime.onnxencoder import OnnxEncoder
 from ..runtime.target import Runtime
 from ..runtime.turns import Call
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from .rows import accuracy_columns, device_columns, make_row, timing
 
 if TYPE_CHECKING:

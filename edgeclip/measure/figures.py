@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..console import say
-from ..errors import EdgeclipError
+from ..base.console import say
+from ..base.errors import EdgeclipError
 from ..runtime.engines.registry import find_engine
 from ..runtime.plain import asked_runtime, readable
 

@@ -9,13 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..console import say
+from ..base.console import say
 from ..encoder import PixelEncoder
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from ..runtime.bundle import KIND
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import DEFAULT, find_engine
-from ..trust import is_ours
+from ..base.trust import is_ours
 
 if TYPE_CHECKING:
     from ..distill.run import Run

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..device.schema import Budget
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from ..report.criteria import BUSY
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from open_clip.model import CLIP, CustomTextCLIP
 
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 
 if TYPE_CHECKING:
     from ..towers.spec import StudentSpec

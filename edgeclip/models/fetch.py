@@ -14,8 +14,8 @@ from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidat
 from open_clip.constants import HF_WEIGHTS_NAME
 from open_clip.pretrained import _get_safe_alternatives, get_pretrained_cfg
 
-from ..errors import EdgeclipError
-from ..web import unreachable
+from ..base.errors import EdgeclipError
+from ..base.web import unreachable
 
 REPO = re.compile(r"\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?")
 HUB_CONFIG = "open_clip_config.json"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from open_clip.transformer import TextTransformer, VisionTransformer
 from torch import Tensor, nn
 
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 
 BLOCK = re.compile(r"(?<=resblocks\.)\d+")
 

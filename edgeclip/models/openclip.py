@@ -19,10 +19,10 @@ from PIL import Image
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..decode import Picture, as_images
+from ..base.decode import Picture, as_images
 from ..encoder import as_texts
-from ..errors import EdgeclipError, FormatError, did_you_mean
-from ..files import write_bytes, write_json
+from ..base.errors import EdgeclipError, FormatError, did_you_mean
+from ..base.files import write_bytes, write_json
 from ..runtime.manifest import Preprocess, TokenizerRules
 from ..runtime.preprocess import Preprocessor
 from .fetch import cached, fetch_model, fetch_tag, quiet

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import write_text
+from ..base.files import write_text
 
 CLIP_START, CLIP_END = "<start_of_text>", "<end_of_text>"
 # How CLIP splits a text into words before merging bytes; the contractions come first. CLIP matches without regard to

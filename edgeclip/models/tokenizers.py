@@ -14,11 +14,11 @@ import torch
 from open_clip import tokenizer as stock
 from torch import Tensor
 
-from ..errors import EdgeclipError, FormatError
-from ..files import write_json, write_text
+from ..base.errors import EdgeclipError, FormatError
+from ..base.files import write_json, write_text
 from ..runtime.manifest import TokenizerRules
 from ..runtime.tokenizer import Tokenizer
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from .oddtexts import odd_texts
 from .tokenizer_json import write_clip_tokenizer
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..visible import escape
+from ..base.visible import escape
 from .confusion import LARGEST_PLOT, matrix_svg
 from .schema import Report, Row
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from .cells import MET, mark
 from .schema import Report, Row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from ..visible import escape
+from ..base.visible import escape
 from .schema import Row
 
 LARGEST_PLOT = 14  # classes a side

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from ..evaluate.intervals import wilson
 from .schema import Figures, Row
 

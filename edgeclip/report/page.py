@@ -7,7 +7,7 @@ from importlib.resources import files
 from string import Template
 
 from .. import __version__
-from ..visible import escape, visible
+from ..base.visible import escape, visible
 from .cells import (
     CHAIN_COLUMNS,
     CRITERIA_COLUMNS,

@@ -9,8 +9,8 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ..files import write_text
-from ..visible import visible
+from ..base.files import write_text
+from ..base.visible import visible
 from .cells import (
     CHAIN_COLUMNS,
     CRITERIA_COLUMNS,

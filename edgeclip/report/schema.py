@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 import numpy as np
 from pydantic import Field, model_validator
 
-from ..documents import ClassChange, Cosine, Count, Document, Fraction, NonNegative, Part, Size
+from ..base.documents import ClassChange, Cosine, Count, Document, Fraction, NonNegative, Part, Size
 from ..evaluate.intervals import Interval
 from ..runtime.target import Device, Runtime
 

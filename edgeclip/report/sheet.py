@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..visible import escape
+from ..base.visible import escape
 from .classes import answered
 from .schema import Picture, Report, Row
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ..visible import escape
+from ..base.visible import escape
 
 WIDTH = 500
 

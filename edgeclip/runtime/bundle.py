@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..documents import read_document
-from ..errors import EdgeclipError, FormatError
-from ..files import sha256
-from ..scratch import scratch_folder
+from ..base.documents import read_document
+from ..base.errors import EdgeclipError, FormatError
+from ..base.files import sha256
+from ..base.scratch import scratch_folder
 from .archive import is_archive, unpack
 from .labels import odds
 from .manifest import Artefact, File, Manifest

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FormatError
+from ..base.errors import FormatError
 from .texts import CLEANERS
 
 END_OF_WORD = "</w>"

@@ -42,8 +42,8 @@ def classify(
     Raises:
         EdgeclipError: no bundle, no labels, no images, or none of them can be read.
     """
-    from ..console import progress_bar, say
-    from ..errors import EdgeclipError
+    from ..base.console import progress_bar, say
+    from ..base.errors import EdgeclipError
     from .labels import read_labels
 
     names, files = read_labels(labels, say) if labels is not None else None, image_paths(images)
@@ -91,7 +91,7 @@ def _of_model(model: Encoder, names: list[str] | None, top: int | None) -> tuple
 
 
 def _no_labels() -> list[str]:
-    from ..errors import EdgeclipError
+    from ..base.errors import EdgeclipError
 
     raise EdgeclipError(
         'labels are missing: --labels "a cat,a dog", a text file with one label per line, or a folder of class folders'
@@ -100,7 +100,7 @@ def _no_labels() -> list[str]:
 
 def _read(files: Sequence[Path]) -> tuple[list[Any], dict[str, str]]:
     """The images that can be read, and of every file what is the matter with it: an empty text where nothing is."""
-    from ..decode import UnreadableImage, read_image
+    from ..base.decode import UnreadableImage, read_image
 
     images, problems = [], {}
     for file in files:
@@ -118,7 +118,7 @@ def image_paths(given: Sequence[Path]) -> list[Path]:
     Raises:
         EdgeclipError: a folder, a pattern or a list has none.
     """
-    from ..errors import EdgeclipError
+    from ..base.errors import EdgeclipError
 
     found: dict[Path, None] = {}
     for one in given:
@@ -132,8 +132,8 @@ def image_paths(given: Sequence[Path]) -> list[Path]:
 def _below(one: Path) -> Iterator[Path]:
     import glob
 
-    from ..lines import read_lines
-    from ..pictures import image_files
+    from ..base.lines import read_lines
+    from ..base.pictures import image_files
 
     if one.is_dir():
         yield from (one / name for name in sorted(image_files(one)))

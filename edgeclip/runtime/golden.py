@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from .preprocess import Preprocessor
 from .tensors import read_tensors
 from .turns import Crashed, Worker

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EdgeclipError
-from ..lines import read_lines
+from ..base.errors import EdgeclipError
+from ..base.lines import read_lines
 
 SHOWN = 10  # the likeliest labels of an image; the others are left out
 LABELS_AT_ONCE = 256

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from ..documents import Cosine, Document, Fraction, NonNegative, Part, Points, Positive, Side, Size, Width
+from ..base.documents import Cosine, Document, Fraction, NonNegative, Part, Points, Positive, Side, Size, Width
 from .target import Precision, Target
 
 Deviation = Annotated[float, Field(gt=0, le=1)]

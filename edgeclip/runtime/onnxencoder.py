@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..console import say
-from ..decode import Picture, as_images
+from ..base.console import say
+from ..base.decode import Picture, as_images
 from ..encoder import as_texts
-from ..errors import EdgeclipError, FormatError
+from ..base.errors import EdgeclipError, FormatError
 from .engines.registry import DEFAULT, find_engine
 from .manifest import Manifest, Variant
 from .perprocess import PerProcess, without_opened

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EdgeclipError, FormatError
+from ..base.errors import EdgeclipError, FormatError
 from .tensors import read_tensors
 
 SHOWN_PHRASES = 5

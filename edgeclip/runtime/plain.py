@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import EdgeclipError, FormatError
-from ..seal import is_whole
+from ..base.errors import EdgeclipError, FormatError
+from ..base.seal import is_whole
 from .engines.registry import known_engine, reads_recipe
 
 MANIFEST_FILE, FORMAT, NEWEST = "bundle.json", "edgeclip-bundle", 4

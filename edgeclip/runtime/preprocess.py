@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..decode import DEEP, grey_white
+from ..base.decode import DEEP, grey_white
 
 if TYPE_CHECKING:
     from .manifest import Preprocess
@@ -34,7 +34,7 @@ class Preprocessor:
     """Resize, crop or pad to a square, convert to RGB, scale to [0, 1], normalise.
 
     Like open_clip, it resizes before it converts, and takes no notice of EXIF orientation unless told to. Three things
-    are not open_clip's: grey images of more than 8 bits are scaled, see :func:`~edgeclip.decode.grey_white`,
+    are not open_clip's: grey images of more than 8 bits are scaled, see :func:`~edgeclip.base.decode.grey_white`,
     where open_clip cuts them at 255 (white, or black); long strips are cropped before they are enlarged, which is the
     same to 1/255 and takes no gigabytes (of palette and one-bit images, a pixel that lies between two may be the
     other); a strip that open_clip shrinks to no pixels at all keeps one.

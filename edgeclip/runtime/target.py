@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..documents import Part, Positive
+from ..base.documents import Part, Positive
 
 Cores = Annotated[int, Field(ge=1, le=1 << 14)]
 Precision = Literal["fp32", "fp16", "int8"]

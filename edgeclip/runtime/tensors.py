@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FormatError
+from ..base.errors import FormatError
 
 DTYPES = {"F32": np.float32, "I64": np.int64, "U8": np.uint8}
 LARGEST_HEADER = 1 << 20

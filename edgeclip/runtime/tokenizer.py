@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FormatError, require
+from ..base.errors import FormatError, require
 from .bytepairs import BytePairTokenizer, is_plain
 from .texts import CLEANERS
 

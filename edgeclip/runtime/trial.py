@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save, save_file
 
-from ..errors import EdgeclipError
-from ..files import write_bytes
-from ..scratch import scratch_folder
+from ..base.errors import EdgeclipError
+from ..base.files import write_bytes
+from ..base.scratch import scratch_folder
 from .engines.registry import find_engine
 
 BATCHES = (1, 2, 5)  # the sizes of the first batches: a graph must take any

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..decode import UnreadableImage, read_image
-from ..errors import is_mendable
+from ..base.decode import UnreadableImage, read_image
+from ..base.errors import is_mendable
 from .engines.protocol import Session
 from .engines.registry import find_engine
 from .memory import own_peak_mb

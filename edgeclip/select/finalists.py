@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..console import progress_bar, say
+from ..base.console import progress_bar, say
 from ..device.costmodel import tail
 from ..device.facts import why_elsewhere
 from ..device.probekit import Kit
 from ..device.schema import Budget, Profile
-from ..errors import BudgetError
+from ..base.errors import BudgetError
 from ..runtime.engines.registry import find_engine
 from ..runtime.timing import interleaved
-from ..scratch import scratch_folder
+from ..base.scratch import scratch_folder
 from ..towers.spec import StudentSpec
 
 SECONDS = 2.0  # for each

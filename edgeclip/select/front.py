@@ -10,7 +10,7 @@ import numpy as np
 
 from ..device.schema import Budget, Profile
 from ..towers.spec import StudentSpec
-from ..visible import escape
+from ..base.visible import escape
 from .select import Offers, fitting
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 400, 54, 20, 40, 46

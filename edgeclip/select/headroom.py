@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ..device.costmodel import tail
 from ..device.schema import Budget, Profile
-from ..errors import BudgetError
+from ..base.errors import BudgetError
 from ..towers.spec import StudentSpec
 
 USED = 2 / 3  # of the latency budget: predictions keep a distance from it, which is no room that is left

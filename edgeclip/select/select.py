@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..console import say
+from ..base.console import say
 from ..device.costmodel import Towers, predict_columns, predict_ms, refuse_unknown, tail
 from ..device.schema import Budget, Profile
-from ..errors import BudgetError
+from ..base.errors import BudgetError
 from ..runtime.target import Precision
 from ..towers.footprint import memory_mb, size_mb
 from ..towers.prior import score

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..console import say
-from ..errors import require
+from ..base.console import say
+from ..base.errors import require
 from ..towers.spec import StudentSpec
 
 KEEP_ONE_IN = 2  # of the students that got as far

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..device.schema import MEASURES, Workload
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from .family import Candidates, Columns, Family
 from .registry import families
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from pydantic import model_validator
 
 from ..device.schema import Budget, Workload
-from ..documents import Document, Positive, read_document
-from ..errors import EdgeclipError, FormatError
+from ..base.documents import Document, Positive, read_document
+from ..base.errors import EdgeclipError, FormatError
 from ..runtime.target import Precision, Target
 from .space import name_of, workload_of
 from .timmtowers import timm_vision_cfg

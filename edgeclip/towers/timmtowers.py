@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..device.schema import KERNELS, MEASURES, Workload
-from ..errors import EdgeclipError
+from ..base.errors import EdgeclipError
 from .family import Columns
 
 TABLE = Path(__file__).with_name("towers.csv")

@@ -10,7 +10,7 @@ from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.student import build_student
 from edgeclip.distill.teachers import StoredTeacher, as_teacher
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.towers.spec import StudentSpec
 
 OWN = DistillConfig(text_tower="student", text_shape={"width": 32, "layers": 1, "heads": 2})

@@ -18,7 +18,7 @@ from edgeclip.chain.stages import (
 )
 from edgeclip.cli.project import STAGES as OFFERED
 from edgeclip.distill.config import DistillConfig
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 
 SETTINGS = {
     "profile": "here",

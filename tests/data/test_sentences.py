@@ -16,8 +16,8 @@ from edgeclip.data.sentences import (
     read_templates,
 )
 from edgeclip.data.strings import Strings, StringsOnDisk
-from edgeclip.errors import EdgeclipError
-from edgeclip.lines import read_lines
+from edgeclip.base.errors import EdgeclipError
+from edgeclip.base.lines import read_lines
 
 
 def test_sentences_that_are_not_there(tmp_path):

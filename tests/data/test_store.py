@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 
 from edgeclip.data import store as module
 from edgeclip.data.store import StoreDocument, feature_store
-from edgeclip.errors import EdgeclipError, FormatError
+from edgeclip.base.errors import EdgeclipError, FormatError
 
 
 def document(mark="a", **changes):

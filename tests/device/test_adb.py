@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from edgeclip.device.remote import open_remote
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 
 adbutils = pytest.importorskip("adbutils")
 

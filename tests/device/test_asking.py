@@ -20,8 +20,8 @@ from edgeclip.device.place import WORKER, embeddings
 from edgeclip.device.remote import open_remote
 from edgeclip.device.runnerfile import NAME
 from edgeclip.device.sensors import conditions
-from edgeclip.errors import EdgeclipError
-from edgeclip.files import sha256
+from edgeclip.base.errors import EdgeclipError
+from edgeclip.base.files import sha256
 
 from .playedlink import PlayedLink
 

@@ -29,7 +29,7 @@ from edgeclip.device.costmodel import (
 )
 from edgeclip.device.schema import KERNELS, MEASURES, Latency
 from edgeclip.device.store import load_profile
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.towers.space import whole_space
 
 

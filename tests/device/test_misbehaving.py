@@ -12,7 +12,7 @@ import pytest
 
 from edgeclip.device import links
 from edgeclip.device.remote import open_remote
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.measure import verify
 
 fabric = pytest.importorskip("fabric")

@@ -19,7 +19,7 @@ from edgeclip.device.place import embeddings
 from edgeclip.device.reference import write_reference
 from edgeclip.device.remote import open_remote
 from edgeclip.device.store import load_profile
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.runtime.turns import Taken
 
 from ..test_cli import RESTLESS, run
@@ -180,7 +180,7 @@ def test_a_disk_that_is_full_in_the_middle(small_disk, plan, tmp_path, monkeypat
 @pytest.mark.slow
 def test_a_copy_goes_on_where_it_was_cut_and_a_spoilt_one_starts_anew(server, bundle, tmp_path):
     whole = Path(bundle.path / "image.fp32.onnx").read_bytes()
-    from edgeclip.files import sha256
+    from edgeclip.base.files import sha256
 
     digest = sha256(bundle.path / "image.fp32.onnx")
     for start in (whole[:1000], b"spoilt"):
@@ -256,7 +256,7 @@ def test_a_device_is_profiled_from_here(server, tmp_path):
 
 
 ENGINE = """
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.runtime.engines.ort import Onnxruntime
 
 class Fits(Onnxruntime):

@@ -15,7 +15,7 @@ from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.manifest import Manifest
 from edgeclip.runtime.plain import FORMAT, MANIFEST_FILE, NEWEST
 from edgeclip.runtime.turns import Taken
-from edgeclip.seal import sealed
+from edgeclip.base.seal import sealed
 
 ALONE = "import sys; sys.modules.update(dict.fromkeys({hidden!r})); sys.argv = sys.argv[1:]; import runpy; "
 HIDDEN = ("edgeclip", "torch", "pydantic", "rich", "click", "tokenizers", "ftfy", "safetensors", "tomli_w")
@@ -87,7 +87,7 @@ def test_an_answer_that_is_not_what_was_recorded(copied):
     vocab["cat</w>"], vocab["dogs</w>"] = vocab["dogs</w>"], vocab["cat</w>"]
     (copied / "tokenizer.json").write_text(json.dumps(tokenizer))
     manifest = json.loads((copied / "bundle.json").read_text())
-    from edgeclip.files import sha256
+    from edgeclip.base.files import sha256
 
     size = (copied / "tokenizer.json").stat().st_size
     manifest["tokenizer"] |= {"sha256": sha256(copied / "tokenizer.json"), "bytes": size}
@@ -126,7 +126,7 @@ def edit(folder, **changes):
 def test_a_runner_that_was_altered_is_found(copied):
     with (copied / "run.py").open("a") as file:
         file.write("# a change\n")
-    from edgeclip.errors import FormatError
+    from edgeclip.base.errors import FormatError
 
     with pytest.raises(FormatError, match=r"run\.py differs from what was exported"):
         Bundle.open(copied)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from edgeclip.distill import checkpoint
 from edgeclip.distill.optimizer import learning_rate
-from edgeclip.errors import FormatError
+from edgeclip.base.errors import FormatError
 
 from .training import batch_of, equal, trainer, weights
 

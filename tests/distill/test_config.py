@@ -1,8 +1,8 @@
 import pytest
 
 from edgeclip.distill.config import DistillConfig
-from edgeclip.documents import read_document
-from edgeclip.errors import FormatError
+from edgeclip.base.documents import read_document
+from edgeclip.base.errors import FormatError
 
 
 def test_a_preset_is_a_name_for_weights():

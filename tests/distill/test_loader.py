@@ -14,7 +14,7 @@ from edgeclip.data.views import Views
 from edgeclip.distill.batches import Loader
 from edgeclip.distill.targets import find_targets
 from edgeclip.distill.teachers import as_teacher
-from edgeclip.errors import FormatError
+from edgeclip.base.errors import FormatError
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
 from edgeclip.distill.trainer import Trainer
-from edgeclip.errors import EdgeclipError, FormatError
+from edgeclip.base.errors import EdgeclipError, FormatError
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ from edgeclip import load
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.teachers import as_teacher
-from edgeclip.documents import read_document
+from edgeclip.base.documents import read_document
 from edgeclip.towers.spec import StudentSpec
 spec, teacher, images, texts, out, config = sys.argv[1:]
 distill(read_document(Path(spec), StudentSpec), [as_teacher("tiny", load("local-dir:" + teacher))], images, Path(texts),

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from edgeclip.distill.student import build_student
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.towers.spec import StudentSpec
 
 TIMM = {

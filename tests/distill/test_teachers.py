@@ -6,7 +6,7 @@ import torch
 
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.teachers import PluginTeacher, StoredTeacher, as_teacher
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.loading import load_encoder
 
 

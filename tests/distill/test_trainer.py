@@ -19,7 +19,7 @@ from edgeclip.distill.optimizer import ema_update, learning_rate, parameter_grou
 from edgeclip.distill.run import Run
 from edgeclip.distill.student import Towers
 from edgeclip.distill.trainer import Trainer
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 
 from .training import ROWS, Text, Visual, batch_of, equal, trainer, weights
 

@@ -89,7 +89,7 @@ def test_a_hub_that_refuses_and_one_that_is_not_there(hub, tmp_path):
     (tmp_path / "model/README.md").write_text("# me")
     call = (
         "import sys; from pathlib import Path; from edgeclip.ecosystem.hub import upload\n"
-        "from edgeclip.errors import EdgeclipError\n"
+        "from edgeclip.base.errors import EdgeclipError\n"
         "try: upload(Path(sys.argv[1]), 'me/x')\n"
         "except EdgeclipError as error: print(error)"
     )
@@ -226,7 +226,7 @@ def test_a_folder_shows_what_would_be_uploaded_and_no_hub_is_asked(trained, tmp_
 
 
 def test_pictures_are_not_for_everybody(trained, tmp_path):
-    from edgeclip.documents import read_document
+    from edgeclip.base.documents import read_document
     from edgeclip.ecosystem.push import write_model
     from edgeclip.report.schema import Picture
 

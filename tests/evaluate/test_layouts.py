@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgeclip.errors import EdgeclipError, FormatError
+from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.evaluate.datasets import open_dataset
-from edgeclip.tars import read_tar
+from edgeclip.base.tars import read_tar
 
 COLOURS = ("red", "lime", "blue")
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from edgeclip.demo.sets import shift
-from edgeclip.documents import read_document
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.documents import read_document
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate import suite as suite_module
 from edgeclip.evaluate.datasets import open_dataset

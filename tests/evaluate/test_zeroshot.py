@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from edgeclip.errors import EdgeclipError, FormatError
+from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.evaluate import evaluate, zeroshot
 from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.evaluate.embed import Embedded

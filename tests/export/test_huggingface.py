@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.export.huggingface import write_huggingface
 from edgeclip.models.openclip import OpenClipEncoder
 

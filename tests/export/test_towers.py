@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.export.attention import PlainAttention, written_out
 from edgeclip.export.graphs import block_of, weighted
 from edgeclip.export.towers import _deployable, export_image_tower

@@ -7,8 +7,8 @@ import onnx
 import open_clip
 import pytest
 
-from edgeclip.decode import read_image
-from edgeclip.errors import EdgeclipError, FormatError
+from edgeclip.base.decode import read_image
+from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.export import export, graphs
 from edgeclip.export.inputs import classes_of
 from edgeclip.export.pipeline import Wishes, _possible

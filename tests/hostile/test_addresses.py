@@ -3,9 +3,9 @@
 import pytest
 
 from edgeclip.data.sources import _expanded
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.models.fetch import fetch_model
-from edgeclip.visible import HIDDEN
+from edgeclip.base.visible import HIDDEN
 
 from ..test_cli import run
 from .told import one_line

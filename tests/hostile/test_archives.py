@@ -6,9 +6,9 @@ import zipfile
 
 import pytest
 
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.runtime.bundle import Bundle
-from edgeclip.tars import BLOCK, index_tar, read_tar
+from edgeclip.base.tars import BLOCK, index_tar, read_tar
 
 from .told import one_line
 

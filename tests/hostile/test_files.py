@@ -6,12 +6,12 @@ import shutil
 
 import pytest
 
-from edgeclip.documents import read_document
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.documents import read_document
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.report.schema import Figures
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.plain import read_plain
-from edgeclip.seal import sealed
+from edgeclip.base.seal import sealed
 
 from ..test_cli import run
 from ..test_documents import documents

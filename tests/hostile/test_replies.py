@@ -6,7 +6,7 @@ import pytest
 
 from edgeclip.device import replies
 from edgeclip.device.replies import read_reply
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 
 from ..test_documents import MISSING, spoilt
 from .told import one_line

@@ -4,7 +4,7 @@ import pytest
 import torch
 from open_clip.transformer import TextTransformer, VisionTransformer
 
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.models.inherit import inherit
 
 

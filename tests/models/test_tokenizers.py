@@ -17,7 +17,7 @@ from transformers import GemmaTokenizer, PreTrainedTokenizerFast
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.teachers import as_teacher
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.export import export
 from edgeclip.models.oddtexts import odd_texts
 from edgeclip.models.openclip import OpenClipEncoder, needs_quick_gelu, save_hub_layout

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.report.compare import compare, comparison_cells
 from edgeclip.report.render import comparison_markdown
 from edgeclip.report.schema import Finding, Reference

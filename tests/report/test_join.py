@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.report.join import held_against, join
 from edgeclip.report.schema import Figures, Finding, Judged
 from edgeclip.runtime.target import Runtime

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeclip.documents import read_document
+from edgeclip.base.documents import read_document
 from edgeclip.evaluate.intervals import paired_interval, wilson
 from edgeclip.report import report, write_report
 from edgeclip.report.criteria import DROP, LATENCY, VERIFIED, at_most

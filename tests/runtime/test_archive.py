@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeclip.errors import FormatError
+from edgeclip.base.errors import FormatError
 from edgeclip.runtime.archive import unpack
 from edgeclip.runtime.bundle import Bundle
 

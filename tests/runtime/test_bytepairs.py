@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeclip.errors import FormatError
+from edgeclip.base.errors import FormatError
 from edgeclip.models.tokenizer_json import write_clip_tokenizer
 from edgeclip.runtime.bytepairs import BytePairTokenizer
 from edgeclip.runtime.manifest import TokenizerRules

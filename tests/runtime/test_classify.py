@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.runtime.classify import AT_ONCE, image_paths
 
 from ..test_cli import run

@@ -11,7 +11,7 @@ STARVED = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from edgeclip.errors import EdgeclipError
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.runtime.engines.ort import Onnxruntime
 
 session = Onnxruntime().open(Path(sys.argv[1]), threads=1)

@@ -5,7 +5,7 @@ import open_clip
 import pytest
 from PIL import Image, ImageOps
 
-from edgeclip.decode import read_image
+from edgeclip.base.decode import read_image
 from edgeclip.runtime.manifest import Preprocess
 from edgeclip.runtime.preprocess import Preprocessor
 

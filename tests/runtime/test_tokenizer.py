@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeclip.errors import FormatError, MissingExtra
+from edgeclip.base.errors import FormatError, MissingExtra
 from edgeclip.models.tokenizer_json import write_clip_tokenizer
 from edgeclip.runtime import tokenizer as module
 from edgeclip.runtime.bytepairs import BytePairTokenizer

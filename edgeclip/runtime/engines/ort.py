@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import EdgeclipError, FormatError
-from ...scratch import scratch_folder
+from ...base.errors import EdgeclipError, FormatError
+from ...base.scratch import scratch_folder
 from ..cores import usable_cores
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
-from ...errors import EdgeclipError
+from ...base.errors import EdgeclipError
 from .ort import Onnxruntime
 from .protocol import Engine
 

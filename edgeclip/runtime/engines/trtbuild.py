@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...console import Bar, progress_bar, say
-from ...errors import EdgeclipError, FormatError
-from ...files import sha256, write_bytes
-from ...folders import cache_folder
-from ...interrupts import aside
+from ...base.console import Bar, progress_bar, say
+from ...base.errors import EdgeclipError, FormatError
+from ...base.files import sha256, write_bytes
+from ...base.folders import cache_folder
+from ...base.interrupts import aside
 from . import trt as here
 from .cuda import Cuda
 from .trtengine import Build

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ...console import say
-from ...errors import EdgeclipError, FormatError
-from ...scratch import scratch_folder
+from ...base.console import say
+from ...base.errors import EdgeclipError, FormatError
+from ...base.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from .trtrunner import EngineRunner

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import EdgeclipError, FormatError
+from ...base.errors import EdgeclipError, FormatError
 from .cuda import Cuda
 
 if TYPE_CHECKING:
