@@ -19,10 +19,10 @@ from pathlib import Path
 
 import results
 
+from edgeclip.base.documents import read_document
 from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distill import distill
 from edgeclip.distill.config import DistillConfig
-from edgeclip.base.documents import read_document
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.chance import chance_level, kept_above_chance
 from edgeclip.evaluate.datasets import open_dataset

@@ -22,8 +22,8 @@ from typing import Any
 
 import results
 
-from edgeclip.demo.criteria import KEPT
 from edgeclip.base.documents import read_document
+from edgeclip.demo.criteria import KEPT
 from edgeclip.report.schema import Report
 
 COUNT = [sys.executable, "-c", "while True: pass"]

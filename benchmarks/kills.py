@@ -31,21 +31,21 @@ from typing import Any
 import results
 from interrupts import write_data
 
+from edgeclip.base.documents import read_document
+from edgeclip.base.folders import LOCK, MARK, SCRATCH, Mark
+from edgeclip.base.scratch import HOST
 from edgeclip.chain import follow as chain
 from edgeclip.chain.project import Project
 from edgeclip.chain.stages import Made
 from edgeclip.device.schema import Profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run, RunDocument
-from edgeclip.base.documents import read_document
 from edgeclip.ecosystem import push  # noqa: F401 (imported before any child)
 from edgeclip.evaluate.results import Evaluation
 from edgeclip.evaluate.retention import Retention
-from edgeclip.base.folders import LOCK, MARK, SCRATCH, Mark
 from edgeclip.report.schema import Figures, Report
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.manifest import Manifest
-from edgeclip.base.scratch import HOST
 from edgeclip.towers.spec import StudentSpec
 
 IMPORTED = [

@@ -22,8 +22,8 @@ from typing import Any
 import results
 from PIL import Image
 
-from edgeclip.chain.project import FILE
 from edgeclip.base.documents import read_document
+from edgeclip.chain.project import FILE
 from edgeclip.evaluate.chance import kept_above_chance
 from edgeclip.report.schema import Report
 

@@ -30,10 +30,10 @@ import results
 import torch
 from onnx import numpy_helper
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.data.sources import find_images
 from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distill.run import Run
-from edgeclip.base.errors import EdgeclipError
 from edgeclip.export.calibration import calibration_pixels
 from edgeclip.export.engine import layer_types
 from edgeclip.export.fp16 import convert_fp16

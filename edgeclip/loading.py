@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .encoder import Encoder
 from .base.errors import EdgeclipError, did_you_mean, require
+from .encoder import Encoder
 from .runtime.archive import is_archive
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..base.files import sha256, write_text
+from ..base.trust import sign
 from ..device.runnerfile import NAME as RUNNER
 from ..device.runnerfile import runner_source
-from ..base.files import sha256, write_text
 from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import KIND, MANIFEST
 from ..runtime.manifest import (
@@ -26,7 +27,6 @@ from ..runtime.manifest import (
     Variant,
 )
 from ..runtime.target import Precision, Target
-from ..base.trust import sign
 from .graphs import stamp, weights_beside
 from .tune import Candidate
 

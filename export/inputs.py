@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from ..base.console import say
-from ..data.sources import digest, find_images, open_source
 from ..base.errors import EdgeclipError
+from ..base.lines import read_lines
+from ..base.scratch import scratch_folder
+from ..data.sources import digest, find_images, open_source
 from ..evaluate.datasets import TEMPLATES, open_dataset
 from ..evaluate.zeroshot import class_embeddings
-from ..base.lines import read_lines
 from ..models.openclip import OpenClipEncoder
 from ..runtime.labels import distinct_labels
-from ..base.scratch import scratch_folder
 from .extras import Classes
 from .validate import Exam
 

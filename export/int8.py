@@ -20,9 +20,9 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from ..base.errors import EdgeclipError
 from ..base.files import mendable
+from ..base.scratch import scratch_folder
 from ..runtime.engines.registry import known_engine
 from ..runtime.target import Target
-from ..base.scratch import scratch_folder
 from .fp16 import beyond_half, to_half
 from .graphs import IMAGE_INPUT, PRODUCTS, block_of, quiet, read_graph, save_graph, weighted
 from .smoothing import smoothed

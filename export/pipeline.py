@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from ..base.console import Bar, progress_bar, say
-from ..device.facts import target_here, why_elsewhere
 from ..base.errors import EdgeclipError
 from ..base.files import refuse_too_large, write_bytes, write_text
 from ..base.folders import new_folder
+from ..base.scratch import scratch_folder
+from ..device.facts import target_here, why_elsewhere
 from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import KIND, MANIFEST, Bundle
 from ..runtime.cores import usable_cores
@@ -26,7 +27,6 @@ from ..runtime.engines.registry import find_engine
 from ..runtime.engines.trtengine import RECIPE, TENSORRT, Build
 from ..runtime.golden import probe_image
 from ..runtime.target import Precision, Target
-from ..base.scratch import scratch_folder
 from ..towers.spec import StudentSpec
 from . import graphs
 from . import optimumrecipes as optimum

@@ -10,8 +10,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from ..runtime.engines.ort import Onnxruntime
 from ..base.scratch import scratch_folder
+from ..runtime.engines.ort import Onnxruntime
 from .graphs import save_graph
 
 ROWS = 8  # images at a time

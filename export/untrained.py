@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..base.scratch import scratch_folder
 from ..device.facts import target_here
 from ..models.build import build_model
-from ..base.scratch import scratch_folder
 from ..towers.spec import StudentSpec
 from .fp16 import convert_fp16
 from .int8 import quantize_int8, recipe_for

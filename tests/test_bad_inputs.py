@@ -14,16 +14,16 @@ import click
 import pytest
 from PIL import Image
 
+from edgeclip.base.seal import sealed
 from edgeclip.chain.project import EXAMPLE
 from edgeclip.cli import main
 from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run, RunDocument
 from edgeclip.report.schema import Figures, Report
-from edgeclip.base.seal import sealed
 
+from .base.test_documents import documents
 from .test_cli import run
-from .test_documents import documents
 
 DISTILL = "distill --profile raspberry-pi-5 --latency-ms 20 --teacher demo --images images --texts texts.txt --out new"
 SPEC = "distill --profile raspberry-pi-5 --teacher demo --images images --texts texts.txt --out new --spec"

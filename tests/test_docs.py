@@ -14,17 +14,17 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from edgeclip.base.documents import read_document
+from edgeclip.base.lines import read_lines
 from edgeclip.chain.project import Project
 from edgeclip.cli import main
 from edgeclip.data.sentences import read_sentences
 from edgeclip.device.doctor import PARTS
 from edgeclip.distill.config import DistillConfig, example
-from edgeclip.base.documents import read_document
 from edgeclip.evaluate.suite import load_suite
-from edgeclip.base.lines import read_lines
 from edgeclip.towers.spec import read_spec
 
-from .test_documents import every_kind
+from .base.test_documents import every_kind
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.data.sources import find_images
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
 from edgeclip.distill.teachers import as_teacher
-from edgeclip.base.errors import EdgeclipError
 from edgeclip.export import export
 from edgeclip.export.pipeline import Wishes
 

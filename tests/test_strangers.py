@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from edgeclip.chain.project import EXAMPLE, FILE
 from edgeclip.base.documents import read_document
+from edgeclip.chain.project import EXAMPLE, FILE
 from edgeclip.report.schema import SANITY, Report
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ..device.schema import Budget
 from ..base.documents import Document, read_document, told
 from ..base.errors import EdgeclipError
 from ..base.files import writable, write_text
-from ..loading import refuse_code
 from ..base.trust import is_ours, sign
+from ..device.schema import Budget
+from ..loading import refuse_code
 
 if TYPE_CHECKING:
     from ..distill.config import DistillConfig

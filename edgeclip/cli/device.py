@@ -41,9 +41,9 @@ def profile(
 
     Example:  edgeclip profile my-laptop --out my-laptop.toml
     """
+    from ..base.files import writable_file
     from ..device.farprofile import profile_there
     from ..device.probe import profile as measure_device
-    from ..base.files import writable_file
     from .tables import profile_table, show
 
     writable_file(out, force=force)

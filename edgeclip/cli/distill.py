@@ -154,8 +154,8 @@ def _flag(name: str) -> str:
 
 
 def _write_config(file: Path) -> None:
-    from ..distill.config import example
     from ..base.files import writable_file, write_text
+    from ..distill.config import example
 
     writable_file(file)
     write_text(file, example())
@@ -173,8 +173,8 @@ def _config(file: Path | None, flags: dict[str, Any]) -> DistillConfig:
     """The settings of a file, or the defaults; what flags say comes first."""
     from pydantic import ValidationError
 
-    from ..distill.config import DistillConfig
     from ..base.documents import read_document
+    from ..distill.config import DistillConfig
 
     config = read_document(file, DistillConfig) if file else DistillConfig()
     try:

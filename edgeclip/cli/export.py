@@ -173,8 +173,8 @@ def _export(
     force: bool,
 ) -> Bundle:
     """Open the model and what it is judged by, and export it."""
-    from ..device.store import load_profile
     from ..base.folders import refuse_foreign
+    from ..device.store import load_profile
     from ..loading import open_exportable
 
     target = load_profile(profile_name).target if profile_name else None

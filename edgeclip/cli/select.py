@@ -87,8 +87,8 @@ def select_command(
 
     Example:  edgeclip select --profile raspberry-pi-5 --latency-ms 20
     """
-    from ..chain.steps import graph_writer
     from ..base.files import writable_file, write_marked
+    from ..chain.steps import graph_writer
     from ..select import select
     from ..select.front import front, front_svg
     from ..select.select import survey

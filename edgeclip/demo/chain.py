@@ -7,11 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..chain.steps import THERE, announce, command_of, exported, exported_run, profiled
 from ..base.console import say
 from ..base.errors import folder_of, require
 from ..base.files import writable
 from ..base.folders import locked, mark, refuse_foreign
+from ..chain.steps import THERE, announce, command_of, exported, exported_run, profiled
 from ..runtime.engines.registry import DEFAULT
 from .criteria import FASTER
 
@@ -84,8 +84,8 @@ def _data(paths: Paths) -> None:
 
 def _whole() -> DistillConfig:
     """The settings of its training, before the machine is looked at."""
-    from ..distill.config import DistillConfig
     from ..base.documents import read_document
+    from ..distill.config import DistillConfig
 
     return read_document(Path(str(files("edgeclip.demo") / "config.toml")), DistillConfig)
 
@@ -141,10 +141,10 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
 
 def _distil(paths: Paths, profile: Profile) -> Run:
     """Select and distil; an interrupted run is resumed, a finished one is used again."""
+    from ..base.documents import read_document
     from ..distill import distill
     from ..distill.config import DistillConfig
     from ..distill.run import Run
-    from ..base.documents import read_document
     from ..export.untrained import export_untrained
     from ..loading import DEMO, open_teacher
     from ..select import select

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from ..base.console import say
+from ..base.scratch import scratch_folder
 from ..runtime.manifest import Preprocess
 from ..runtime.target import Runtime
 from ..runtime.turns import Crashed, Worker
-from ..base.scratch import scratch_folder
 from .place import WORKER
 from .probekit import Kit
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..runtime.turns import OPEN_SECONDS
 from ..base.scratch import scratch_folder
+from ..runtime.turns import OPEN_SECONDS
 from .place import device_steps
 from .remote import open_remote
 from .schema import Profile

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..base.errors import EdgeclipError, FormatError
+from ..base.scratch import scratch_folder
 from ..runtime.bytepairs import BytePairTokenizer, is_plain
 from ..runtime.engines.registry import find_engine
 from ..runtime.golden import give_golden, judge_golden
 from ..runtime.plain import asked_runtime, read_plain, readable, text_job, tower_job
-from ..base.scratch import scratch_folder
 from .bench import Plan, bench
 
 STARTED_WITHIN = 10.0  # seconds

@@ -20,9 +20,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from ..base.documents import Document, Part, Positive
 from ..base.errors import FormatError
+from ..base.scratch import scratch_folder
 from ..runtime.engines.protocol import Engine
 from ..runtime.target import Precision
-from ..base.scratch import scratch_folder
 from .schema import Workload
 
 KIT = Path(str(files("edgeclip.device"))) / "kit" / "kit.zip"

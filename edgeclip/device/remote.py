@@ -19,11 +19,11 @@ from typing import Any, TypeVar, get_args
 from ..base.console import say
 from ..base.errors import EdgeclipError
 from ..base.files import sha256, write_bytes
+from ..base.scratch import scratch_folder
 from ..runtime.bundle import MANIFEST, Bundle
 from ..runtime.golden import PREPROCESSED, TOKENS
 from ..runtime.target import Precision
 from ..runtime.turns import OPEN_SECONDS, Contender
-from ..base.scratch import scratch_folder
 from . import there
 from .bench import Plan, Step
 from .job import FINISHED, judge_bundle

@@ -16,13 +16,13 @@ from typing import Any
 
 from ..base.decode import UnreadableImage, read_image
 from ..base.errors import EdgeclipError
+from ..base.scratch import clear_scratch, scratch_folder
+from ..base.visible import visible
 from ..runtime.engines.registry import find_engine
 from ..runtime.labels import LabelScorer, read_labels
 from ..runtime.phrases import Phrases
 from ..runtime.plain import chosen, read_plain, readable, tower_job
 from ..runtime.worker import Tower, work
-from ..base.scratch import clear_scratch, scratch_folder
-from ..base.visible import visible
 from .bench import Plan, bench
 from .job import plain_tokenizer, run_job, verify_bundle
 

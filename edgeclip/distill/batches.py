@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ..base.console import say
+from ..base.errors import EdgeclipError
 from ..data.images import Images
 from ..data.processes import processes, views_device
 from ..data.sampler import BatchSampler
 from ..data.strings import StringsOnDisk
 from ..data.views import Normalise, Views
-from ..base.errors import EdgeclipError
 from ..runtime.manifest import Preprocess
 from .config import DistillConfig
 from .objectives import Embeddings

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import tomli_w
 from pydantic import Field, model_validator
 
-from ..data.views import Augment
 from ..base.documents import Document, Part
+from ..data.views import Augment
 from .objectives import PRESETS
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]

@@ -21,15 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.console import progress_bar
+from ..base.documents import Cosine, Count, Document
+from ..base.errors import EdgeclipError
+from ..base.files import is_ours, mendable, writable_file, write_text
 from ..data.images import Images
 from ..data.sentences import kept_sentences
 from ..data.sources import open_source
 from ..data.store import FeatureStore, StoreDocument, feature_store
 from ..data.strings import StringsOnDisk
 from ..data.views import Augment, Views
-from ..base.documents import Cosine, Count, Document
-from ..base.errors import EdgeclipError
-from ..base.files import is_ours, mendable, writable_file, write_text
 from .targets import reader, viewer
 from .teachers import Teacher, folder_name
 

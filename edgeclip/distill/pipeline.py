@@ -12,15 +12,15 @@ import torch
 from safetensors.torch import load_file
 
 from ..base.console import console, say
+from ..base.errors import EdgeclipError
+from ..base.files import mendable, sha256
+from ..base.folders import cache_folder, locked
 from ..data.images import Images
 from ..data.processes import processes
 from ..data.sentences import OPENAI, kept_sentences, read_templates
 from ..data.sources import located, open_source
 from ..data.strings import StringsOnDisk, digest
 from ..data.views import Views
-from ..base.errors import EdgeclipError
-from ..base.files import mendable, sha256
-from ..base.folders import cache_folder, locked
 from ..models.openclip import OpenClipEncoder, save_hub_layout
 from ..towers.spec import StudentSpec
 from .batches import Loader

@@ -10,9 +10,9 @@ from ..base.documents import Document, read_document
 from ..base.errors import EdgeclipError, FormatError
 from ..base.files import sha256, writable
 from ..base.folders import content_of
+from ..base.trust import is_ours, sign
 from ..models.openclip import OpenClipEncoder
 from ..towers.spec import StudentSpec
-from ..base.trust import is_ours, sign
 from .config import DistillConfig
 
 KIND = "run"

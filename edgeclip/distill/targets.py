@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..base.files import refuse_too_large
+from ..base.folders import cache_folder
+from ..base.pictures import say_skipped
 from ..data.images import Images
 from ..data.processes import processes, views_device
 from ..data.store import Embed, FeatureStore, StoreDocument, feature_store
 from ..data.strings import StringsOnDisk, digest
 from ..data.views import Views
-from ..base.files import refuse_too_large
-from ..base.folders import cache_folder
-from ..base.pictures import say_skipped
 from .config import DistillConfig
 from .objectives import Embeddings
 from .teachers import StoredTeacher, Teacher, folder_name, keep_teacher

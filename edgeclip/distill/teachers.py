@@ -16,13 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from ..base.documents import Document, Positive, Side, Width, read_document
+from ..base.errors import EdgeclipError, FormatError
+from ..base.files import write_bytes
 from ..data.processes import processes
 from ..data.strings import digest
 from ..data.views import Normalise
-from ..base.documents import Document, Positive, Side, Width, read_document
 from ..encoder import Encoder
-from ..base.errors import EdgeclipError, FormatError
-from ..base.files import write_bytes
 from ..models.openclip import OpenClipEncoder
 from ..models.tokenizers import FileTokenizer, write_tokenizer
 from ..runtime.manifest import Preprocess, TokenizerRules

@@ -20,10 +20,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..base.console import progress_bar, say
-from ..data.processes import processes
 from ..base.errors import EdgeclipError, FormatError
 from ..base.files import write_bytes
 from ..base.interrupts import held_interrupts
+from ..data.processes import processes
 from .batches import Batch, prefetch
 from .checkpoint import newest_checkpoint, random_states, set_random_states, write_checkpoint
 from .config import DistillConfig

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..report.render import markdown
 from ..base.visible import json_text, visible
+from ..report.render import markdown
 
 if TYPE_CHECKING:
     from ..distill.run import RunDocument

@@ -55,8 +55,8 @@ def load(model_name: str, **_: Any) -> tuple[Model, Callable[[Image.Image], torc
     """Model, transform and tokenizer as CLIP_benchmark wants them; ``model_name`` is what ``edgeclip.load`` takes."""
     import edgeclip
 
-    from ..encoder import PixelEncoder
     from ..base.errors import EdgeclipError
+    from ..encoder import PixelEncoder
 
     encoder = edgeclip.load(model_name)
     if not isinstance(encoder, PixelEncoder):

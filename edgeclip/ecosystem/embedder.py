@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..encoder import Encoder
 from ..base.errors import require
+from ..encoder import Encoder
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,9 +19,9 @@ from PIL import Image
 
 from ..base.console import progress_bar
 from ..base.decode import UnreadableImage
-from ..encoder import Encoder, PixelEncoder
 from ..base.errors import EdgeclipError
 from ..base.pictures import say_skipped
+from ..encoder import Encoder, PixelEncoder
 from .datasets import Dataset, Example
 
 if TYPE_CHECKING:

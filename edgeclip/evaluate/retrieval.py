@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..encoder import Encoder
 from ..base.errors import EdgeclipError
+from ..encoder import Encoder
 from .datasets import Dataset
 from .embed import BATCH, WORKERS, embed
 from .metrics import interval

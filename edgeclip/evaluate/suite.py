@@ -12,8 +12,8 @@ from pydantic import Field
 
 from ..base.console import say
 from ..base.documents import Document, Part, Size, read_document
-from ..encoder import Encoder
 from ..base.errors import EdgeclipError, did_you_mean
+from ..encoder import Encoder
 from .datasets import Dataset, Some, open_dataset
 from .metrics import Metric
 from .remote import HUB

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.pictures import say_skipped
+from ..base.scratch import scratch_folder
 from ..device.bench import Plan
 from ..device.machine import machine_facts
 from ..device.place import Here, Place, device_steps, embeddings
@@ -20,13 +22,11 @@ from ..evaluate import evaluate
 from ..evaluate.datasets import BytesExample, FileExample
 from ..evaluate.embed import Embedded
 from ..evaluate.zeroshot import class_embeddings, classify
-from ..base.pictures import say_skipped
 from ..report.schema import Reference, Row
 from ..runtime.golden import probe_image
 from ..runtime.onnxencoder import OnnxEncoder
 from ..runtime.target import Runtime
 from ..runtime.turns import Call
-from ..base.scratch import scratch_folder
 from .rows import accuracy_columns, device_columns, make_row, timing
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..device.facts import describe_device
 from ..base.errors import EdgeclipError
+from ..device.facts import describe_device
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
 from ..runtime.target import Device, Runtime

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..base.console import say
-from ..encoder import PixelEncoder
 from ..base.errors import EdgeclipError
+from ..base.trust import is_ours
+from ..encoder import PixelEncoder
 from ..runtime.bundle import KIND
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import DEFAULT, find_engine
-from ..base.trust import is_ours
 
 if TYPE_CHECKING:
     from ..distill.run import Run

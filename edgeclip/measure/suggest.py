@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..device.schema import Budget
 from ..base.errors import EdgeclipError
+from ..device.schema import Budget
 from ..report.criteria import BUSY
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..base.decode import Picture, as_images
-from ..encoder import as_texts
 from ..base.errors import EdgeclipError, FormatError, did_you_mean
 from ..base.files import write_bytes, write_json
+from ..encoder import as_texts
 from ..runtime.manifest import Preprocess, TokenizerRules
 from ..runtime.preprocess import Preprocessor
 from .fetch import cached, fetch_model, fetch_tag, quiet

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..base.errors import EdgeclipError, FormatError
 from ..base.files import write_json, write_text
+from ..base.scratch import scratch_folder
 from ..runtime.manifest import TokenizerRules
 from ..runtime.tokenizer import Tokenizer
-from ..base.scratch import scratch_folder
 from .oddtexts import odd_texts
 from .tokenizer_json import write_clip_tokenizer
 

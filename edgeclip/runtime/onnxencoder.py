@@ -15,8 +15,8 @@ from PIL import Image
 
 from ..base.console import say
 from ..base.decode import Picture, as_images
-from ..encoder import as_texts
 from ..base.errors import EdgeclipError, FormatError
+from ..encoder import as_texts
 from .engines.registry import DEFAULT, find_engine
 from .manifest import Manifest, Variant
 from .perprocess import PerProcess, without_opened

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.console import progress_bar, say
+from ..base.errors import BudgetError
+from ..base.scratch import scratch_folder
 from ..device.costmodel import tail
 from ..device.facts import why_elsewhere
 from ..device.probekit import Kit
 from ..device.schema import Budget, Profile
-from ..base.errors import BudgetError
 from ..runtime.engines.registry import find_engine
 from ..runtime.timing import interleaved
-from ..base.scratch import scratch_folder
 from ..towers.spec import StudentSpec
 
 SECONDS = 2.0  # for each

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..base.visible import escape
 from ..device.schema import Budget, Profile
 from ..towers.spec import StudentSpec
-from ..base.visible import escape
 from .select import Offers, fitting
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 400, 54, 20, 40, 46

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device.schema import MEASURES, Workload
 from ..base.errors import EdgeclipError
+from ..device.schema import MEASURES, Workload
 from .family import Candidates, Columns, Family
 from .registry import families
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from pydantic import model_validator
 
-from ..device.schema import Budget, Workload
 from ..base.documents import Document, Positive, read_document
 from ..base.errors import EdgeclipError, FormatError
+from ..device.schema import Budget, Workload
 from ..runtime.target import Precision, Target
 from .space import name_of, workload_of
 from .timmtowers import timm_vision_cfg

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..device.schema import KERNELS, MEASURES, Workload
 from ..base.errors import EdgeclipError
+from ..device.schema import KERNELS, MEASURES, Workload
 from .family import Columns
 
 TABLE = Path(__file__).with_name("towers.csv")

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..device.schema import KERNELS, MEASURES, Kernel, Work, Workload
 from ..base.errors import EdgeclipError
+from ..device.schema import KERNELS, MEASURES, Kernel, Work, Workload
 from .family import Columns
 
 IMAGE_SIZES = (*range(32, 225, 16), 256, 288, 320, 384)

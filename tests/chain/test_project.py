@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from edgeclip.base import files
+from edgeclip.base.documents import read_document
 from edgeclip.chain.follow import run_project
 from edgeclip.chain.project import EXAMPLE, FILE, Project
 from edgeclip.chain.stages import STAGES
 from edgeclip.device.facts import describe_device, target_here
 from edgeclip.device.store import load_profile
-from edgeclip.base.documents import read_document
 from edgeclip.report.schema import Report
 from edgeclip.runtime.manifest import Manifest
 

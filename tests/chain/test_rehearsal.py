@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.chain.rehearsal import rehearse
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.student import build_student
 from edgeclip.distill.teachers import StoredTeacher, as_teacher
-from edgeclip.base.errors import EdgeclipError
 from edgeclip.towers.spec import StudentSpec
 
 OWN = DistillConfig(text_tower="student", text_shape={"width": 32, "layers": 1, "heads": 2})

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.chain.stages import (
     DEPENDS,
     GONE,
@@ -18,7 +19,6 @@ from edgeclip.chain.stages import (
 )
 from edgeclip.cli.project import STAGES as OFFERED
 from edgeclip.distill.config import DistillConfig
-from edgeclip.base.errors import EdgeclipError
 
 SETTINGS = {
     "profile": "here",

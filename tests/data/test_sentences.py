@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeclip.base.errors import EdgeclipError
+from edgeclip.base.lines import read_lines
 from edgeclip.data import sentences as module
 from edgeclip.data.sentences import (
     OPENERS,
@@ -16,8 +18,6 @@ from edgeclip.data.sentences import (
     read_templates,
 )
 from edgeclip.data.strings import Strings, StringsOnDisk
-from edgeclip.base.errors import EdgeclipError
-from edgeclip.base.lines import read_lines
 
 
 def test_sentences_that_are_not_there(tmp_path):

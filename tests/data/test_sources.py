@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgeclip.data.images import Images
-from edgeclip.data.sources import find_images, open_source
 from edgeclip.base.decode import UnreadableImage, read_image
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.data.images import Images
+from edgeclip.data.sources import find_images, open_source
 from edgeclip.runtime.manifest import Preprocess
 
 SQUARE = Preprocess(size=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.data import store as module
 from edgeclip.data.store import StoreDocument, feature_store
-from edgeclip.base.errors import EdgeclipError, FormatError
 
 
 def document(mark="a", **changes):

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgeclip.device.remote import open_remote
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.device.remote import open_remote
 
 adbutils = pytest.importorskip("adbutils")
 

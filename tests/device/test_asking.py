@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeclip.base.errors import EdgeclipError
+from edgeclip.base.files import sha256
 from edgeclip.device import remote
 from edgeclip.device.bench import RULE, Plan
 from edgeclip.device.facts import describe_device
@@ -20,8 +22,6 @@ from edgeclip.device.place import WORKER, embeddings
 from edgeclip.device.remote import open_remote
 from edgeclip.device.runnerfile import NAME
 from edgeclip.device.sensors import conditions
-from edgeclip.base.errors import EdgeclipError
-from edgeclip.base.files import sha256
 
 from .playedlink import PlayedLink
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import nnls
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.device.costmodel import (
     BETWEEN,
     FEWEST,
@@ -29,7 +30,6 @@ from edgeclip.device.costmodel import (
 )
 from edgeclip.device.schema import KERNELS, MEASURES, Latency
 from edgeclip.device.store import load_profile
-from edgeclip.base.errors import EdgeclipError
 from edgeclip.towers.space import whole_space
 
 

@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.device import links
 from edgeclip.device.remote import open_remote
-from edgeclip.base.errors import EdgeclipError
 from edgeclip.measure import verify
 
 fabric = pytest.importorskip("fabric")

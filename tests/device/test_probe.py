@@ -6,11 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 
+from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.device import probe
 from edgeclip.device.facts import describe_device
 from edgeclip.device.probekit import KIT, Kit
 from edgeclip.device.store import load_profile
-from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.engines.registry import find_engine
 from edgeclip.runtime.timing import Samples

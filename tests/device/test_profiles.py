@@ -2,12 +2,12 @@
 
 import pytest
 
+from edgeclip.base.documents import read_document
+from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.device.costmodel import predict_ms
 from edgeclip.device.schema import Conditions, Profile
 from edgeclip.device.store import list_profiles, load_profile
 from edgeclip.device.verdict import judge
-from edgeclip.base.documents import read_document
-from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.towers.vit import vit_workload
 
 VIT = vit_workload({"image_size": 64, "patch_size": 16, "width": 128, "layers": 4})

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.cli import main
 from edgeclip.device import remote
 from edgeclip.device.bench import Plan
@@ -19,7 +20,6 @@ from edgeclip.device.place import embeddings
 from edgeclip.device.reference import write_reference
 from edgeclip.device.remote import open_remote
 from edgeclip.device.store import load_profile
-from edgeclip.base.errors import EdgeclipError
 from edgeclip.runtime.turns import Taken
 
 from ..test_cli import RESTLESS, run

@@ -9,13 +9,13 @@ import sys
 import pytest
 from PIL import Image
 
+from edgeclip.base.seal import sealed
 from edgeclip.device import runnerfile
 from edgeclip.device.runnerfile import runner_source
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.manifest import Manifest
 from edgeclip.runtime.plain import FORMAT, MANIFEST_FILE, NEWEST
 from edgeclip.runtime.turns import Taken
-from edgeclip.base.seal import sealed
 
 ALONE = "import sys; sys.modules.update(dict.fromkeys({hidden!r})); sys.argv = sys.argv[1:]; import runpy; "
 HIDDEN = ("edgeclip", "torch", "pydantic", "rich", "click", "tokenizers", "ftfy", "safetensors", "tomli_w")

@@ -11,9 +11,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from edgeclip.base.errors import FormatError
 from edgeclip.distill import checkpoint
 from edgeclip.distill.optimizer import learning_rate
-from edgeclip.base.errors import FormatError
 
 from .training import batch_of, equal, trainer, weights
 

@@ -1,8 +1,8 @@
 import pytest
 
-from edgeclip.distill.config import DistillConfig
 from edgeclip.base.documents import read_document
 from edgeclip.base.errors import FormatError
+from edgeclip.distill.config import DistillConfig
 
 
 def test_a_preset_is_a_name_for_weights():

@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
 from edgeclip.distill.trainer import Trainer
-from edgeclip.base.errors import EdgeclipError, FormatError
 
 
 @pytest.fixture(scope="module")

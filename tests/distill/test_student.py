@@ -5,8 +5,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from edgeclip.distill.student import build_student
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.distill.student import build_student
 from edgeclip.towers.spec import StudentSpec
 
 TIMM = {

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.teachers import PluginTeacher, StoredTeacher, as_teacher
-from edgeclip.base.errors import EdgeclipError
 from edgeclip.loading import load_encoder
 
 

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file
 from torch import nn
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.distill.batches import Batch, prefetch
 from edgeclip.distill.config import DistillConfig, Weights
 from edgeclip.distill.objectives import Embeddings
@@ -19,7 +20,6 @@ from edgeclip.distill.optimizer import ema_update, learning_rate, parameter_grou
 from edgeclip.distill.run import Run
 from edgeclip.distill.student import Towers
 from edgeclip.distill.trainer import Trainer
-from edgeclip.base.errors import EdgeclipError
 
 from .training import ROWS, Text, Visual, batch_of, equal, trainer, weights
 

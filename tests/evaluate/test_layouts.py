@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from edgeclip.base.errors import EdgeclipError, FormatError
-from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.base.tars import read_tar
+from edgeclip.evaluate.datasets import open_dataset
 
 COLOURS = ("red", "lime", "blue")
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeclip.demo.sets import shift
 from edgeclip.base.documents import read_document
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.demo.sets import shift
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate import suite as suite_module
 from edgeclip.evaluate.datasets import open_dataset

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from edgeclip.base.errors import EdgeclipError, FormatError, MissingExtra
 from edgeclip.device.probekit import Kit
 from edgeclip.device.store import load_profile
-from edgeclip.base.errors import EdgeclipError, FormatError, MissingExtra
 from edgeclip.export import export
 from edgeclip.export.engine import check_precision, inspected_types, layer_types, trtexec
 from edgeclip.export.fp16 import convert_fp16

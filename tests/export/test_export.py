@@ -7,9 +7,9 @@ import onnx
 import pytest
 from PIL import Image
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.device.facts import target_here
 from edgeclip.device.store import load_profile
-from edgeclip.base.errors import EdgeclipError
 from edgeclip.export import export
 from edgeclip.export.calibration import calibration_pixels
 from edgeclip.export.extras import Classes

@@ -7,8 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edgeclip.device.facts import target_here
 from edgeclip.base.errors import EdgeclipError, FormatError
+from edgeclip.device.facts import target_here
 from edgeclip.export.fp16 import convert_fp16, rounds_halves
 from edgeclip.export.graphs import constants, read_graph, weighted
 from edgeclip.export.halfcheck import run_in_half

@@ -2,10 +2,10 @@
 
 import pytest
 
-from edgeclip.data.sources import _expanded
 from edgeclip.base.errors import EdgeclipError
-from edgeclip.models.fetch import fetch_model
 from edgeclip.base.visible import HIDDEN
+from edgeclip.data.sources import _expanded
+from edgeclip.models.fetch import fetch_model
 
 from ..test_cli import run
 from .told import one_line

@@ -7,8 +7,8 @@ import zipfile
 import pytest
 
 from edgeclip.base.errors import EdgeclipError
-from edgeclip.runtime.bundle import Bundle
 from edgeclip.base.tars import BLOCK, index_tar, read_tar
+from edgeclip.runtime.bundle import Bundle
 
 from .told import one_line
 

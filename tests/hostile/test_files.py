@@ -8,13 +8,13 @@ import pytest
 
 from edgeclip.base.documents import read_document
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.base.seal import sealed
 from edgeclip.report.schema import Figures
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.plain import read_plain
-from edgeclip.base.seal import sealed
 
+from ..base.test_documents import documents
 from ..test_cli import run
-from ..test_documents import documents
 from .test_replies import MACHINE
 from .told import one_line
 

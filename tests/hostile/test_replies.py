@@ -4,11 +4,11 @@ import json
 
 import pytest
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.device import replies
 from edgeclip.device.replies import read_reply
-from edgeclip.base.errors import EdgeclipError
 
-from ..test_documents import MISSING, spoilt
+from ..base.test_documents import MISSING, spoilt
 from .told import one_line
 
 ROW = {

@@ -10,17 +10,17 @@ from PIL import Image
 from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
+from edgeclip.base.documents import read_document
+from edgeclip.base.files import sha256
+from edgeclip.base.seal import sealed
 from edgeclip.cli.tables import figures_table
 from edgeclip.device.facts import describe_device
 from edgeclip.device.store import load_profile
-from edgeclip.base.documents import read_document
 from edgeclip.evaluate.datasets import open_dataset
-from edgeclip.base.files import sha256
 from edgeclip.measure import measure
 from edgeclip.measure.chain import Stage, accuracy_here
 from edgeclip.report.schema import Figures, Report
 from edgeclip.runtime.bundle import Bundle
-from edgeclip.base.seal import sealed
 
 from ..test_cli import run
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import onnx
 import pytest
 
+from edgeclip.base.documents import read_document
 from edgeclip.device.facts import describe_device
 from edgeclip.device.probekit import Kit
 from edgeclip.device.store import load_profile
-from edgeclip.base.documents import read_document
 from edgeclip.measure.figures import settings_of
 from edgeclip.report.schema import Figures
 from edgeclip.runtime.bundle import Bundle

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from transformers import GemmaTokenizer, PreTrainedTokenizerFast
 
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.teachers import as_teacher
-from edgeclip.base.errors import EdgeclipError
 from edgeclip.export import export
 from edgeclip.models.oddtexts import odd_texts
 from edgeclip.models.openclip import OpenClipEncoder, needs_quick_gelu, save_hub_layout

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeclip.encoder import PixelEncoder
 from edgeclip.base.errors import EdgeclipError, FormatError
+from edgeclip.base.seal import sealed
+from edgeclip.encoder import PixelEncoder
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.timing import interleaved
 from edgeclip.runtime.trial import try_graph
-from edgeclip.base.seal import sealed
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 
 import edgeclip.runtime.engines
 from edgeclip.base.errors import EdgeclipError, FormatError
+from edgeclip.base.seal import sealed
 from edgeclip.runtime.engines.registry import find_engine
 from edgeclip.runtime.engines.trtengine import TENSORRT, Build, layer_precision, misfit
-from edgeclip.base.seal import sealed
 
 from .playedtrt import IExecutionContext, PlayedCuda, module
 

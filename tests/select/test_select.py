@@ -7,11 +7,11 @@ import open_clip
 import pytest
 import torch
 
+from edgeclip.base.documents import read_document
+from edgeclip.base.errors import BudgetError, EdgeclipError
 from edgeclip.device.costmodel import predict_ms, tail
 from edgeclip.device.schema import Budget
 from edgeclip.device.store import load_profile
-from edgeclip.base.documents import read_document
-from edgeclip.base.errors import BudgetError, EdgeclipError
 from edgeclip.export.attention import written_out
 from edgeclip.models.build import build_model, build_tower
 from edgeclip.select.front import front, front_svg

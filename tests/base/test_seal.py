@@ -6,16 +6,16 @@ import re
 
 import pytest
 
-from edgeclip.data.store import StoreDocument
-from edgeclip.distill.run import RunDocument
 from edgeclip.base.documents import read_document
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.base.seal import is_whole, seal_of, sealed
+from edgeclip.data.store import StoreDocument
+from edgeclip.distill.run import RunDocument
 from edgeclip.report.schema import Figures, Report
 from edgeclip.runtime.manifest import Manifest
 from edgeclip.runtime.plain import read_plain
-from edgeclip.base.seal import is_whole, seal_of, sealed
 
-from .test_cli import run
+from ..test_cli import run
 from .test_documents import documents
 
 KINDS = (Manifest, RunDocument, StoreDocument, Figures, Report)

@@ -9,14 +9,14 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from edgeclip.cli import tables
 from edgeclip.base.console import say
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.base.visible import HIDDEN, escape, json_text, visible, without_secrets
+from edgeclip.cli import tables
 from edgeclip.report.page import html
 from edgeclip.report.render import markdown, table
-from edgeclip.base.visible import HIDDEN, escape, json_text, visible, without_secrets
 
-from .report.test_report import make, row
+from ..report.test_report import make, row
 
 HOSTILE = [
     "\x1b[2J\x1b[31mpassed",  # clears the screen
@@ -102,7 +102,7 @@ def test_a_password_in_an_address_is_refused():
 
 
 def test_a_mistake_is_told_in_one_line_whatever_its_name(tmp_path):
-    from .test_cli import run
+    from ..test_cli import run
 
     told = run("verify", tmp_path / "\x1b[2Jno\nbundle", expect=2).stderr
     assert told.count("\n") == 1

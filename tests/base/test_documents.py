@@ -10,6 +10,9 @@ import pytest
 import tomli_w
 
 import edgeclip
+from edgeclip.base.documents import ClassChange, Document, read_document
+from edgeclip.base.errors import EdgeclipError, FormatError
+from edgeclip.base.folders import Mark
 from edgeclip.chain.project import Project
 from edgeclip.chain.stages import Made, StageMade
 from edgeclip.data.store import StoreDocument
@@ -20,12 +23,9 @@ from edgeclip.distill.config import DistillConfig, TextShape
 from edgeclip.distill.grounding import Selection
 from edgeclip.distill.run import RunDocument
 from edgeclip.distill.teachers import TeacherDocument
-from edgeclip.base.documents import ClassChange, Document, read_document
-from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.evaluate.results import ClassScore, Evaluation, Score
 from edgeclip.evaluate.retention import Kept, Retention
 from edgeclip.evaluate.suite import load_suite
-from edgeclip.base.folders import Mark
 from edgeclip.report.schema import (
     Criterion,
     EndToEnd,
