@@ -36,8 +36,8 @@ mutants: $(VENV)/.dev
 
 # An emulated ARM device verifies a bundle: needs apt-get and qemu-user-static.
 aarch64: $(VENV)/.dev
-	sh tests/device/emulated/prepare.sh build/aarch64 $(BIN)/python
-	$(BIN)/python -m pytest -m slow tests/device/test_aarch64.py
+	sh tests/measurement/emulated/prepare.sh build/aarch64 $(BIN)/python
+	$(BIN)/python -m pytest -m slow tests/measurement/test_aarch64.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

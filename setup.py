@@ -16,7 +16,7 @@ setup(
     package_dir={"edgeclip": "edgeclip", "edgeclip.export": "export", "edgeclip.profiles": "profiles"},
     package_data={
         "edgeclip": ["py.typed"],
-        "edgeclip.device": ["kit/*"],
+        "edgeclip.profiling": ["kit/*"],
         "edgeclip.demo": ["*.toml"],
         "edgeclip.evaluate": ["suites/*.toml"],
         "edgeclip.profiles": ["*.toml"],

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeclip.device.schema import CostModel, Kernel, Measure, Profile, Reference
+from edgeclip.profiling.schema import CostModel, Kernel, Measure, Profile, Reference
 from edgeclip.runtime.target import Device, Precision, Runtime
 from edgeclip.towers.space import workload_of
 from edgeclip.towers.timmtowers import FAMILIES

@@ -37,12 +37,12 @@ from edgeclip.base.scratch import HOST
 from edgeclip.chain import follow as chain
 from edgeclip.chain.project import Project
 from edgeclip.chain.stages import Made
-from edgeclip.device.schema import Profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run, RunDocument
 from edgeclip.ecosystem import push  # noqa: F401 (imported before any child)
 from edgeclip.evaluate.results import Evaluation
 from edgeclip.evaluate.retention import Retention
+from edgeclip.profiling.schema import Profile
 from edgeclip.report.schema import Figures, Report
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.manifest import Manifest
@@ -64,9 +64,9 @@ IMPORTED = [
     "torch._dynamo",
     "edgeclip.export.pipeline",
     "edgeclip.distill.pipeline",
-    "edgeclip.measure.proof",
+    "edgeclip.measurement.proof",
     "edgeclip.select",
-    "edgeclip.device.probe",
+    "edgeclip.profiling.probe",
     "edgeclip.chain.rehearsal",
     "edgeclip.distill.grounding",
     "edgeclip.cli",

@@ -27,15 +27,15 @@ import numpy as np
 import results
 import torch
 
-from edgeclip.device.costmodel import Towers, predict_columns
 from edgeclip.device.facts import target_here
-from edgeclip.device.probe import profile as probe
-from edgeclip.device.probe import take_turn
-from edgeclip.device.probekit import Kit
-from edgeclip.device.schema import Profile
-from edgeclip.device.store import load_profile
 from edgeclip.export.int8 import quantize_int8, recipe_for
 from edgeclip.export.untrained import export_untrained
+from edgeclip.profiling.costmodel import Towers, predict_columns
+from edgeclip.profiling.probe import profile as probe
+from edgeclip.profiling.probe import take_turn
+from edgeclip.profiling.probekit import Kit
+from edgeclip.profiling.schema import Profile
+from edgeclip.profiling.store import load_profile
 from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.towers.space import name_of, workload_of
 from edgeclip.towers.spec import StudentSpec

@@ -1,4 +1,4 @@
-"""Make edgeclip/device/kit/kit.zip: students exported as they would be deployed, their weights left out.
+"""Make edgeclip/profiling/kit/kit.zip: students exported as they would be deployed, their weights left out.
 
     python benchmarks/make_probe_kit.py [--work build/probe-kit] [--keep-fp32]
 
@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from edgeclip.base.console import progress_bar, say
-from edgeclip.device.probekit import GRAPHS, INDEX, KIT, Graph, Index, Kit, Tensor
-from edgeclip.device.schema import Workload
 from edgeclip.export.fp16 import convert_fp16
 from edgeclip.export.int8 import ARM, TENSORRT, X86, Recipe, quantize_int8
 from edgeclip.export.untrained import export_untrained
+from edgeclip.profiling.probekit import GRAPHS, INDEX, KIT, Graph, Index, Kit, Tensor
+from edgeclip.profiling.schema import Workload
 from edgeclip.towers.space import name_of, workload_of
 from edgeclip.towers.spec import StudentSpec
 from edgeclip.towers.timmtowers import timm_vision_cfg

@@ -14,8 +14,8 @@ import torch
 
 from edgeclip.base.console import progress_bar, say
 from edgeclip.base.files import write_text
-from edgeclip.device.schema import KERNELS, MEASURES, Workload
 from edgeclip.models.build import build_tower
+from edgeclip.profiling.schema import KERNELS, MEASURES, Workload
 from edgeclip.towers.operators import count
 from edgeclip.towers.timmtowers import FAMILIES, FIXED, IMAGE_SIZES, TABLE, WORK, timm_vision_cfg
 

@@ -22,11 +22,11 @@ import numpy as np
 import results
 from latency_prediction import exported, opened
 
-from edgeclip.device.costmodel import tail
-from edgeclip.device.probe import take_turn
-from edgeclip.device.probekit import Kit
-from edgeclip.device.schema import Budget, Profile
-from edgeclip.device.store import load_profile
+from edgeclip.profiling.costmodel import tail
+from edgeclip.profiling.probe import take_turn
+from edgeclip.profiling.probekit import Kit
+from edgeclip.profiling.schema import Budget, Profile
+from edgeclip.profiling.store import load_profile
 from edgeclip.runtime.engines.registry import find_engine
 from edgeclip.select.select import Offers, select, spec_of, survey
 from edgeclip.towers.spec import StudentSpec
@@ -134,7 +134,7 @@ def row(
 def timed(profile: Profile) -> float:
     """Seconds for one selection over the whole space, in a process that has done nothing yet."""
     code = (
-        "import sys, time; from edgeclip.device.schema import Budget, Profile; from pathlib import Path\n"
+        "import sys, time; from edgeclip.profiling.schema import Budget, Profile; from pathlib import Path\n"
         "from edgeclip.base.files import read_document; from edgeclip.select.select import select\n"
         "profile = read_document(Path(sys.argv[1]), Profile); start = time.perf_counter()\n"
         "select(profile, Budget(latency_ms=20)); print(time.perf_counter() - start)"

@@ -12,7 +12,7 @@ import os
 
 from results import save
 
-from edgeclip.device.probekit import Kit
+from edgeclip.profiling.probekit import Kit
 from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.engines.registry import find_engine
 from edgeclip.runtime.timing import interleaved

@@ -2,11 +2,11 @@
 
 One function a stage, in the room of its name::
 
-    from edgeclip.device.probe import profile
+    from edgeclip.profiling.probe import profile
     from edgeclip.select import select
     from edgeclip.distill import distill
     from edgeclip.export import export
-    from edgeclip.measure import measure
+    from edgeclip.measurement import measure
     from edgeclip.evaluate import evaluate
     from edgeclip.report import report
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ..base.files import sha256, write_text
 from ..base.trust import sign
-from ..device.runnerfile import NAME as RUNNER
-from ..device.runnerfile import runner_source
+from ..measurement.runnerfile import NAME as RUNNER
+from ..measurement.runnerfile import runner_source
 from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import KIND, MANIFEST
 from ..runtime.manifest import (

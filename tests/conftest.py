@@ -32,7 +32,7 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def few_samples(monkeypatch):
     """Latency of this process's own measurements from few samples, for tests that ask for no figure of it."""
-    from edgeclip.device import bench
+    from edgeclip.measurement import bench
     from edgeclip.runtime import turns
 
     monkeypatch.setattr(turns, "SAMPLES", 64)

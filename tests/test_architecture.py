@@ -92,8 +92,8 @@ def test_the_check_can_fail(tmp_path, monkeypatch):
     "statement",
     [
         "import edgeclip, edgeclip.cli",
-        "import edgeclip.runtime.bundle, edgeclip.device.probe, edgeclip.device.costmodel, edgeclip.select",
-        "import edgeclip.evaluate.zeroshot, edgeclip.report.render, edgeclip.measure.chain",
+        "import edgeclip.runtime.bundle, edgeclip.profiling.probe, edgeclip.profiling.costmodel, edgeclip.select",
+        "import edgeclip.evaluate.zeroshot, edgeclip.report.render, edgeclip.measurement.chain",
     ],
 )
 def test_what_a_device_imports_brings_no_torch(statement):

@@ -17,9 +17,9 @@ from PIL import Image
 from edgeclip.base.seal import sealed
 from edgeclip.chain.project import EXAMPLE
 from edgeclip.cli import main
-from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run, RunDocument
+from edgeclip.profiling.store import load_profile
 from edgeclip.report.schema import Figures, Report
 
 from .base.test_documents import documents

@@ -33,7 +33,7 @@ def test_the_folders_are_mapped(wheel_names):
 
 def test_the_data_travels(wheel_names):
     assert not any("teacher/" in name for name in wheel_names), "15 MB that no device needs"
-    assert "edgeclip/device/kit/kit.zip" in wheel_names
+    assert "edgeclip/profiling/kit/kit.zip" in wheel_names
     assert any(name.startswith("edgeclip/profiles/") and name.endswith(".toml") for name in wheel_names)
     assert "edgeclip/report/page.html" in wheel_names
 

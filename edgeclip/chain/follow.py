@@ -16,9 +16,9 @@ from .stages import AFTER, GONE, STAGES, Made, Planned, Stage, plan, refuse_othe
 from .steps import THERE, announce, chosen_student, command_of, exported, profiled, refuse_anothers
 
 if TYPE_CHECKING:
-    from ..device.schema import Profile
     from ..distill.run import Run
     from ..distill.teachers import Teacher
+    from ..profiling.schema import Profile
     from ..report.schema import Report
     from ..runtime.bundle import Bundle
     from ..towers.spec import StudentSpec
@@ -157,7 +157,7 @@ class _Work:
 
     def profile(self) -> Profile:
         """Of this device, or the one that is named; with the project's budget."""
-        from ..device.store import load_profile
+        from ..profiling.store import load_profile
 
         if self.todo["distill"].does != "there":
             self._check_data()
@@ -270,7 +270,7 @@ class _Work:
         return self._made("report", there, lambda: self._proved(profile, bundle, out, few_images=few_images))
 
     def _proved(self, profile: Profile, bundle: Bundle, out: Path, *, few_images: bool) -> Report:
-        from ..measure.proof import prove
+        from ..measurement.proof import prove
         from ..report import write_report
 
         dataset = Path(self._place(self.project.dataset)) if self.project.dataset else None

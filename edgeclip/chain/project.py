@@ -11,8 +11,8 @@ from ..base.documents import Document, read_document, told
 from ..base.errors import EdgeclipError
 from ..base.files import writable, write_text
 from ..base.trust import is_ours, sign
-from ..device.schema import Budget
 from ..loading import refuse_code
+from ..profiling.schema import Budget
 
 if TYPE_CHECKING:
     from ..distill.config import DistillConfig
@@ -148,8 +148,8 @@ def check_inputs(folder: Path, project: Project) -> None:
     """
     from ..data.sentences import refuse_unfit
     from ..data.sources import refuse_missing
-    from ..device.store import load_profile
     from ..evaluate.datasets import open_dataset
+    from ..profiling.store import load_profile
 
     if project.profile != HERE:
         load_profile(profile_name(folder, project))

@@ -13,9 +13,9 @@ from ..base.pictures import image_files
 from .project import place, read_project
 
 if TYPE_CHECKING:
-    from ..device.schema import Profile
     from ..distill.run import Run
     from ..encoder import Encoder
+    from ..profiling.schema import Profile
     from ..runtime.bundle import Bundle
     from ..runtime.target import Precision
     from ..select.finalists import WriteGraph
@@ -111,8 +111,8 @@ def profiled(
     ``anew``: a new one whatever is there.
     """
     from ..device.facts import describe_device
-    from ..device.probe import profile as measure_device
-    from ..device.store import load_profile
+    from ..profiling.probe import profile as measure_device
+    from ..profiling.store import load_profile
 
     asked: dict[str, Any] = {"engine": engine, "provider": provider}
     announce(f"edgeclip profile {name}", out=file, seconds=f"{seconds:g}", family=list(families), **asked)
@@ -190,7 +190,7 @@ def refuse_anothers(file: Path) -> None:
         EdgeclipError: it is.
     """
     from ..device.facts import describe_device
-    from ..device.store import load_profile
+    from ..profiling.store import load_profile
 
     if (device := load_profile(str(file)).device) != describe_device():
         raise EdgeclipError(

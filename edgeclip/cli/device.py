@@ -42,8 +42,8 @@ def profile(
     Example:  edgeclip profile my-laptop --out my-laptop.toml
     """
     from ..base.files import writable_file
-    from ..device.farprofile import profile_there
-    from ..device.probe import profile as measure_device
+    from ..measurement.farprofile import profile_there
+    from ..profiling.probe import profile as measure_device
     from .tables import profile_table, show
 
     writable_file(out, force=force)
@@ -65,7 +65,7 @@ def profiles(name: str | None, as_json: bool) -> None:
 
     Example:  edgeclip profiles raspberry-pi-5
     """
-    from ..device.store import list_profiles, load_profile
+    from ..profiling.store import list_profiles, load_profile
     from .tables import profile_table, profiles_table, show
 
     if name:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..device.schema import Profile
     from ..encoder import Encoder
+    from ..profiling.schema import Profile
     from ..report.schema import Report
 
 
@@ -33,7 +33,7 @@ def open_profile(name: str, budget: dict[str, float | None]) -> Profile:
     Raises:
         EdgeclipError: there is none, or its file has faults.
     """
-    from ..device.store import load_profile
+    from ..profiling.store import load_profile
 
     found = load_profile(name)
     given = {line: limit for line, limit in budget.items() if limit is not None}

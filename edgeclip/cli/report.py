@@ -94,7 +94,7 @@ def report_command(
     from ..base.documents import read_document
     from ..base.files import writable
     from ..base.folders import new_folder, refuse_foreign
-    from ..measure.proof import prove
+    from ..measurement.proof import prove
     from ..report import write_report
     from ..report.render import table
     from ..report.schema import Figures
@@ -190,7 +190,7 @@ def verify_command(bundle: Path, as_json: bool, **settings: Any) -> None:
 
     Example:  edgeclip verify bundles/pi --device ssh://pi@raspberry.local
     """
-    from ..measure import verify
+    from ..measurement import verify
     from .tables import findings_table, show
 
     found = verify(bundle, **settings)
@@ -221,7 +221,7 @@ def measure_command(
     Example:  edgeclip measure bundles/pi --dataset testset/ --out figures.json
     """
     from ..base.files import writable_file
-    from ..measure import measure
+    from ..measurement import measure
     from .tables import figures_table, show
 
     if out:

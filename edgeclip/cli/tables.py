@@ -17,8 +17,8 @@ from ..base.visible import json_text, visible
 
 if TYPE_CHECKING:
     from ..chain.stages import Planned
-    from ..device.schema import Profile
     from ..models.listing import Listed
+    from ..profiling.schema import Profile
     from ..report.schema import Figures
     from ..runtime.manifest import Manifest
     from ..towers.spec import StudentSpec

@@ -16,9 +16,9 @@ from ..runtime.engines.registry import DEFAULT
 from .criteria import FASTER
 
 if TYPE_CHECKING:
-    from ..device.schema import Profile
     from ..distill.config import DistillConfig
     from ..distill.run import Run
+    from ..profiling.schema import Profile
     from ..report.schema import Report
     from ..runtime.bundle import Bundle
 
@@ -117,8 +117,8 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
     """
     import numpy as np
 
-    from ..device.costmodel import tail
-    from ..device.probekit import Kit
+    from ..profiling.costmodel import tail
+    from ..profiling.probekit import Kit
     from ..runtime.engines.registry import find_engine
     from ..runtime.timing import interleaved
 
@@ -182,7 +182,7 @@ def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
 
 
 def _report(paths: Paths, profile: Profile) -> Report:
-    from ..measure.proof import prove
+    from ..measurement.proof import prove
     from ..report import write_report
     from .criteria import promises
 

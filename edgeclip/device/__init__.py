@@ -1,1 +1,1 @@
-"""What a device can afford: its profile, how it is measured, and what it predicts."""
+"""What this machine is: its processor, sensors, and what is installed on it."""

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from ..base.console import progress_bar, say
 from ..base.errors import BudgetError
 from ..base.scratch import scratch_folder
-from ..device.costmodel import tail
 from ..device.facts import why_elsewhere
-from ..device.probekit import Kit
-from ..device.schema import Budget, Profile
+from ..profiling.costmodel import tail
+from ..profiling.probekit import Kit
+from ..profiling.schema import Budget, Profile
 from ..runtime.engines.registry import find_engine
 from ..runtime.timing import interleaved
 from ..towers.spec import StudentSpec

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..base.visible import escape
-from ..device.schema import Budget, Profile
+from ..profiling.schema import Budget, Profile
 from ..towers.spec import StudentSpec
 from .select import Offers, fitting
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ..base.errors import BudgetError
-from ..device.costmodel import tail
-from ..device.schema import Budget, Profile
+from ..profiling.costmodel import tail
+from ..profiling.schema import Budget, Profile
 from ..towers.spec import StudentSpec
 
 USED = 2 / 3  # of the latency budget: predictions keep a distance from it, which is no room that is left

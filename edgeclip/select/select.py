@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ..base.console import say
 from ..base.errors import BudgetError
-from ..device.costmodel import Towers, predict_columns, predict_ms, refuse_unknown, tail
-from ..device.schema import Budget, Profile
+from ..profiling.costmodel import Towers, predict_columns, predict_ms, refuse_unknown, tail
+from ..profiling.schema import Budget, Profile
 from ..runtime.target import Precision
 from ..towers.footprint import memory_mb, size_mb
 from ..towers.prior import score

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..device.costmodel import Towers
-from ..device.schema import KERNELS, MEASURES, Work, Workload
+from ..profiling.costmodel import Towers
+from ..profiling.schema import KERNELS, MEASURES, Work, Workload
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device.schema import KERNELS, MEASURES
+from ..profiling.schema import KERNELS, MEASURES
 from ..runtime.target import Precision
 from .space import Space
 

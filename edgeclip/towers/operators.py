@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..base.errors import EdgeclipError
-from ..device.schema import Kernel, Work, Workload
+from ..profiling.schema import Kernel, Work, Workload
 
 KINDS: dict[Kernel, str] = {
     "norm": "layer_norm native_layer_norm group_norm native_group_norm instance_norm rms_norm",

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import EdgeclipError
-from ..device.schema import MEASURES, Workload
+from ..profiling.schema import MEASURES, Workload
 from .family import Candidates, Columns, Family
 from .registry import families
 

@@ -9,7 +9,7 @@ from pydantic import model_validator
 
 from ..base.documents import Document, Positive, read_document
 from ..base.errors import EdgeclipError, FormatError
-from ..device.schema import Budget, Workload
+from ..profiling.schema import Budget, Workload
 from ..runtime.target import Precision, Target
 from .space import name_of, workload_of
 from .timmtowers import timm_vision_cfg

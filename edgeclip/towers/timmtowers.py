@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import EdgeclipError
-from ..device.schema import KERNELS, MEASURES, Workload
+from ..profiling.schema import KERNELS, MEASURES, Workload
 from .family import Columns
 
 TABLE = Path(__file__).with_name("towers.csv")

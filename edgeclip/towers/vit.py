@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..base.errors import EdgeclipError
-from ..device.schema import KERNELS, MEASURES, Kernel, Work, Workload
+from ..profiling.schema import KERNELS, MEASURES, Kernel, Work, Workload
 from .family import Columns
 
 IMAGE_SIZES = (*range(32, 225, 16), 256, 288, 320, 384)

@@ -17,8 +17,6 @@ from edgeclip.chain.project import Project
 from edgeclip.chain.stages import Made, StageMade
 from edgeclip.data.store import StoreDocument
 from edgeclip.device.facts import describe_device
-from edgeclip.device.schema import Budget
-from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig, TextShape
 from edgeclip.distill.grounding import Selection
 from edgeclip.distill.run import RunDocument
@@ -26,6 +24,8 @@ from edgeclip.distill.teachers import TeacherDocument
 from edgeclip.evaluate.results import ClassScore, Evaluation, Score
 from edgeclip.evaluate.retention import Kept, Retention
 from edgeclip.evaluate.suite import load_suite
+from edgeclip.profiling.schema import Budget
+from edgeclip.profiling.store import load_profile
 from edgeclip.report.schema import (
     Criterion,
     EndToEnd,

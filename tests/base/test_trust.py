@@ -10,9 +10,9 @@ from edgeclip.base.documents import read_document
 from edgeclip.base.seal import sealed
 from edgeclip.base.trust import is_ours, sign
 from edgeclip.device.facts import describe_device
-from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run
+from edgeclip.profiling.store import load_profile
 from edgeclip.report.schema import Report
 from edgeclip.runtime.bundle import Bundle
 

@@ -94,7 +94,7 @@ def test_no_secret_is_written_into_a_record(word, shown):
 
 
 def test_a_password_in_an_address_is_refused():
-    from edgeclip.device.links import connect
+    from edgeclip.measurement.links import connect
 
     with pytest.raises(EdgeclipError, match="a password in an address") as refused:
         connect("ssh://pi:raspberry@10.0.0.1")

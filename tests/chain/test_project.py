@@ -14,7 +14,7 @@ from edgeclip.chain.follow import run_project
 from edgeclip.chain.project import EXAMPLE, FILE, Project
 from edgeclip.chain.stages import STAGES
 from edgeclip.device.facts import describe_device, target_here
-from edgeclip.device.store import load_profile
+from edgeclip.profiling.store import load_profile
 from edgeclip.report.schema import Report
 from edgeclip.runtime.manifest import Manifest
 
@@ -209,7 +209,7 @@ def test_a_doubtful_profile_is_told_of_and_measured_again_where_that_is_wanted(p
         measured.append(asked["engine"])
         return next(answers)
 
-    monkeypatch.setattr("edgeclip.device.probe.profile", measure)
+    monkeypatch.setattr("edgeclip.profiling.probe.profile", measure)
     monkeypatch.setattr("edgeclip.chain.follow._Work.distil", lambda work, profile: sys.exit(9))
     told = run("run", project, expect=9).stderr
     assert "doubt: other work was running" in told and f"edgeclip run {project} --again profile" in told

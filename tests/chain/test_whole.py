@@ -19,9 +19,9 @@ from PIL import Image
 from edgeclip.base.documents import read_document
 from edgeclip.base.seal import sealed
 from edgeclip.device.facts import describe_device
-from edgeclip.device.store import load_profile
 from edgeclip.distill.config import DistillConfig
 from edgeclip.distill.run import Run
+from edgeclip.profiling.store import load_profile
 from edgeclip.report.criteria import VERIFIED
 from edgeclip.report.sanity import CHANCE
 from edgeclip.report.schema import Report

@@ -10,9 +10,9 @@ from edgeclip.base.documents import read_document
 from edgeclip.base.folders import mark
 from edgeclip.demo import chain, pace
 from edgeclip.device.facts import describe_device, target_here
-from edgeclip.device.schema import Budget
-from edgeclip.device.store import load_profile
 from edgeclip.distill.run import Run
+from edgeclip.profiling.schema import Budget
+from edgeclip.profiling.store import load_profile
 from edgeclip.report.schema import SANITY, Report
 from edgeclip.runtime.bundle import Bundle
 

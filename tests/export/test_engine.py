@@ -11,13 +11,13 @@ import pytest
 from onnx import numpy_helper
 
 from edgeclip.base.errors import EdgeclipError, FormatError, MissingExtra
-from edgeclip.device.probekit import Kit
-from edgeclip.device.store import load_profile
 from edgeclip.export import export
 from edgeclip.export.engine import check_precision, inspected_types, layer_types, trtexec
 from edgeclip.export.fp16 import convert_fp16
 from edgeclip.export.int8 import TENSORRT, X86, quantize_int8
 from edgeclip.export.pipeline import Wishes
+from edgeclip.profiling.probekit import Kit
+from edgeclip.profiling.store import load_profile
 from edgeclip.runtime.engines.trtengine import TENSORRT as ENGINE
 from edgeclip.runtime.engines.trtengine import Build
 from edgeclip.runtime.plain import graph_for, readable

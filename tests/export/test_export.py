@@ -9,12 +9,12 @@ from PIL import Image
 
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.device.facts import target_here
-from edgeclip.device.store import load_profile
 from edgeclip.export import export
 from edgeclip.export.calibration import calibration_pixels
 from edgeclip.export.extras import Classes
 from edgeclip.export.pipeline import Wishes
 from edgeclip.models.openclip import OpenClipEncoder
+from edgeclip.profiling.store import load_profile
 from edgeclip.runtime.engines.ort import Onnxruntime
 
 

@@ -12,12 +12,12 @@ from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.export import export, graphs
 from edgeclip.export.inputs import classes_of
 from edgeclip.export.pipeline import Wishes, _possible
-from edgeclip.measure import verify
+from edgeclip.measurement import verify
 from edgeclip.models.openclip import OpenClipEncoder
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.memory import own_peak_mb
 
-from ..device.test_runnerfile import alone
+from ..measurement.test_runnerfile import alone
 from ..test_cli import run
 
 FACTS = {"name": "x", "source": "local"}

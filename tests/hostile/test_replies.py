@@ -5,8 +5,8 @@ import json
 import pytest
 
 from edgeclip.base.errors import EdgeclipError
-from edgeclip.device import replies
-from edgeclip.device.replies import read_reply
+from edgeclip.measurement import replies
+from edgeclip.measurement.replies import read_reply
 
 from ..base.test_documents import MISSING, spoilt
 from .told import one_line

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from edgeclip.measure.pictures import thumbnail
+from edgeclip.measurement.pictures import thumbnail
 from edgeclip.report.schema import EndToEnd, HotSpot, Picture, Reference, Sustained
 
 from .test_report import make, row, rows

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgeclip.evaluate.intervals import wilson
-from edgeclip.measure.rows import nearer
+from edgeclip.measurement.rows import nearer
 from edgeclip.report.page import html
 from edgeclip.report.render import markdown
 from edgeclip.report.sanity import CHANCE, headline, sanity

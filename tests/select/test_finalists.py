@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from edgeclip.base.errors import BudgetError
-from edgeclip.device.costmodel import tail
 from edgeclip.device.facts import describe_device
-from edgeclip.device.schema import Budget
-from edgeclip.device.store import load_profile
+from edgeclip.profiling.costmodel import tail
+from edgeclip.profiling.schema import Budget
+from edgeclip.profiling.store import load_profile
 from edgeclip.select import select
 from edgeclip.select.finalists import why_unmeasured
 

@@ -9,11 +9,11 @@ import torch
 
 from edgeclip.base.documents import read_document
 from edgeclip.base.errors import BudgetError, EdgeclipError
-from edgeclip.device.costmodel import predict_ms, tail
-from edgeclip.device.schema import Budget
-from edgeclip.device.store import load_profile
 from edgeclip.export.attention import written_out
 from edgeclip.models.build import build_model, build_tower
+from edgeclip.profiling.costmodel import predict_ms, tail
+from edgeclip.profiling.schema import Budget
+from edgeclip.profiling.store import load_profile
 from edgeclip.select.front import front, front_svg
 from edgeclip.select.headroom import unused_latency
 from edgeclip.select.select import DIFFERENT, _rounded_up, fitting, for_profile, select, survey

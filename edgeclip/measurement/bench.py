@@ -1,0 +1,197 @@
+"""Measure image towers on this device, one process a tower. What comes back is plain data: a report is made of it.
+
+With numpy, Pillow and onnxruntime alone: the single-file runner measures with this very module.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..device.machine import machine_facts
+from ..device.sensors import conditions, energy
+from ..runtime.timing import percentiles
+from ..runtime.turns import ENOUGH_SECONDS, SAMPLES, Contender, Crashed, Taken, Worker, take_turns
+
+REFERENCE = "reference"
+BATCHES = (1, 8, 32)
+BATCH_SECONDS, END_TO_END_SECONDS, ENERGY_SECONDS = 0.3, 0.3, 2.0
+WINDOW_SECONDS = 30.0  # of a sustained run's beginning and end, which are compared
+RULE = f"single stream, in turns: at least {SAMPLES} samples or {ENOUGH_SECONDS:.0f} s of its own running a row"
+
+Step = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+
+
+@dataclass
+class Plan:
+    """What to measure. ``towers`` and ``reference`` are jobs of :class:`edgeclip.runtime.worker.Tower`."""
+
+    towers: dict[str, dict[str, Any]]  # by the name of the report's row
+    focus: str  # the tower that matters: energy and the sustained run are measured of it
+    reference: dict[str, Any] | None = None  # a graph that is the same in every run: it shows the machine's drift
+    images: list[str] = field(default_factory=list)  # to embed with every tower: files, or members of ``archive``
+    archive: str | None = None  # a zip file with the images
+    seconds: float = 20.0  # for the turns, all together
+    sustained: float = 0.0  # seconds of running without a break; 0: not measured
+
+
+def bench(
+    plan: Plan,
+    *,
+    command: Sequence[str],
+    out: Path,
+    beside: Mapping[str, Contender] | None = None,
+    on_step: Step | None = None,
+) -> dict[str, Any]:
+    """Measure everything in ``plan``; a tower that crashes has ``failed`` for its figures.
+
+    Args:
+        plan: what to measure.
+        command: starts a worker; a job is appended.
+        out: folder for the embeddings: ``NUMBER.npy``, float32 ``[images, D]``, rows as in ``plan.images``.
+        beside: contenders of this process that take turns with the towers (torch models, which are no graphs).
+        on_step: told what is being done.
+    """
+    progress = _Progress(on_step, steps=2 * len(plan.towers) + 3)
+    before = conditions()
+    rows: dict[str, dict[str, Any]] = {name: {} for name in plan.towers}
+    with ExitStack() as stack:
+        alive: dict[str, Worker] = {}
+        for name, job in [*plan.towers.items(), *([(REFERENCE, plan.reference)] if plan.reference else [])]:
+            progress(f"open {name}")
+            row = rows.setdefault(name, {})
+            worker = stack.enter_context(Worker(command, job))
+            if _try(row, "opened", partial(worker.ask, "open")):
+                alive[name] = worker
+        progress("latency")
+        taken = _turns(alive, beside or {}, plan.seconds, progress)
+        for name in beside or {}:
+            rows[name] = {}
+        for name, turns in taken.items():
+            rows[name] |= _latency(turns)
+            if turns.failed is not None:
+                alive.pop(name)
+        for number, name in enumerate(plan.towers):
+            progress(f"{name}: batches, images, operators")
+            if name in alive:
+                _look_closer(name, rows[name], alive[name], plan, out / f"{number}.npy", progress)
+        if plan.focus in alive:
+            progress(f"{plan.focus}: energy" + (", sustained" if plan.sustained else ""))
+            _try(rows[plan.focus], "energy", partial(_energy, alive[plan.focus]))
+            if plan.sustained:
+                run = partial(_sustained, alive[plan.focus], plan.sustained, progress)
+                _try(rows[plan.focus], "sustained", run)
+    reference = rows.pop(REFERENCE, None)
+    return {
+        "rows": rows,
+        "reference": reference,
+        "rule": RULE,
+        "before": asdict(before),
+        "after": asdict(conditions()),
+        "machine": machine_facts(),
+    }
+
+
+class _Progress:
+    """Counts the steps that are announced."""
+
+    def __init__(self, on_step: Step | None, steps: int) -> None:
+        self._tell, self._steps, self._done = on_step, steps, -1
+
+    def __call__(self, text: str, *, again: bool = False) -> None:
+        self._done += not again
+        if self._tell:
+            self._tell(text, min(self._done, self._steps), self._steps)
+
+
+def _turns(
+    alive: Mapping[str, Worker], beside: Mapping[str, Contender], seconds: float, progress: _Progress
+) -> dict[str, Taken]:
+    spent = 0.0
+
+    def on_round(took: float) -> None:
+        nonlocal spent
+        spent += took
+        progress(f"latency, {spent:.0f} of {seconds:.0f} s", again=True)
+
+    contenders: dict[str, Contender] = {**alive, **beside}
+    return take_turns(contenders, seconds=seconds, pacemaker=REFERENCE, on_round=on_round)
+
+
+def _latency(taken: Taken) -> dict[str, Any]:
+    if taken.failed is not None:
+        return {"failed": taken.failed}
+    if not taken.ms:
+        return {}  # a reference beside which nothing was left to be measured
+    return {
+        "latency": percentiles(taken.ms),
+        "samples_ms": [round(ms, 4) for ms in taken.ms],
+        "turns": [[round(at, 2), round(ms, 4)] for at, ms in taken.turns],
+    }
+
+
+def _look_closer(name: str, row: dict[str, Any], worker: Worker, plan: Plan, embeds: Path, progress: _Progress) -> None:
+    """What is not timed in turns. Each part may fail by itself; a worker that died fails the rest."""
+
+    def seen(images: int) -> None:
+        progress(f"{name}: {images} of {len(plan.images)} images", again=True)
+
+    first = plan.images[0] if plan.images else None
+    parts: list[tuple[str, Callable[[], Any]]] = [
+        ("throughput", lambda: {str(n): _rate(worker, n) for n in BATCHES}),
+        ("end_to_end", lambda: worker.ask("end_to_end", seconds=END_TO_END_SECONDS, file=first, archive=plan.archive)),
+        ("hot_spots", lambda: worker.ask("hot_spots")),
+    ]
+    if plan.images:
+        wanted = {"files": plan.images, "archive": plan.archive, "out": str(embeds)}
+        parts.append(("embeds", lambda: worker.ask("embed", on_progress=seen, **wanted)))
+    for column, part in parts:
+        if not _try(row, column, part):
+            return
+
+
+def _rate(worker: Worker, size: int) -> float:
+    return worker.ask("batch", size=size, seconds=BATCH_SECONDS)["images_per_second"]
+
+
+def _energy(worker: Worker) -> dict[str, Any] | None:
+    with energy() as used:
+        images = len(worker.burst(ENERGY_SECONDS)) + 1
+    if used.joules is None:
+        return None
+    return {"millijoules_per_image": 1e3 * used.joules / images, "sensor": used.sensor}
+
+
+def _sustained(worker: Worker, seconds: float, progress: _Progress) -> dict[str, Any]:
+    """Without a break: does the machine keep its pace? Medians a second, the last half minute over the first."""
+    begin = time.perf_counter()
+    every: list[tuple[float, list[float]]] = []
+    while (now := time.perf_counter() - begin) < seconds:
+        every.append((now, worker.burst(1.0)))
+        progress(f"sustained, {now:.0f} of {seconds:.0f} s", again=True)
+    window = min(WINDOW_SECONDS, seconds / 2)
+    first = [ms for at, found in every if at < window for ms in found]
+    last = [ms for at, found in every if at >= seconds - window for ms in found] or every[-1][1]
+    ratio = percentiles(last)["p50"] / percentiles(first)["p50"]
+    return {
+        "seconds": seconds,
+        "window_seconds": window,
+        "last_over_first": ratio,
+        "each_second": [[round(at, 2), round(percentiles(found)["p50"], 4)] for at, found in every],
+        "after": asdict(conditions()),
+    }
+
+
+def _try(row: dict[str, Any], name: str, part: Callable[[], Any]) -> bool:
+    """Put what ``part`` finds under ``name``; a crash becomes the row's ``failed``."""
+    try:
+        row[name] = part()
+    except Crashed as error:
+        row["failed"] = f"{name.replace('_', ' ')}: {error}"
+        return False
+    return True

@@ -1,0 +1,178 @@
+"""What one machine makes of a bundle: verified first, then latency, memory and accuracy, as one document."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..base.console import say
+from ..base.errors import EdgeclipError
+from ..runtime.engines.registry import find_engine
+from ..runtime.plain import asked_runtime, readable
+
+if TYPE_CHECKING:
+    from ..evaluate.datasets import Dataset
+    from ..report.schema import Figures, Finding, Row
+    from ..runtime.bundle import Bundle
+    from .chain import Measured, Stage
+
+EXPORTED = "exported "  # and the precision: the stage of a variant
+
+
+def measure(
+    bundle: Path,
+    dataset: Path | str | None = None,
+    *,
+    precisions: Sequence[str] = (),
+    seconds: float = 20,
+    sustained: float = 0,
+    device: str | None = None,
+    threads: int | None = None,
+    provider: str | None = None,
+    engine: str | None = None,
+    before: Sequence[Stage] = (),
+) -> Figures:
+    """Measure a bundle's variants here or on a device, each in a process of its own, in turns with a reference graph.
+
+    Args:
+        bundle: its folder or archive.
+        dataset: labelled images, as :func:`~edgeclip.evaluate.datasets.open_dataset` reads them; without them there is
+            no accuracy.
+        precisions: the variants to measure; all when empty. Only of all of them can the best be named.
+        seconds: for latency, all rows together.
+        sustained: seconds without a break, of the variant that is used.
+        device: address of another machine; this one when None.
+        threads: CPU threads; those of the bundle's target when None, on this machine no more than it has cores.
+        provider: of the engine; the target's when None, or the usual one of another engine than the target's.
+        engine: what executes the variants; the target's when None.
+        before: stages of the chain that come before the variants, measured beside them.
+
+    Raises:
+        EdgeclipError: no bundle, no such variant, no such engine or provider here, no data set, or the device cannot
+            be reached.
+    """
+    from ..evaluate.copies import without_copies
+    from ..evaluate.datasets import open_dataset
+    from ..report.schema import Finding
+    from ..runtime.bundle import Bundle
+    from .chain import run_chain
+    from .place import device_steps, open_place
+
+    opened = Bundle.open(bundle)
+    data = without_copies(open_dataset(dataset)) if dataset is not None else None
+    settings = settings_of(opened, engine, provider, threads, here=device is None)
+    stages = [*before, *_variants(opened, precisions, before, settings)]
+    with open_place(device) as place:
+        with device_steps(f"verify on {place.name}") as tell:
+            told = place.verify(opened.path, **settings, on_step=tell)
+        verified = [Finding(**finding) for finding in told["findings"]]
+        found = run_chain(stages, data, place, seconds=seconds, sustained=sustained)
+    rows = [_judged(row, verified) for row in found.rows]
+    complete = not precisions or {*precisions} >= {v.precision for v in opened.manifest.variants}
+    best = _best(opened, rows) if complete else None
+    rows = [row.model_copy(update={"recommended": row.stage == f"{EXPORTED}{best}"}) for row in rows]
+    return figures_of(opened, replace(found, rows=rows), data, verified=verified, recommended=best)
+
+
+def settings_of(
+    bundle: Bundle, engine: str | None, provider: str | None, threads: int | None, *, here: bool
+) -> dict[str, Any]:
+    """``engine``, ``provider`` and ``threads``: what was asked for, else the target's.
+
+    Raises:
+        EdgeclipError: this machine is to run them (``here``), and has not got them.
+    """
+    from ..runtime.cores import usable_cores
+
+    own = bundle.manifest.target.runtime
+    engine, provider = asked_runtime({"target": bundle.manifest.target.model_dump()}, engine, provider)
+    if here:  # before a process is started for each variant
+        find_engine(engine, provider)
+    threads = threads or (min(own.threads, usable_cores()) if here else own.threads)
+    return {"engine": engine, "provider": provider, "threads": threads}
+
+
+def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, **facts: Any) -> Figures:
+    """The document of what was measured; ``facts`` are ``verified`` and ``recommended``."""
+    from ..evaluate.chance import chance_level, effective_classes
+    from ..report.schema import Figures, Judged
+    from ..runtime.target import Device
+
+    judged = None
+    if data:
+        labels = np.asarray([example.label for example in data.source])
+        counts: dict[str, Any] = {"images": len(data), "classes": len(data.classnames), "copies": data.copies}
+        level: dict[str, Any] = {"chance": chance_level(labels, len(data.classnames))}
+        level["effective_classes"] = None if data.several else effective_classes(labels)
+        level |= {"names": data.classnames, "labels": found.labels, "templates": data.templates}
+        judged = Judged(name=data.name, sha256=found.dataset, **counts, **level)
+    return Figures(
+        name=bundle.manifest.name,
+        bundle=bundle.sha256,
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        device=Device.model_validate(found.machine),
+        runtime=found.runtime,
+        dataset=judged,
+        rows=found.rows,
+        rule=found.rule,
+        reference=found.reference,
+        before=found.before,
+        after=found.after,
+        **facts,
+    )
+
+
+def _variants(
+    bundle: Bundle, precisions: Sequence[str], before: Sequence[Stage], settings: dict[str, Any]
+) -> list[Stage]:
+    """A stage a variant: fp32 is compared with what came before it, the others with fp32."""
+    from .chain import Stage
+
+    manifest = bundle.manifest
+    wanted = list(precisions)
+    if not wanted:
+        wanted, left_out = readable(manifest.model_dump(mode="json"), settings["engine"])
+        for reason in left_out:
+            say(f"left out: {reason}")
+        if not wanted:
+            raise EdgeclipError(f"{bundle.path} holds no variant that {settings['engine']} reads: {left_out[0]}")
+    stages: list[Stage] = []
+    for precision in wanted:
+        earlier = [*before, *stages]
+        plain = next((stage.name for stage in stages if stage.name == f"{EXPORTED}fp32"), None)
+        compared = plain or (earlier[-1].name if before else None)
+        encoder = bundle.encoder(precision, **settings)
+        focus = precision == (manifest.chosen if manifest.chosen in wanted else wanted[0])
+        stages.append(Stage(f"{EXPORTED}{precision}", encoder, compared_to=compared, focus=focus))
+    return stages
+
+
+def _judged(row: Row, verified: Sequence[Finding]) -> Row:
+    """A variant that does not give what was recorded has failed, however fast it is."""
+    part = f"image tower {row.stage.removeprefix(EXPORTED)}"
+    wrong = next((finding for finding in verified if finding.part == part and finding.ok is False), None)
+    if row.failed or wrong is None:
+        return row
+    say(f"{row.stage} does not give what was recorded at export: {wrong.detail}")
+    return row.model_copy(update={"failed": f"it does not give what was recorded: {wrong.detail}"})
+
+
+def _best(bundle: Bundle, rows: Sequence[Row]) -> str | None:
+    """The fastest faithful variant by these rows; None where fp32 or all others were not timed to the end."""
+    from ..runtime.choice import recommend
+
+    by_stage = {row.stage: row for row in rows}
+    fp32 = by_stage.get(f"{EXPORTED}fp32")
+    if fp32 is None or fp32.timing is None or fp32.failed:
+        return None
+    options = {}
+    for variant in bundle.manifest.variants:
+        row = by_stage.get(f"{EXPORTED}{variant.precision}")
+        if row and variant.faithful and row.timing and not row.failed:
+            options[variant.precision] = (fp32.timing.p50_ms / row.timing.p50_ms, variant.fidelity.cosine_mean)
+    return recommend(options) or "fp32"

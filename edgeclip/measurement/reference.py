@@ -1,0 +1,27 @@
+"""The probe kit's reference graph as files: measured beside every report, it shows how fast the machine was then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..profiling.probekit import Kit
+
+
+def write_reference(folder: Path, beside: Mapping[str, Any]) -> dict[str, Any]:
+    """Write graph and weights into ``folder``; the job of a worker that holds it as the job ``beside`` holds its own.
+
+    A time is only divided by the reference's where both ran in one engine, on one provider, with as many threads.
+    """
+    with Kit() as kit:
+        graph = kit.unpack(kit.reference, folder)
+        size, weights = kit.reference.image_size, str(folder / kit.reference.weights)
+    job = {"graph": str(graph), "weights": weights, "precision": "fp32", "image_size": size}
+    return {**job, **{name: beside[name] for name in ("engine", "provider", "threads")}}
+
+
+def reference_name() -> str:
+    """What the reference graph is called in profiles and reports."""
+    with Kit() as kit:
+        return kit.reference.name

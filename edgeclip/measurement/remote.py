@@ -1,0 +1,338 @@
+"""Measure on a device that is reached from here: check it, copy what changed, run, follow, bring the results back.
+
+What is copied is named by its hash, so it is copied once, goes on where a cut connection left it, and is checked. The
+job runs in a session of its own, so it outlives the connection; the same job asked for again is found and followed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from ..base.console import say
+from ..base.errors import EdgeclipError
+from ..base.files import sha256, write_bytes
+from ..base.scratch import scratch_folder
+from ..runtime.bundle import MANIFEST, Bundle
+from ..runtime.golden import PREPROCESSED, TOKENS
+from ..runtime.target import Precision
+from ..runtime.turns import OPEN_SECONDS, Contender
+from . import there
+from .bench import Plan, Step
+from .job import FINISHED, judge_bundle
+from .links import LARGEST, Link, LinkLost, connect, join
+from .replies import (
+    Benched,
+    Blob,
+    Event,
+    Finished,
+    Given,
+    Kept,
+    Look,
+    Made,
+    Ran,
+    State,
+    plain,
+    read_reply,
+    refuse_others,
+)
+from .runnerfile import NAME, runner_source
+
+TRIES, WAIT_SECONDS = 6, 2.0  # to connect again, and between two of them
+POLL_SECONDS = 0.5
+HUNG_SECONDS = 2 * OPEN_SECONDS  # without any news, where each of a job's processes ends itself when it hangs
+SILENCE_SECONDS = 15.0  # without news, before the job is asked whether it lives
+WIDEST = 4 * 8192  # bytes of an embedding
+RESERVE = 4 << 20  # bytes that are left free on the device
+T = TypeVar("T")
+
+
+@contextmanager
+def open_remote(address: str) -> Iterator[Remote]:
+    """Connect to a device and check that it can measure.
+
+    Raises:
+        EdgeclipError: the address cannot be read, or the device cannot be reached or used; the text says why.
+    """
+    device = Remote(address)
+    try:
+        device.look()
+        yield device
+    finally:
+        device.close()
+
+
+class Remote:
+    """A :class:`~edgeclip.measurement.place.Place` at the other end of a connection."""
+
+    local = False
+
+    def __init__(self, address: str) -> None:
+        self.name = self._address = address
+        self._link: Link | None = None
+        self._left_behind = ""
+        self._base, self._free, self._edgeclip = "", 0, False
+
+    def look(self) -> None:
+        """Find out whether Python and the packages are there.
+
+        Raises:
+            EdgeclipError: the device cannot be reached, or something is missing: the text says what brings it.
+        """
+        status, out, complaint = self._steady(lambda link: link.run([link.python, "-c", there.LOOK]))
+        python = self._link.python if self._link else "python3"
+        if status in (126, 127):
+            raise EdgeclipError(
+                f"{self.name}: no {python} there: install Python 3.10 or newer, or name it, {self._address}/path/to/it"
+            )
+        if status:
+            raise EdgeclipError(f"{self.name}: {python} fails there ({_last(complaint)})")
+        found = read_reply(self.name, "what is there", out, Look)
+        if tuple(found.python) < (3, 10):
+            version = ".".join(map(str, found.python))
+            raise EdgeclipError(f"{self.name}: its {python} is {version}, 3.10 is needed: name another in the address")
+        if found.missing:
+            packages = " ".join("pillow" if name == "PIL" else name for name in found.missing)
+            raise EdgeclipError(f"{self.name}: no {packages} there: {python} -m pip install {packages}")
+        self._base, self._free, self._edgeclip = found.base, found.free, found.edgeclip
+
+    def bench(
+        self, plan: Plan, out: Path, *, beside: Mapping[str, Contender] | None = None, on_step: Step | None = None
+    ) -> dict[str, Any]:
+        """As :class:`~edgeclip.measurement.place.Place`; ``beside`` must be empty: nothing of this process runs there."""
+        if beside:
+            raise ValueError("what runs in this process cannot take turns on another machine")
+        with scratch_folder() as scratch:
+            files: dict[str, Path] = {}
+            towers = {name: _sent(job, files) for name, job in plan.towers.items()}
+            reference = _sent(plan.reference, files) if plan.reference else None
+            settings = replace(plan, towers=towers, reference=reference)
+            if plan.images:
+                files["images.zip"] = _packed(plan.images, Path(scratch) / "images.zip")
+                settings = replace(settings, images=_members(plan.images), archive="images.zip")
+            wanted = [f"{number}.npy" for number in range(len(towers))] if plan.images else []
+            job = {"kind": "bench", "bench": asdict(settings)}
+            told = self._job(job, files, out, wanted, on_step, RESERVE + WIDEST * len(plan.images))
+            found = read_reply(self.name, "what it measured", told, Benched)
+            refuse_others(self.name, found, plan)
+            return plain(found)
+
+    def verify(
+        self,
+        bundle: Path,
+        *,
+        threads: int | None = None,
+        provider: str | None = None,
+        engine: str | None = None,
+        on_step: Step | None = None,
+    ) -> dict[str, Any]:
+        """As :class:`~edgeclip.measurement.place.Place`."""
+        names = [MANIFEST, *(artefact.file for artefact in Bundle.open(bundle, verify=False).artefacts)]
+        files = {name: bundle / name for name in names}
+        with scratch_folder() as out:
+            plan = {"kind": "verify", "threads": threads, "provider": provider, "engine": engine}
+            wanted = [f"{name}.npy" for name in (TOKENS, PREPROCESSED, "text", *get_args(Precision))]
+            told = self._job(plan, files, out, wanted, on_step)
+            found = read_reply(self.name, "what it gives", told, Given)
+            return judge_bundle(bundle, found.model_dump(), out)
+
+    def edgeclip(self, words: list[str], wanted: str, out: Path, *, within: float, on_step: Step | None = None) -> None:
+        """Run a command of the edgeclip that is installed there, and bring the file ``wanted`` to ``out``.
+
+        One that takes longer than ``within`` seconds hangs, and is ended.
+
+        Raises:
+            EdgeclipError: none is installed there, or the command failed; its last words are given.
+        """
+        if not self._edgeclip:
+            raise EdgeclipError(f"{self.name}: no edgeclip there, which this needs: python3 -m pip install edgeclip")
+        with scratch_folder() as scratch:
+            told = self._job(
+                {"kind": "edgeclip", "words": words, "within": within}, {}, Path(scratch), [wanted], on_step
+            )
+            found = read_reply(self.name, "how it ended", told, Ran)
+            if found.status:
+                raise EdgeclipError(f"{self.name}: {found.why.removeprefix('edgeclip: ')}")
+            write_bytes(out, (Path(scratch) / wanted).read_bytes())
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._link:
+            with suppress(Exception):
+                self._link.close()
+            self._link = None
+
+    def _job(
+        self,
+        plan: dict[str, Any],
+        files: Mapping[str, Path],
+        out: Path,
+        wanted: list[str],
+        on_step: Step | None,
+        largest: int = LARGEST,
+    ) -> bytes:
+        """Copy, start, follow, fetch, clean up: the result as it came, and the files ``wanted`` of it in ``out``."""
+        tell = on_step or (lambda text, done, steps: None)
+        hashes = {name: sha256(path) for name, path in files.items()}
+        self._copy({hashes[name]: path for name, path in files.items()}, tell)
+        plan["files"] = {name: join(self._base, "blobs", digest) for name, digest in hashes.items()}
+        text, runner = json.dumps(plan, sort_keys=True), runner_source()
+        identity = hashlib.sha256((text + runner).encode()).hexdigest()[:16]
+        folder = join(self._base, "jobs", identity)
+        self._ask(Made, there.MAKE, folder)
+        self._left_behind = f"; {folder} and what was copied are left on the device: the same command goes on with it"
+        for name, content in (("plan.json", text), (NAME, runner)):
+            self._write(join(folder, name), content)
+        self._follow(folder, tell)
+        found = self._steady(lambda link: link.read(join(folder, "result.json")))
+        for name in wanted:
+            if content := self._steady(lambda link, name=name: link.read(join(folder, name), most=largest)):  # type: ignore[misc]
+                (out / name).write_bytes(content)
+        kept = self._ask(Kept, there.CLEAN, folder, join(self._base, "blobs")).kept
+        self._left_behind = ""
+        say(f"{self.name}: {kept / 1e6:.1f} MB stay in {self._base} for the next time")
+        return found
+
+    def _copy(self, blobs: Mapping[str, Path], tell: Step) -> None:
+        """Bring every blob there that is not there yet."""
+        folder = join(self._base, "blobs")
+        have = self._ask(dict[str, Blob], there.HAVE, folder, *blobs)
+        if missing := blobs.keys() - have.keys():
+            raise EdgeclipError(f"{self.name}: its answer about what it holds lacks {missing.pop()}")
+        wanting = {digest: path for digest, path in blobs.items() if not have[digest].whole}
+        need = sum(path.stat().st_size - have[digest].part for digest, path in wanting.items())
+        if need + RESERVE > self._free:
+            raise EdgeclipError(
+                f"{self.name}: {need / 1e6:.1f} MB to copy, {self._free / 1e6:.1f} MB free in {self._base}: make room"
+            )
+        for number, (digest, path) in enumerate(wanting.items()):
+            tell(f"copy {path.name}", number, len(wanting))
+            self._copy_one(digest, path, folder)
+
+    def _copy_one(self, digest: str, path: Path, folder: str) -> None:
+        def send(link: Link) -> None:
+            status, out, complaint = link.run([link.python, "-c", there.HAVE, folder, digest])
+            if status:
+                raise EdgeclipError(f"{self.name}: {_last(complaint)}")
+            there_is = read_reply(self.name, "what it holds", out, dict[str, Blob]).get(digest)
+            link.append(path, join(folder, f"{digest}.part"), there_is.part if there_is else 0)
+
+        for _ in range(2):  # what was left of an earlier try may be of no use
+            try:
+                self._steady(send)
+            except OSError as error:
+                raise EdgeclipError(
+                    f"{self.name}: cannot write {path.name} to {folder} ({error}): is its disk full?{self._left_behind}"
+                ) from error
+            if self._ask(Finished, there.FINISH, folder, digest).good:
+                return
+        raise EdgeclipError(f"{self.name}: {path.name} arrives damaged: check the device's disk")
+
+    def _write(self, remote: str, content: str) -> None:
+        """A small file of ours, unless it is there: a job's folder is named by what is in them."""
+        if self._steady(lambda link: link.read(remote)).decode() == content:
+            return
+        self._ask(Made, "import os, sys; os.path.exists(sys.argv[1]) and os.remove(sys.argv[1]); print('{}')", remote)
+        with scratch_folder() as scratch:
+            local = Path(scratch) / "file"
+            local.write_text(content, encoding="utf-8")
+            try:
+                self._steady(lambda link: link.append(local, remote, 0))
+            except OSError as error:
+                raise EdgeclipError(f"{self.name}: cannot write {remote} ({error}): is its disk full?") from error
+
+    def _follow(self, folder: str, tell: Step) -> None:
+        """Start the job, or find it running; pass its events on until it has finished."""
+        runner, heard, quiet, news_at = join(folder, NAME), 0, 0.0, time.monotonic()
+        while (state := self._state(runner, folder)).state == "running":
+            quiet = 0.0
+            if time.monotonic() - news_at > HUNG_SECONDS:
+                raise EdgeclipError(
+                    f"{self.name}: no news of the measurement for {HUNG_SECONDS / 60:.0f} minutes: it hangs"
+                    f"{self._left_behind}"
+                )
+            while quiet < SILENCE_SECONDS:
+                news = self._steady(lambda link, heard=heard: link.read(join(folder, "events.jsonl"), heard))  # type: ignore[misc]
+                lines, heard = news[: news.rfind(b"\n") + 1].splitlines(), heard + news.rfind(b"\n") + 1
+                events = [read_reply(self.name, "what it is doing", line, Event) for line in lines]
+                for event in events:
+                    tell(event.text, int(event.done), max(1, int(event.steps)))
+                quiet, news_at = (0.0, time.monotonic()) if lines else (quiet + POLL_SECONDS, news_at)
+                if events and events[-1].text == FINISHED:
+                    break
+                time.sleep(POLL_SECONDS)
+        if state.state == "died":
+            self._ask(Kept, there.CLEAN, folder, join(self._base, "blobs"))
+            raise EdgeclipError(f"{self.name}: the measurement died there ({state.why:.500})")
+
+    def _state(self, runner: str, folder: str) -> State:
+        status, out, complaint = self._steady(lambda link: link.run([link.python, runner, "job", folder]))
+        if status:
+            raise EdgeclipError(f"{self.name}: the runner fails there ({_last(complaint)})")
+        return read_reply(self.name, "the measurement", out, State)
+
+    def _ask(self, kind: type[T], script: str, *arguments: str) -> T:
+        """Run one of the scripts of ``there.py``, whose answer is of a kind."""
+        status, out, complaint = self._steady(lambda link: link.run([link.python, "-c", script, *arguments]))
+        if status:
+            full = "No space left" in complaint
+            advice = ": its disk is full, make room there" if full else ""
+            raise EdgeclipError(f"{self.name}: {_last(complaint)}{advice}{self._left_behind}")
+        return read_reply(self.name, "its files", out, kind)
+
+    def _steady(self, action: Callable[[Link], T]) -> T:
+        """Do something that may be done twice; where the connection is lost meanwhile, make a new one and do it again.
+
+        Raises:
+            EdgeclipError: no connection in ``TRIES`` tries; what is left on the device is said.
+        """
+        for attempt in range(TRIES):
+            try:
+                if self._link is None:
+                    self._link = connect(self._address)
+                    self.name = self._link.name
+                return action(self._link)
+            except LinkLost as error:
+                self.close()
+                if attempt == TRIES - 1 or not self._base:
+                    raise EdgeclipError(f"no connection: {error}{self._left_behind}") from error
+                say(f"{self.name}: the connection is lost, trying again")
+                time.sleep(WAIT_SECONDS)
+        raise AssertionError("unreachable")
+
+
+def _sent(job: Mapping[str, Any], files: dict[str, Path]) -> dict[str, Any]:
+    """A worker's job with its graph by name; the graph, and the weights beside it, join ``files``.
+
+    Two bundles may both have an ``image.fp32.onnx``: a graph's name there starts with its number.
+    """
+    graph = Path(job["graph"])
+    name = f"{len(files)}-{graph.name}"
+    files[name] = graph
+    if weights := job.get("weights"):
+        files[Path(weights).name] = Path(weights)  # the graph asks for them by this name
+    return {**job, "graph": name}
+
+
+def _members(images: list[str]) -> list[str]:
+    """What images are called in the archive: by number, whatever their names are."""
+    return [f"{number:07d}{Path(image).suffix}" for number, image in enumerate(images)]
+
+
+def _packed(images: list[str], archive: Path) -> Path:
+    """The images in one zip file, not compressed again; the same images give the same bytes."""
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+        for image, member in zip(images, _members(images), strict=True):
+            packed.writestr(zipfile.ZipInfo(member), Path(image).read_bytes())
+    return archive
+
+
+def _last(complaint: str) -> str:
+    return (complaint.strip().splitlines() or ["no reason given"])[-1]

@@ -1,0 +1,101 @@
+"""From what was measured of one stage to its row in the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..evaluate.intervals import Z95, wilson
+from ..report.schema import EndToEnd, HotSpot, Row, Sustained, Timing
+
+if TYPE_CHECKING:
+    from ..evaluate.zeroshot import ZeroShot
+
+MOST_BROKEN = 200  # pairs of classes: more than a plot has room for
+
+
+def accuracy_columns(own: ZeroShot, other: ZeroShot | None, classnames: Sequence[str]) -> dict[str, Any]:
+    """Top-k with its interval; agreement, flips and cosine where there is another stage to hold it against."""
+    from ..evaluate.metrics import mcnemar
+    from ..evaluate.retention import broken, changed
+
+    columns: dict[str, Any] = {"top1": own.top1, "top5": own.top5, "top1_interval": wilson(own.top1, len(own.labels))}
+    columns["mean_per_class"] = own.mean_per_class if own.labels.ndim == 1 else None
+    columns["calibration_error"] = own.calibration_error
+    columns["right"] = "".join("01"[int(answer)] for answer in own.right)
+    columns["answers"] = own.predictions.tolist()
+    if other is None or len(other.labels) != len(own.labels):
+        return columns
+    same = float((own.predictions == other.predictions).mean())
+    right, was_right = own.right, other.right
+    columns |= {"agreement": same, "flip_rate": 1 - same, "flip_interval": wilson(1 - same, len(own.labels))}
+    lost, won = was_right & ~right, right & ~was_right
+    columns |= {"lost": float(lost.mean()), "won": float(won.mean())}
+    columns["p_value"] = mcnemar(int(lost.sum()), int(won.sum()))
+    if own.labels.ndim == 1:
+        for name, sign in (("losers", -1), ("winners", 1)):
+            columns[name] = changed(own, other, classnames, sign)
+        columns["broken"] = broken(own, other, classnames)[:MOST_BROKEN]
+    if other.image_embeds.shape == own.image_embeds.shape:
+        cosine = (own.image_embeds.astype(np.float64) * other.image_embeds).sum(axis=1)
+        columns |= {"cosine_mean": float(cosine.mean()), "cosine_worst": float(cosine.min())}
+        columns["nearer"] = nearer(own.image_embeds, other.image_embeds)
+    return columns
+
+
+def nearer(own: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float, float] | None:
+    """How much nearer, in cosine, each embedding is to that of its own image than to that of another; None of one.
+
+    Args:
+        own: of one encoder, float32 ``[N, D]``, L2-normalised.
+        other: of the other encoder, of the same images in the same order.
+
+    Returns:
+        The 95 % interval of the mean, by its standard error. It holds zero where the one knows nothing of the other.
+    """
+    if len(own) < 2:
+        return None
+    order = np.random.default_rng(0).permutation(len(other))
+    shuffled = np.empty_like(other)
+    shuffled[order] = other[np.roll(order, 1)]  # one circle through all: nothing stays in its place
+    gain = (own.astype(np.float64) * (other - shuffled)).sum(axis=1)
+    reach = Z95 * float(gain.std(ddof=1)) / len(gain) ** 0.5
+    return float(gain.mean()) - reach, float(gain.mean()) + reach
+
+
+def device_columns(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of :func:`edgeclip.measurement.bench.bench` as columns of a :class:`~edgeclip.report.schema.Row`."""
+    columns: dict[str, Any] = {"failed": found.get("failed"), "timing": timing(found)}
+    if opened := found.get("opened"):
+        columns |= {name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")}
+        columns["runtime"] = f"{opened['engine']} {opened['version']}"
+        columns |= {"provider": opened["asked_provider"], "providers": opened["providers"]}
+    if end := found.get("end_to_end"):
+        total = end.pop("total_ms")
+        columns["end_to_end"] = EndToEnd(total_ms=total["p50"], total_p90_ms=total["p90"], **end)
+    if hot := found.get("hot_spots"):
+        columns["hot_spots"] = [HotSpot(**spot) for spot in hot["operators"]]
+        columns |= {"fell_back": hot["fell_back"], "on_provider": hot.get("on_provider")}
+    if used := found.get("energy"):
+        columns |= {"energy_mj": used["millijoules_per_image"], "energy_sensor": used["sensor"]}
+    if ran := found.get("sustained"):
+        columns["sustained"] = Sustained(**{name: ran[name] for name in Sustained.model_fields})
+    return columns | {"throughput": found.get("throughput", {})}
+
+
+def timing(found: Mapping[str, Any]) -> Timing | None:
+    """The latency of a row, where it was measured."""
+    if "latency" not in found:
+        return None
+    ms = found["samples_ms"]
+    cuts = {f"{name}_ms": value for name, value in found["latency"].items()}
+    spread = (cuts["p90_ms"] - float(np.percentile(ms, 10))) / cuts["p50_ms"]
+    return Timing(**cuts, spread=spread, samples=len(ms), raw_ms=ms, turns=found["turns"])
+
+
+def make_row(stage: str, accuracy: Mapping[str, Any], device: Mapping[str, Any], **facts: Any) -> Row:
+    """Join the columns; what the device tells comes after the facts, and replaces them."""
+    return Row(stage=stage, **{**facts, **accuracy, **device})

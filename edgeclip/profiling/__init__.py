@@ -1,0 +1,1 @@
+"""What a device can afford: its profile, how it is measured, and what it predicts."""

@@ -1,0 +1,31 @@
+"""Peak memory of a process that is ready to encode, before its student counts: what every student's memory adds to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..base.console import say
+from ..base.scratch import scratch_folder
+from ..measurement.place import WORKER
+from ..runtime.manifest import Preprocess
+from ..runtime.target import Runtime
+from ..runtime.turns import Crashed, Worker
+from .probekit import Kit
+
+
+def base_memory_mb(kit: Kit, runtime: Runtime) -> float | None:
+    """Measured as reports do, on the kit's smallest fp32 graph, MB; None where the system does not tell."""
+    graph = min((g for g in kit.index.graphs if g.precision == "fp32"), key=lambda g: g.megabytes)
+    with scratch_folder() as folder:
+        half = (0.5, 0.5, 0.5)
+        pixels = Preprocess(size=graph.image_size, mean=half, std=half).model_dump()
+        job: dict[str, Any] = {"graph": str(kit.unpack(graph, Path(folder))), "engine": runtime.name}
+        job |= {"provider": runtime.provider, "threads": runtime.threads}
+        job["preprocess"] = pixels
+        with Worker(WORKER, job) as worker:
+            try:
+                return worker.ask("open")["peak_memory_mb"]
+            except Crashed as error:
+                say(f"probe: base memory not measured ({error})")
+                return None
