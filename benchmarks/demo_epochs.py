@@ -20,13 +20,13 @@ from pathlib import Path
 import results
 
 from edgeclip.base.documents import read_document
+from edgeclip.chain.loading import DEMO, load, open_teacher
 from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distill import distill
 from edgeclip.distill.config import DistillConfig
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.chance import chance_level, kept_above_chance
 from edgeclip.evaluate.datasets import open_dataset
-from edgeclip.loading import DEMO, load, open_teacher
 from edgeclip.towers.spec import StudentSpec
 
 # What the demo selects on the two cores of profiles/x86-avx2-2core.toml.

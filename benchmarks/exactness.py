@@ -26,10 +26,10 @@ from open_clip_train import zero_shot as open_clip_zero_shot
 from torchvision.datasets import ImageFolder
 
 import edgeclip
+from edgeclip.chain.loading import demo_teacher
 from edgeclip.ecosystem.clip_benchmark import number
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.datasets import Dataset, open_dataset
-from edgeclip.loading import demo_teacher
 
 BATCH = 64
 for module in (open_clip_zero_shot, peer):

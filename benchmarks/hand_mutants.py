@@ -261,7 +261,7 @@ MUTANTS = (
     ),
     Mutant(
         "the bundle's hash not compared in report",
-        "edgeclip/measurement/proof.py",
+        "edgeclip/chain/proof.py",
         "if figures and figures.bundle != opened.sha256:",
         "if figures and not figures.bundle:",
         "tests/measurement/test_figures.py",
@@ -324,7 +324,7 @@ MUTANTS = (
     ),
     Mutant(
         "the student of another fingerprint has a row",
-        "edgeclip/measurement/sources.py",
+        "edgeclip/chain/sources.py",
         "if found.fingerprint != bundle.manifest.source_fingerprint:",
         "if not found.fingerprint:",
         "tests/base/test_trust.py",
@@ -345,7 +345,7 @@ MUTANTS = (
     ),
     Mutant(
         "a provider that everything fell back from is judged",
-        "edgeclip/measurement/proof.py",
+        "edgeclip/chain/proof.py",
         "if row.on_provider == 0:",
         "if row.on_provider is None:",
         "tests/measurement/test_runtimes.py",
@@ -408,10 +408,10 @@ MUTANTS = (
     ),
     Mutant(
         "the next student by the profile's own limits",
-        "edgeclip/measurement/suggest.py",
+        "edgeclip/chain/suggest.py",
         'aim = Budget.model_validate({**limits, "latency_ms": within})',
         'aim = profile.budget.model_copy(update={"latency_ms": within}) if Budget else None',
-        "tests/measurement/test_suggest.py",
+        "tests/chain/test_suggest.py",
     ),
     Mutant(
         "a figure that is gone is no regression",
@@ -471,14 +471,14 @@ MUTANTS = (
     ),
     Mutant(
         "a bundle from elsewhere is followed",
-        "edgeclip/measurement/sources.py",
+        "edgeclip/chain/sources.py",
         "if is_ours(manifest.signature, KIND, manifest.source):",
         "if manifest.signature:",
         "tests/base/test_trust.py",
     ),
     Mutant(
         "the code that a run of another's names runs in a report",
-        "edgeclip/measurement/sources.py",
+        "edgeclip/chain/sources.py",
         "        if not run.ours:\n",
         "        if not run.path:\n",
         "tests/base/test_trust.py",

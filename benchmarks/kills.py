@@ -64,7 +64,7 @@ IMPORTED = [
     "torch._dynamo",
     "edgeclip.export.pipeline",
     "edgeclip.distill.pipeline",
-    "edgeclip.measurement.proof",
+    "edgeclip.chain.proof",
     "edgeclip.select",
     "edgeclip.profiling.probe",
     "edgeclip.chain.rehearsal",

@@ -21,6 +21,7 @@ import matplotlib.pyplot as plt
 import results
 
 from edgeclip import load
+from edgeclip.chain.loading import load_teacher
 from edgeclip.data.views import Augment
 from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distill.config import DistillConfig
@@ -29,7 +30,6 @@ from edgeclip.distill.run import Run
 from edgeclip.distill.teachers import as_teacher
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.datasets import open_dataset
-from edgeclip.loading import load_teacher
 from edgeclip.towers.spec import StudentSpec
 from edgeclip.towers.vit import vit_workload
 

@@ -21,6 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import results
 
+from edgeclip.chain.loading import open_teacher
 from edgeclip.data.views import Augment
 from edgeclip.demo.openmoji import SIZE, write_dataset
 from edgeclip.distill.config import DistillConfig, Weights
@@ -28,7 +29,6 @@ from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.datasets import open_dataset
-from edgeclip.loading import open_teacher
 from edgeclip.towers.prior import score
 from edgeclip.towers.space import name_of, whole_space, workload_of
 from edgeclip.towers.spec import StudentSpec

@@ -31,6 +31,7 @@ import torch
 from onnx import numpy_helper
 
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.chain.loading import load_teacher
 from edgeclip.data.sources import find_images
 from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distill.run import Run
@@ -41,7 +42,6 @@ from edgeclip.export.int8 import TENSORRT, Calibrated
 from edgeclip.export.towers import export_image_tower
 from edgeclip.export.tune import Tuner
 from edgeclip.export.validate import Gate
-from edgeclip.loading import load_teacher
 from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.engines.trtbuild import bound_to, parse, serialise

@@ -26,6 +26,7 @@ import numpy as np
 import results
 import torch
 
+from edgeclip.chain.loading import load_teacher
 from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct, read_sentences
 from edgeclip.data.sources import open_source
@@ -41,7 +42,6 @@ from edgeclip.distill.student import build_student
 from edgeclip.distill.targets import find_targets
 from edgeclip.distill.teachers import as_teacher
 from edgeclip.distill.trainer import Trainer
-from edgeclip.loading import load_teacher
 from edgeclip.models.openclip import save_hub_layout
 from edgeclip.towers.spec import StudentSpec
 from edgeclip.towers.vit import vit_workload

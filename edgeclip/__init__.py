@@ -16,7 +16,7 @@ and ``edgeclip.load(path_or_name)`` for anything that encodes: a bundle, a run, 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .loading import load
+    from .chain.loading import load
 
 __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
@@ -25,7 +25,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Import ``load`` when it is first asked for: naming the package must cost nothing."""
     if name == "load":
-        from .loading import load
+        from .chain.loading import load
 
         return load
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -142,7 +142,7 @@ class _Work:
 
     def teachers(self) -> list[Teacher]:
         """Opened once, before anything that takes long."""
-        from ..loading import open_teacher
+        from .loading import open_teacher
 
         if not self._teachers:
             self._teachers = [open_teacher(name) for name in (self.project.teacher, *self.project.more_teachers)]
@@ -270,8 +270,8 @@ class _Work:
         return self._made("report", there, lambda: self._proved(profile, bundle, out, few_images=few_images))
 
     def _proved(self, profile: Profile, bundle: Bundle, out: Path, *, few_images: bool) -> Report:
-        from ..measurement.proof import prove
         from ..report import write_report
+        from .proof import prove
 
         dataset = Path(self._place(self.project.dataset)) if self.project.dataset else None
         limits = self.project.budget.model_dump(exclude_none=True)

@@ -11,8 +11,8 @@ from ..base.documents import Document, read_document, told
 from ..base.errors import EdgeclipError
 from ..base.files import writable, write_text
 from ..base.trust import is_ours, sign
-from ..loading import refuse_code
 from ..profiling.schema import Budget
+from .loading import refuse_code
 
 if TYPE_CHECKING:
     from ..distill.config import DistillConfig

@@ -154,7 +154,7 @@ def exported(
     from ..export import export
     from ..export.inputs import calibration_files
     from ..export.pipeline import Wishes
-    from ..loading import open_exportable
+    from .loading import open_exportable
 
     model, spec, own = open_exportable(source)
     with calibration_files(str(images or own)) as found:

@@ -204,13 +204,13 @@ def _begun(
     dataset: Path | None,
 ) -> Run:
     """A new run. What can be wrong is looked at first, in the order of what it takes: the teacher last."""
+    from ..chain.loading import open_teacher
     from ..chain.rehearsal import rehearse
     from ..chain.steps import chosen_student, judge_on
     from ..data.sentences import read_templates, refuse_unfit
     from ..data.sources import refuse_missing
     from ..distill import distill
     from ..distill.run import refuse_in_the_way
-    from ..loading import open_teacher
     from ..towers.spec import read_spec
     from .inputs import open_profile, refuse_no_budget
 
@@ -233,10 +233,10 @@ def _begun(
 
 def _resumed(path: Path, *, trust: bool) -> Run:
     """The run that was cut, gone on with as it was asked for."""
+    from ..chain.loading import open_teacher, refuse_code
     from ..chain.steps import judge_on
     from ..distill import distill
     from ..distill.run import Run
-    from ..loading import open_teacher, refuse_code
 
     run = Run.open(path)
     if not (trust or run.ours):

@@ -174,7 +174,7 @@ def _export(
 ) -> Bundle:
     """Open the model and what it is judged by, and export it."""
     from ..base.folders import refuse_foreign
-    from ..loading import open_exportable
+    from ..chain.loading import open_exportable
     from ..profiling.store import load_profile
 
     target = load_profile(profile_name).target if profile_name else None

@@ -16,9 +16,9 @@ def open_model(name: str) -> Path | Encoder:
     """A run or a teacher, opened; of a bundle its path: which variant is opened is said elsewhere.
 
     Raises:
-        EdgeclipError: as :func:`edgeclip.loading.load`.
+        EdgeclipError: as :func:`edgeclip.chain.loading.load`.
     """
-    from ..loading import DEMO, load
+    from ..chain.loading import DEMO, load
     from ..runtime.archive import is_archive
 
     path = Path(name)

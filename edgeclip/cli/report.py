@@ -94,7 +94,7 @@ def report_command(
     from ..base.documents import read_document
     from ..base.files import writable
     from ..base.folders import new_folder, refuse_foreign
-    from ..measurement.proof import prove
+    from ..chain.proof import prove
     from ..report import write_report
     from ..report.render import table
     from ..report.schema import Figures

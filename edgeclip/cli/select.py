@@ -132,11 +132,11 @@ def _tried(
 
     require("optuna", "trials")
     require("torch", "distill")
+    from ..chain.loading import open_teacher
     from ..distill import distill
     from ..distill.config import DistillConfig
     from ..evaluate import evaluate
     from ..evaluate.datasets import open_dataset
-    from ..loading import open_teacher
 
     opened, data = open_teacher(teacher), open_dataset(dataset)
     config = DistillConfig(epochs=TRIAL_EPOCHS, warmup_epochs=1, views=2, judge_epochs=1, tracker="none")

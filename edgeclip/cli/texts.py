@@ -65,7 +65,7 @@ def select(
     Example:  edgeclip texts select --images photos/ --corpus wiki.txt.gz --teacher ViT-B-16:openai --out kept.jsonl
     """
     from ..base.errors import require
-    from ..loading import open_teacher
+    from ..chain.loading import open_teacher
     from .tables import show
 
     require("torch", "distill")

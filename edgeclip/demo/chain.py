@@ -97,7 +97,7 @@ def _profile(paths: Paths) -> Profile:
 
 def _teacher(paths: Paths) -> Bundle:
     """The teacher exported too: its latency sets the budget, and students are compared with it like for like."""
-    from ..loading import DEMO, load_teacher
+    from ..chain.loading import DEMO, load_teacher
     from ..runtime.bundle import Bundle
 
     say(f"[3/6] export the teacher, to measure its latency -> {paths.teacher}/")
@@ -142,11 +142,11 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
 def _distil(paths: Paths, profile: Profile) -> Run:
     """Select and distil; an interrupted run is resumed, a finished one is used again."""
     from ..base.documents import read_document
+    from ..chain.loading import DEMO, open_teacher
     from ..distill import distill
     from ..distill.config import DistillConfig
     from ..distill.run import Run
     from ..export.untrained import export_untrained
-    from ..loading import DEMO, open_teacher
     from ..select import select
     from ..towers.spec import StudentSpec
     from .openmoji import SIZE
@@ -182,7 +182,7 @@ def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
 
 
 def _report(paths: Paths, profile: Profile) -> Report:
-    from ..measurement.proof import prove
+    from ..chain.proof import prove
     from ..report import write_report
     from .criteria import promises
 

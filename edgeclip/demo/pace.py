@@ -40,7 +40,7 @@ def foretold(config: DistillConfig, images: int) -> str:
     from ..distill.pace import OVERHEAD, lasting, step_seconds
     from ..towers.spec import StudentSpec
 
-    each = step_seconds(config, StudentSpec(name="usual", vision_cfg=USUAL))
+    each = step_seconds(config, StudentSpec.model_validate({"name": "usual", "vision_cfg": USUAL}))
     slower = max(1.0, each / STEP_SECONDS)
     training = OVERHEAD * each * _steps(config, images) * _epochs(config, each, images)
     told = f"the demo takes about {lasting(training + OTHER_SECONDS * slower)} on this machine"

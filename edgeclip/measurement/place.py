@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.console import progress_bar
-from ..runtime.turns import Contender
+from ..runtime.turns import WORKER, Contender
 from .bench import Plan, Step, bench
 from .job import verify_bundle
-
-WORKER = [sys.executable, "-m", "edgeclip.runtime.worker"]
 
 
 class Place(Protocol):

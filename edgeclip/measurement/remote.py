@@ -106,7 +106,7 @@ class Remote:
     def bench(
         self, plan: Plan, out: Path, *, beside: Mapping[str, Contender] | None = None, on_step: Step | None = None
     ) -> dict[str, Any]:
-        """As :class:`~edgeclip.measurement.place.Place`; ``beside`` must be empty: nothing of this process runs there."""
+        """As :class:`~edgeclip.measurement.place.Place`; ``beside`` must be empty: no model here runs there."""
         if beside:
             raise ValueError("what runs in this process cannot take turns on another machine")
         with scratch_folder() as scratch:

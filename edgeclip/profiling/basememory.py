@@ -7,10 +7,9 @@ from typing import Any
 
 from ..base.console import say
 from ..base.scratch import scratch_folder
-from ..measurement.place import WORKER
 from ..runtime.manifest import Preprocess
 from ..runtime.target import Runtime
-from ..runtime.turns import Crashed, Worker
+from ..runtime.turns import WORKER, Crashed, Worker
 from .probekit import Kit
 
 

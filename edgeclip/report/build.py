@@ -42,7 +42,7 @@ def report(
     """Judge the rows by what was asked for. What was not measured is unknown, and unknown is not met.
 
     Args:
-        rows: the chain, as :func:`edgeclip.measurement.chain.measure` returns it; exactly one is marked ``recommended``.
+        rows: the chain, as :func:`edgeclip.measurement.chain.measure` returns it; exactly one is ``recommended``.
         name: what was measured.
         budget: limits by name: latency_ms (p90), memory_mb, size_mb, accuracy_drop (points); absent means not asked.
         dataset: facts for the reader, ``chance`` and ``classes`` among them; likewise ``profile``, ``device`` and

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from edgeclip import load
+from edgeclip.chain.loading import demo_teacher
 from edgeclip.demo.openmoji import ALIKE, TEMPLATES, Emoji, load_openmoji, sentences, write_dataset
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.datasets import open_dataset
-from edgeclip.loading import demo_teacher
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.chain.loading import load_encoder
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.teachers import PluginTeacher, StoredTeacher, as_teacher
-from edgeclip.loading import load_encoder
 
 
 class Colours:

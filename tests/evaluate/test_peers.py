@@ -41,7 +41,7 @@ def emoji(exactness, tmp_path_factory):
 
 
 def test_the_demos_teacher_gets_the_same_numbers_everywhere(exactness, emoji):
-    from edgeclip.loading import demo_teacher
+    from edgeclip.chain.loading import demo_teacher
 
     found = exactness.compare("demo", demo_teacher(), *emoji)
     assert found["edgeclip"]["folders"]["top1"] > 0.5

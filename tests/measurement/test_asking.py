@@ -19,9 +19,10 @@ from edgeclip.device.sensors import conditions
 from edgeclip.measurement import remote
 from edgeclip.measurement.bench import RULE, Plan
 from edgeclip.measurement.job import FINISHED, give_bundle
-from edgeclip.measurement.place import WORKER, embeddings
+from edgeclip.measurement.place import embeddings
 from edgeclip.measurement.remote import open_remote
 from edgeclip.measurement.runnerfile import NAME
+from edgeclip.runtime.turns import WORKER
 
 from .playedlink import PlayedLink
 

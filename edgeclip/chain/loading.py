@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .base.errors import EdgeclipError, did_you_mean, require
-from .encoder import Encoder
-from .runtime.archive import is_archive
+from ..base.errors import EdgeclipError, did_you_mean, require
+from ..encoder import Encoder
+from ..runtime.archive import is_archive
 
 if TYPE_CHECKING:
-    from .distill.teachers import Teacher
-    from .models.openclip import OpenClipEncoder
-    from .towers.spec import StudentSpec
+    from ..distill.teachers import Teacher
+    from ..models.openclip import OpenClipEncoder
+    from ..towers.spec import StudentSpec
 
 LOCAL = "local-dir:"
 DEMO = "demo"  # the small teacher in a clone of edgeclip
@@ -36,12 +36,12 @@ def load(path_or_name: str | Path, *, engine: str | None = None, provider: str |
     """
     folder = Path(path_or_name)
     if (folder / "bundle.json").is_file() or is_archive(folder):
-        from .runtime.bundle import Bundle
+        from ..runtime.bundle import Bundle
 
         return Bundle.open(folder).encoder(engine=engine, provider=provider)
     if (folder / "run.json").is_file():
         require("torch", "distill")
-        from .distill.run import Run
+        from ..distill.run import Run
 
         return Run.open(folder).encoder()
     _refuse_path(path_or_name, "bundle or run")
@@ -133,7 +133,7 @@ def load_teacher(name: str) -> OpenClipEncoder:
     """
     require("torch", "distill")
     require("open_clip", "distill")
-    from .models.openclip import OpenClipEncoder
+    from ..models.openclip import OpenClipEncoder
 
     return OpenClipEncoder.load(f"local-dir:{demo_teacher()}" if name == DEMO else name)
 
@@ -144,7 +144,7 @@ def demo_teacher() -> Path:
     Raises:
         EdgeclipError: this edgeclip was not installed from a clone.
     """
-    folder = Path(__file__).parents[1] / "examples/teacher"
+    folder = Path(__file__).parents[2] / "examples/teacher"
     if not folder.is_dir():
         raise EdgeclipError(
             f"the teacher {DEMO!r} lies in a clone of edgeclip, and this one was not installed from there: "
@@ -161,7 +161,7 @@ def open_teacher(name: str) -> Teacher:
         EdgeclipError: nothing of that name.
     """
     require("torch", "distill")
-    from .distill.teachers import STORED, StoredTeacher, as_teacher
+    from ..distill.teachers import STORED, StoredTeacher, as_teacher
 
     for prefix in (LOCAL, STORED):  # a run is gone on with from any folder
         if name.startswith(prefix):
@@ -184,7 +184,7 @@ def open_exportable(source: str) -> tuple[OpenClipEncoder, StudentSpec | None, s
         if source != DEMO:
             _refuse_path(source, "run")
         return load_teacher(source), None, None
-    from .distill.run import Run
+    from ..distill.run import Run
 
     run = Run.open(Path(source))
     return run.encoder(), run.document.spec, run.document.images

@@ -19,8 +19,8 @@ from ..runtime.engines.registry import DEFAULT, find_engine
 
 if TYPE_CHECKING:
     from ..distill.run import Run
+    from ..measurement.chain import Stage
     from ..runtime.bundle import Bundle
-    from .chain import Stage
 
 MOST_POINTS = 300
 ON_HOST = "exported fp32, host"
@@ -55,7 +55,7 @@ def earlier_stages(
 
     Where the device is another machine (``apart``), fp32 is measured here too: what the way costs has its own row.
     """
-    from .chain import Stage
+    from ..measurement.chain import Stage
 
     stages = []
     if encoder := _teacher(teacher, run, threads):
@@ -88,7 +88,7 @@ def _teacher(asked: str | None, run: Run | None, threads: int | None) -> PixelEn
     """The teacher that was asked for, or the run's own where it is at hand and can be timed."""
     if asked or run is None:
         return _open_encoder(asked, threads) if asked else None
-    from ..loading import refuse_code
+    from .loading import refuse_code
 
     try:
         if not run.ours:
@@ -120,7 +120,7 @@ def _run_at(source: Path) -> Run | None:
 
 def _open_encoder(name: str, threads: int | None) -> PixelEncoder:
     """A bundle's, run's or teacher's encoder that uses ``threads`` CPU threads, all usable ones where None."""
-    from ..loading import load
+    from .loading import load
 
     if (Path(name) / "bundle.json").is_file():
         from ..runtime.bundle import Bundle

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.errors import EdgeclipError
 from ..device.facts import describe_device
+from ..measurement.figures import EXPORTED
+from ..measurement.pictures import some_pictures
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
 from ..runtime.target import Device, Runtime
-from .figures import EXPORTED
-from .pictures import some_pictures
 from .sources import earlier_stages, learning_curve, run_of
 from .suggest import suggest
 
 if TYPE_CHECKING:
+    from ..measurement.chain import Stage
     from ..profiling.schema import Profile
     from ..report.schema import Criterion, Figures, Judged, Picture, Report, Row
     from ..runtime.bundle import Bundle
-    from .chain import Stage
 
 
 OTHER_DEVICE = "{cpu} is not the profile's device: measure there, or say --other-device to be judged by this one"
@@ -75,9 +75,9 @@ def prove(
             bundle or dataset, or the device cannot be reached.
     """
     from ..evaluate.datasets import open_dataset
+    from ..measurement.figures import measure
     from ..report.join import join
     from ..runtime.bundle import Bundle
-    from .figures import measure
 
     opened = Bundle.open(bundle)
     if figures and figures.bundle != opened.sha256:
@@ -171,8 +171,8 @@ def _here(bundle: Bundle, sources: Sequence[Stage], dataset: Path | None) -> Fig
         return None
     from ..evaluate.copies import without_copies
     from ..evaluate.datasets import open_dataset
-    from .chain import accuracy_here
-    from .figures import figures_of
+    from ..measurement.chain import accuracy_here
+    from ..measurement.figures import figures_of
 
     data = without_copies(open_dataset(dataset))
     return figures_of(bundle, accuracy_here(sources, data), data) if sources else None

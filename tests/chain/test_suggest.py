@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgeclip.measurement.suggest import suggest
+from edgeclip.chain.suggest import suggest
 from edgeclip.profiling.costmodel import predict_ms
 from edgeclip.profiling.schema import Budget
 from edgeclip.profiling.store import load_profile
