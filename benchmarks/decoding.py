@@ -24,8 +24,8 @@ from torchvision.io import ImageReadMode, decode_image
 
 from edgeclip.data import images as module
 from edgeclip.data.images import Images
-from edgeclip.data.sources import open_source
 from edgeclip.distill.malloc import keep_freed_memory
+from edgeclip.images.sources import open_source
 from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.manifest import Preprocess
 

@@ -26,7 +26,7 @@ from edgeclip.distill import distill
 from edgeclip.distill.config import DistillConfig
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.chance import chance_level, kept_above_chance
-from edgeclip.evaluate.datasets import open_dataset
+from edgeclip.images.datasets import open_dataset
 from edgeclip.towers.spec import StudentSpec
 
 # What the demo selects on the two cores of profiles/x86-avx2-2core.toml.

@@ -23,8 +23,9 @@ from results import save
 
 from edgeclip.base.console import console
 from edgeclip.demo.openmoji import load_openmoji
-from edgeclip.evaluate.datasets import Dataset, open_dataset
 from edgeclip.evaluate.embed import BATCH, WORKERS, embed
+from edgeclip.images.datasets import open_dataset
+from edgeclip.images.labelled import Dataset
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.onnxencoder import OnnxEncoder
 

@@ -29,7 +29,8 @@ import edgeclip
 from edgeclip.chain.loading import demo_teacher
 from edgeclip.ecosystem.clip_benchmark import number
 from edgeclip.evaluate import evaluate
-from edgeclip.evaluate.datasets import Dataset, open_dataset
+from edgeclip.images.datasets import open_dataset
+from edgeclip.images.labelled import Dataset
 
 BATCH = 64
 for module in (open_clip_zero_shot, peer):

@@ -24,8 +24,8 @@ import open_clip
 import results
 import torch
 
+from edgeclip.base.strings import StringsOnDisk, digest
 from edgeclip.data.images import Images
-from edgeclip.data.strings import StringsOnDisk, digest
 from edgeclip.data.views import Views
 from edgeclip.distill.batches import Loader
 from edgeclip.distill.config import DistillConfig

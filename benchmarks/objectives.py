@@ -29,7 +29,7 @@ from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
 from edgeclip.distill.teachers import as_teacher
 from edgeclip.evaluate import evaluate
-from edgeclip.evaluate.datasets import open_dataset
+from edgeclip.images.datasets import open_dataset
 from edgeclip.towers.spec import StudentSpec
 from edgeclip.towers.vit import vit_workload
 

@@ -28,7 +28,7 @@ from edgeclip.distill.config import DistillConfig, Weights
 from edgeclip.distill.pipeline import distill
 from edgeclip.distill.run import Run
 from edgeclip.evaluate import evaluate
-from edgeclip.evaluate.datasets import open_dataset
+from edgeclip.images.datasets import open_dataset
 from edgeclip.towers.prior import score
 from edgeclip.towers.space import name_of, whole_space, workload_of
 from edgeclip.towers.spec import StudentSpec

@@ -20,9 +20,9 @@ import numpy as np
 import psutil
 import torch
 
+from edgeclip.base.strings import StringsOnDisk, digest
 from edgeclip.data.images import Images
 from edgeclip.data.sentences import kept_sentences
-from edgeclip.data.strings import StringsOnDisk, digest
 from edgeclip.data.views import Views
 from edgeclip.distill.batches import Batch, Loader
 from edgeclip.distill.config import DistillConfig, TextShape

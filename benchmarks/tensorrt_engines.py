@@ -32,7 +32,6 @@ from onnx import numpy_helper
 
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.chain.loading import load_teacher
-from edgeclip.data.sources import find_images
 from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distill.run import Run
 from edgeclip.export.calibration import calibration_pixels
@@ -42,6 +41,7 @@ from edgeclip.export.int8 import TENSORRT, Calibrated
 from edgeclip.export.towers import export_image_tower
 from edgeclip.export.tune import Tuner
 from edgeclip.export.validate import Gate
+from edgeclip.images.sources import find_images
 from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.engines.trtbuild import bound_to, parse, serialise

@@ -29,7 +29,6 @@ import torch
 from edgeclip.chain.loading import load_teacher
 from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct, read_sentences
-from edgeclip.data.sources import open_source
 from edgeclip.data.views import Augment, Views
 from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distill.batches import Loader
@@ -42,6 +41,7 @@ from edgeclip.distill.student import build_student
 from edgeclip.distill.targets import find_targets
 from edgeclip.distill.teachers import as_teacher
 from edgeclip.distill.trainer import Trainer
+from edgeclip.images.sources import open_source
 from edgeclip.models.openclip import save_hub_layout
 from edgeclip.towers.spec import StudentSpec
 from edgeclip.towers.vit import vit_workload

@@ -13,9 +13,10 @@ from ..base.console import say
 from ..base.errors import EdgeclipError
 from ..base.lines import read_lines
 from ..base.scratch import scratch_folder
-from ..data.sources import digest, find_images, open_source
-from ..evaluate.datasets import TEMPLATES, open_dataset
 from ..evaluate.zeroshot import class_embeddings
+from ..images.datasets import open_dataset
+from ..images.labelled import TEMPLATES
+from ..images.sources import digest, find_images, open_source
 from ..models.openclip import OpenClipEncoder
 from ..runtime.labels import distinct_labels
 from .extras import Classes

@@ -87,8 +87,8 @@ def labelled_dir(teacher, images_dir, tmp_path_factory):
     import itertools
     import shutil
 
-    from edgeclip.evaluate.datasets import TEMPLATES
     from edgeclip.evaluate.zeroshot import class_embeddings
+    from edgeclip.images.labelled import TEMPLATES
 
     names = [f"{a} {b}" for a, b in itertools.combinations(WORDS, 2)]
     files = sorted(images_dir.iterdir())

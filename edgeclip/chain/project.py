@@ -147,8 +147,8 @@ def check_inputs(folder: Path, project: Project) -> None:
         EdgeclipError: an input is missing or unfit.
     """
     from ..data.sentences import refuse_unfit
-    from ..data.sources import refuse_missing
-    from ..evaluate.datasets import open_dataset
+    from ..images.datasets import open_dataset
+    from ..images.sources import refuse_missing
     from ..profiling.store import load_profile
 
     if project.profile != HERE:

@@ -74,7 +74,7 @@ def prove(
             not say that it is meant so; no bundle, a dataset that is missing or cannot be read, figures of another
             bundle or dataset, or the device cannot be reached.
     """
-    from ..evaluate.datasets import open_dataset
+    from ..images.datasets import open_dataset
     from ..measurement.figures import measure
     from ..report.join import join
     from ..runtime.bundle import Bundle
@@ -112,7 +112,7 @@ def _pictures(found: Report, dataset: Path | None) -> list[Picture]:
     if dataset is None:
         return []
     from ..evaluate.copies import without_copies
-    from ..evaluate.datasets import open_dataset
+    from ..images.datasets import open_dataset
 
     chosen = next(row for row in found.rows if row.recommended)
     fp32 = next((row for row in found.rows if row.stage == f"{EXPORTED}fp32" and row is not chosen), None)
@@ -170,7 +170,7 @@ def _here(bundle: Bundle, sources: Sequence[Stage], dataset: Path | None) -> Fig
     if dataset is None:
         return None
     from ..evaluate.copies import without_copies
-    from ..evaluate.datasets import open_dataset
+    from ..images.datasets import open_dataset
     from ..measurement.chain import accuracy_here
     from ..measurement.figures import figures_of
 

@@ -44,10 +44,10 @@ def judge_on(dataset: str | Path) -> Callable[[Encoder], float]:
     """Zero-shot top-1 of an encoder on labelled images, which are looked for now.
 
     Raises:
-        EdgeclipError: as :func:`edgeclip.evaluate.datasets.open_dataset`.
+        EdgeclipError: as :func:`edgeclip.images.datasets.open_dataset`.
     """
     from ..evaluate import evaluate
-    from ..evaluate.datasets import open_dataset
+    from ..images.datasets import open_dataset
 
     data = open_dataset(dataset)
     return lambda encoder: evaluate(encoder, data).top1
@@ -165,7 +165,7 @@ def exported(
 
 def next_commands(folder: Path) -> list[str]:
     """What people do next with a project that has its report, each as a command line that works."""
-    from ..evaluate.datasets import open_dataset
+    from ..images.datasets import open_dataset
 
     project = read_project(folder, trust=True)
     images, run, bundle = Path(place(folder, project.images)), folder / "run", folder / "bundle"

@@ -208,9 +208,9 @@ def _begun(
     from ..chain.rehearsal import rehearse
     from ..chain.steps import chosen_student, judge_on
     from ..data.sentences import read_templates, refuse_unfit
-    from ..data.sources import refuse_missing
     from ..distill import distill
     from ..distill.run import refuse_in_the_way
+    from ..images.sources import refuse_missing
     from ..towers.spec import read_spec
     from .inputs import open_profile, refuse_no_budget
 

@@ -77,10 +77,10 @@ def eval_command(
     from .. import load
     from ..base.files import writable_file
     from ..demo.sets import DEFAULT_SUITE, built_in
-    from ..evaluate.datasets import open_dataset
     from ..evaluate.results import Evaluation
     from ..evaluate.suite import evaluate_suite, load_suite
     from ..evaluate.tasks import Asked, score
+    from ..images.datasets import open_dataset
     from .evaluation_tables import scores_table
     from .tables import show
 
@@ -139,8 +139,8 @@ def retention_command(
     from ..base.files import writable, write_text
     from ..base.folders import new_folder, refuse_foreign
     from ..evaluate import evaluate
-    from ..evaluate.datasets import open_dataset
     from ..evaluate.retention import retention
+    from ..images.datasets import open_dataset
     from ..report.confusion import confusion_svg
     from .evaluation_tables import retention_table
     from .tables import show

@@ -136,7 +136,7 @@ def _tried(
     from ..distill import distill
     from ..distill.config import DistillConfig
     from ..evaluate import evaluate
-    from ..evaluate.datasets import open_dataset
+    from ..images.datasets import open_dataset
 
     opened, data = open_teacher(teacher), open_dataset(dataset)
     config = DistillConfig(epochs=TRIAL_EPOCHS, warmup_epochs=1, views=2, judge_epochs=1, tracker="none")

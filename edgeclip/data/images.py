@@ -15,10 +15,10 @@ from torch import Tensor
 
 from ..base.decode import UnreadableImage, read_image
 from ..base.errors import EdgeclipError
+from ..images.sources import Source
 from ..runtime.cores import usable_cores
 from ..runtime.manifest import Preprocess
 from ..runtime.preprocess import Preprocessor
-from .sources import Source
 
 JPEG = b"\xff\xd8\xff"
 TOGETHER = 8  # images that a thread is given at once: handing over one takes as long as a tenth of decoding it

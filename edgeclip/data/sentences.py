@@ -18,7 +18,7 @@ import numpy as np
 
 from ..base.errors import EdgeclipError, require
 from ..base.lines import read_lines
-from .strings import StringsOnDisk, digest
+from ..base.strings import StringsOnDisk, digest
 
 
 def _zstandard(path: Path, mode: str, *, encoding: str, newline: str) -> IO[Any]:

@@ -26,9 +26,9 @@ from ..base.documents import Document, Size, Width, read_document
 from ..base.errors import FormatError
 from ..base.files import refuse_too_large, write_bytes
 from ..base.pictures import refuse_too_many_broken
+from ..base.strings import digest
+from ..images.sources import Source
 from .processes import processes
-from .sources import Source
-from .strings import digest
 
 ROWS, MANY_ROWS = 1024, 16384  # per shard: what an interruption may cost; more where there would be files by thousands
 MANY = 1 << 20  # rows from which shards are the larger kind

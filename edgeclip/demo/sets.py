@@ -12,7 +12,7 @@ from ..base.errors import EdgeclipError, MissingExtra
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
-    from ..evaluate.datasets import Dataset
+    from ..images.labelled import Dataset
 
 DEFAULT_SUITE = "openmoji"
 NOTO = ("noto-names", "noto-categories")
@@ -24,8 +24,8 @@ def built_in(name: str) -> tuple[str, Dataset] | None:
     Raises:
         EdgeclipError: the environment names a file that is not there.
     """
-    from ..evaluate.datasets import open_dataset
     from ..evaluate.noto import open_noto_categories, open_noto_names
+    from ..images.datasets import open_dataset
 
     if name not in (DEFAULT_SUITE, *NOTO):
         return None
@@ -61,8 +61,8 @@ def shift(encoders: Mapping[str, Encoder], heldout: Path, file: Path | None = No
     import numpy as np
 
     from ..evaluate import evaluate
-    from ..evaluate.datasets import open_dataset
     from ..evaluate.noto import ENVIRONMENT, open_noto_categories, open_noto_names
+    from ..images.datasets import open_dataset
 
     found = file or noto_file()
     if found is None:

@@ -24,12 +24,12 @@ from ..base.console import progress_bar
 from ..base.documents import Cosine, Count, Document
 from ..base.errors import EdgeclipError
 from ..base.files import is_ours, mendable, writable_file, write_text
+from ..base.strings import StringsOnDisk
 from ..data.images import Images
 from ..data.sentences import kept_sentences
-from ..data.sources import open_source
 from ..data.store import FeatureStore, StoreDocument, feature_store
-from ..data.strings import StringsOnDisk
 from ..data.views import Augment, Views
+from ..images.sources import open_source
 from .targets import reader, viewer
 from .teachers import Teacher, folder_name
 
@@ -94,7 +94,7 @@ def select_sentences(
     folder = store or out.with_suffix(".store")
     with mendable(out):
         sentences = kept_sentences(corpus, folder / "sentences")
-        pictures = Images(open_source(images, folder), teacher.preprocess)
+        pictures = Images(open_source(images, folder, processes().main_process_first), teacher.preprocess)
         found, summary = ground(teacher, pictures, sentences, folder, neighbours=neighbours, cap=cap)
         lines = (json.dumps(record, ensure_ascii=False) for record in found.records(sentences, pictures))
         write_text(out, "".join(f"{line}\n" for line in lines))

@@ -15,12 +15,12 @@ from ..base.console import console, say
 from ..base.errors import EdgeclipError
 from ..base.files import mendable, sha256
 from ..base.folders import cache_folder, locked
+from ..base.strings import StringsOnDisk, digest
 from ..data.images import Images
 from ..data.processes import processes
 from ..data.sentences import OPENAI, kept_sentences, read_templates
-from ..data.sources import located, open_source
-from ..data.strings import StringsOnDisk, digest
 from ..data.views import Views
+from ..images.sources import located, open_source
 from ..models.openclip import OpenClipEncoder, save_hub_layout
 from ..towers.spec import StudentSpec
 from .batches import Loader
@@ -62,7 +62,7 @@ def distill(
         spec: the student's image tower.
         teachers: whose embeddings the student learns. It lives in the first one's space, and keeps its text tower
             unless the settings give the student one of its own.
-        images: as :func:`~edgeclip.data.sources.open_source` reads them; they need no captions.
+        images: as :func:`~edgeclip.images.sources.open_source` reads them; they need no captions.
         texts: sentences; they need no images.
         out: the run's folder.
         classes: ``texts`` holds class names, and sentences are made of them.
@@ -145,7 +145,7 @@ def _opened(
     sentences = kept_sentences(texts, cache / "sentences", templates)
     size = max(teacher.image_size for teacher in teachers)
     square = teachers[0].preprocess.model_copy(update={"size": size, "exif": config.exif})
-    pictures = Images(open_source(images, cache), square)
+    pictures = Images(open_source(images, cache, processes().main_process_first), square)
     for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
         if count < FEWEST:
             raise EdgeclipError(f"only {count} {name}: training needs at least {FEWEST}")

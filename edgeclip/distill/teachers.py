@@ -19,8 +19,8 @@ from torch import Tensor
 from ..base.documents import Document, Positive, Side, Width, read_document
 from ..base.errors import EdgeclipError, FormatError
 from ..base.files import write_bytes
+from ..base.strings import digest
 from ..data.processes import processes
-from ..data.strings import digest
 from ..data.views import Normalise
 from ..encoder import Encoder
 from ..models.openclip import OpenClipEncoder

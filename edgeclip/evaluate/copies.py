@@ -10,7 +10,7 @@ import numpy as np
 
 from ..base.console import say
 from ..base.decode import UnreadableImage
-from .datasets import BytesExample, Dataset, Example, FileExample, Renumbered, Source
+from ..images.labelled import BytesExample, Dataset, Example, FileExample, Renumbered, Source
 
 
 @dataclass

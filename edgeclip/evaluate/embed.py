@@ -22,7 +22,7 @@ from ..base.decode import UnreadableImage
 from ..base.errors import EdgeclipError
 from ..base.pictures import say_skipped
 from ..encoder import Encoder, PixelEncoder
-from .datasets import Dataset, Example
+from ..images.labelled import Dataset, Example
 
 if TYPE_CHECKING:
     from ..encoder import Embeddings

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..base.errors import EdgeclipError, FormatError
 from ..base.tars import read_tar
-from .datasets import BytesExample, Dataset, FileExample
+from ..images.labelled import BytesExample, Dataset, FileExample
 
 ENVIRONMENT = "EDGECLIP_NOTO"
 EMOJI_STYLE = "fe0f"  # a variation selector: the same emoji with it and without

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import EdgeclipError
 from ..encoder import Encoder
-from .datasets import Dataset
+from ..images.labelled import Dataset
 from .embed import BATCH, WORKERS, embed
 from .metrics import interval
 

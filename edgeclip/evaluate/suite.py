@@ -14,9 +14,10 @@ from ..base.console import say
 from ..base.documents import Document, Part, Size, read_document
 from ..base.errors import EdgeclipError, did_you_mean
 from ..encoder import Encoder
-from .datasets import Dataset, Some, open_dataset
+from ..images.datasets import open_dataset
+from ..images.labelled import Dataset, Some
+from ..images.location import HUB
 from .metrics import Metric
-from .remote import HUB
 from .results import Evaluation, Missing, Score
 from .tasks import Asked, score
 
@@ -156,7 +157,7 @@ def open_entry(entry: Entry, where: str, split: str = "test") -> Dataset:
     """Open the set at ``where``; if it has more classes than the suite wants, those under the mask.
 
     Raises:
-        EdgeclipError: as for :func:`~edgeclip.evaluate.datasets.open_dataset`, or the mask does not fit.
+        EdgeclipError: as for :func:`~edgeclip.images.datasets.open_dataset`, or the mask does not fit.
     """
     dataset = open_dataset(where, split, keep_duplicates=True)  # as the authors count
     if not entry.mask or len(dataset.classnames) == len(entry.mask):

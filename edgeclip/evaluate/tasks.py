@@ -12,7 +12,7 @@ from ..base.errors import EdgeclipError
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
-    from .datasets import Dataset
+    from ..images.labelled import Dataset
     from .embed import Embedded
     from .results import Score, Task
 
@@ -119,7 +119,7 @@ def _probe(encoder: Encoder, dataset: Dataset, asked: Asked, *, where: str) -> d
 
 def _train_and_test(encoder: Encoder, dataset: Dataset, asked: Asked, where: str) -> tuple[Embedded, Embedded]:
     """The two splits through the encoder; a folder that is not split is halved, class by class, which is said."""
-    from .datasets import is_unsplit, open_dataset
+    from ..images.datasets import is_unsplit, open_dataset
     from .embed import embed
     from .probe import halves
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..encoder import Encoder
-from .datasets import Dataset
+from ..images.labelled import Dataset
 from .embed import BATCH, WORKERS, Embedded, embed
 from .metrics import (
     Labels,

@@ -16,9 +16,9 @@ from ..base.pictures import say_skipped
 from ..base.scratch import scratch_folder
 from ..device.machine import machine_facts
 from ..evaluate import evaluate
-from ..evaluate.datasets import BytesExample, FileExample
 from ..evaluate.embed import Embedded
 from ..evaluate.zeroshot import class_embeddings, classify
+from ..images.labelled import BytesExample, FileExample
 from ..report.schema import Reference, Row
 from ..runtime.golden import probe_image
 from ..runtime.onnxencoder import OnnxEncoder
@@ -31,8 +31,8 @@ from .rows import accuracy_columns, device_columns, make_row, timing
 
 if TYPE_CHECKING:
     from ..encoder import PixelEncoder
-    from ..evaluate.datasets import Dataset
     from ..evaluate.zeroshot import ZeroShot
+    from ..images.labelled import Dataset
 
 
 Example = tuple[Path, Any]  # an image's file, and its label

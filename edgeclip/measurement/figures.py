@@ -16,7 +16,7 @@ from ..runtime.engines.registry import find_engine
 from ..runtime.plain import asked_runtime, readable
 
 if TYPE_CHECKING:
-    from ..evaluate.datasets import Dataset
+    from ..images.labelled import Dataset
     from ..report.schema import Figures, Finding, Row
     from ..runtime.bundle import Bundle
     from .chain import Measured, Stage
@@ -41,7 +41,7 @@ def measure(
 
     Args:
         bundle: its folder or archive.
-        dataset: labelled images, as :func:`~edgeclip.evaluate.datasets.open_dataset` reads them; without them there is
+        dataset: labelled images, as :func:`~edgeclip.images.datasets.open_dataset` reads them; without them there is
             no accuracy.
         precisions: the variants to measure; all when empty. Only of all of them can the best be named.
         seconds: for latency, all rows together.
@@ -57,7 +57,7 @@ def measure(
             be reached.
     """
     from ..evaluate.copies import without_copies
-    from ..evaluate.datasets import open_dataset
+    from ..images.datasets import open_dataset
     from ..report.schema import Finding
     from ..runtime.bundle import Bundle
     from .chain import run_chain

@@ -13,7 +13,7 @@ from PIL import Image
 from ..report.schema import Picture, Row
 
 if TYPE_CHECKING:
-    from ..evaluate.datasets import Dataset
+    from ..images.labelled import Dataset
 
 SIDE, QUALITY = 112, 80  # pixels, JPEG: some 4 kB each
 MOST = {"wrong": 16, "changed": 8, "right": 8}

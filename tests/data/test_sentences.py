@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.lines import read_lines
+from edgeclip.base.strings import Strings, StringsOnDisk
 from edgeclip.data import sentences as module
 from edgeclip.data.sentences import (
     OPENERS,
@@ -17,7 +18,6 @@ from edgeclip.data.sentences import (
     read_sentences,
     read_templates,
 )
-from edgeclip.data.strings import Strings, StringsOnDisk
 
 
 def test_sentences_that_are_not_there(tmp_path):

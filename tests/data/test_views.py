@@ -137,7 +137,7 @@ def test_a_view_follows_its_image_and_not_its_place(tmp_path):
     from PIL import Image
 
     from edgeclip.data.images import Images
-    from edgeclip.data.sources import Folder
+    from edgeclip.images.sources import Folder
     from edgeclip.runtime.manifest import Preprocess
 
     square = Preprocess(size=8, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

@@ -8,7 +8,7 @@ from edgeclip import load
 from edgeclip.chain.loading import demo_teacher
 from edgeclip.demo.openmoji import ALIKE, TEMPLATES, Emoji, load_openmoji, sentences, write_dataset
 from edgeclip.evaluate import evaluate
-from edgeclip.evaluate.datasets import open_dataset
+from edgeclip.images.datasets import open_dataset
 
 
 @pytest.fixture(scope="module")

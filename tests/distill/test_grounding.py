@@ -10,9 +10,9 @@ from PIL import Image
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct
-from edgeclip.data.sources import open_source
 from edgeclip.distill.grounding import Grounded, _said_twice, _vote, check_out, ground, select_sentences
 from edgeclip.distill.teachers import as_teacher
+from edgeclip.images.sources import open_source
 
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}
 

@@ -10,11 +10,11 @@ import torch
 from edgeclip.base.errors import FormatError
 from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct, read_sentences
-from edgeclip.data.sources import open_source
 from edgeclip.data.views import Views
 from edgeclip.distill.batches import Loader
 from edgeclip.distill.targets import find_targets
 from edgeclip.distill.teachers import as_teacher
+from edgeclip.images.sources import open_source
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def test_mistakes_before_anything_is_sent(trained, bundle, tmp_path):
 
 
 def test_a_data_set_on_a_hub(hub, tmp_path):
-    from ..evaluate.test_layouts import png, write_tar
+    from ..images.test_layouts import png, write_tar
 
     served, environment = hub
     write_tar(tmp_path / "0.tar", [("a.png", png("red")), ("a.cls", b"0")])
@@ -117,7 +117,7 @@ def test_a_data_set_on_a_hub(hub, tmp_path):
         "test/0.tar": (tmp_path / "0.tar").read_bytes(),
         "classnames.txt": b"red\n",
     }
-    read = "from edgeclip.evaluate.datasets import open_dataset as o; d = o('{}'); print(d.name, len(d), len([*d]))"
+    read = "from edgeclip.images.datasets import open_dataset as o; d = o('{}'); print(d.name, len(d), len([*d]))"
     for where in ("hub:me/wds_one", "https://huggingface.co/datasets/me/wds_one/tree/main"):
         done = in_a_process(environment, "-c", read.format(where))
         assert done.stdout == "wds_one 1 1\n", done.stderr

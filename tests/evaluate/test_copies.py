@@ -9,7 +9,8 @@ from PIL import Image
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate.chance import above_chance, chance_level
 from edgeclip.evaluate.copies import without_copies
-from edgeclip.evaluate.datasets import Dataset, open_dataset
+from edgeclip.images.datasets import open_dataset
+from edgeclip.images.labelled import Dataset
 
 
 @pytest.fixture

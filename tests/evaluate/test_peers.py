@@ -29,7 +29,7 @@ def exactness():
 def emoji(exactness, tmp_path_factory):
     """Sixty of the demo's held-out emoji as folders and as shards: the benchmark takes all of them."""
     from edgeclip.demo.openmoji import write_dataset
-    from edgeclip.evaluate.datasets import open_dataset
+    from edgeclip.images.datasets import open_dataset
 
     folder = tmp_path_factory.mktemp("emoji")
     write_dataset(folder / "data")

@@ -14,7 +14,6 @@ from edgeclip.base.errors import EdgeclipError
 from edgeclip.demo.sets import shift
 from edgeclip.evaluate import evaluate
 from edgeclip.evaluate import suite as suite_module
-from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.evaluate.embed import Embedded
 from edgeclip.evaluate.probe import halves
 from edgeclip.evaluate.results import Evaluation
@@ -22,10 +21,11 @@ from edgeclip.evaluate.retention import Retention, retention
 from edgeclip.evaluate.suite import evaluate_suite, load_suite, only, suites
 from edgeclip.evaluate.tasks import Asked, score
 from edgeclip.evaluate.zeroshot import classify
+from edgeclip.images.datasets import open_dataset
 from edgeclip.report.confusion import confusion_svg
 
+from ..images.test_layouts import png, write_tar
 from ..test_cli import run
-from .test_layouts import png, write_tar
 from .test_zeroshot import COLOURS, ColourEncoder
 
 # As the authors of ELEVATER publish them: metric, classes, templates, test images.

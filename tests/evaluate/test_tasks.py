@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from edgeclip.base.errors import EdgeclipError
-from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.evaluate.embed import Embedded
 from edgeclip.evaluate.logistic import fit
 from edgeclip.evaluate.metrics import (
@@ -20,6 +19,7 @@ from edgeclip.evaluate.metrics import (
 )
 from edgeclip.evaluate.probe import few_shot, linear_probe, sweep
 from edgeclip.evaluate.retrieval import ranks, retrieve
+from edgeclip.images.datasets import open_dataset
 
 from .test_zeroshot import ColourEncoder
 

@@ -7,11 +7,11 @@ from sklearn.metrics import roc_auc_score
 
 from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.evaluate import evaluate, zeroshot
-from edgeclip.evaluate.datasets import open_dataset
 from edgeclip.evaluate.embed import Embedded
 from edgeclip.evaluate.metrics import mean_average_precision_11, softmax
 from edgeclip.evaluate.tasks import Asked, score
 from edgeclip.evaluate.zeroshot import class_embeddings, classify, top_k
+from edgeclip.images.datasets import open_dataset
 
 COLOURS = {"a": "red", "b": "lime", "c": "blue"}
 

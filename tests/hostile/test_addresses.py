@@ -4,7 +4,7 @@ import pytest
 
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.visible import HIDDEN
-from edgeclip.data.sources import _expanded
+from edgeclip.images.sources import _expanded
 from edgeclip.models.fetch import fetch_model
 
 from ..test_cli import run

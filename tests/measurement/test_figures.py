@@ -15,7 +15,7 @@ from edgeclip.base.files import sha256
 from edgeclip.base.seal import sealed
 from edgeclip.cli.tables import figures_table
 from edgeclip.device.facts import describe_device
-from edgeclip.evaluate.datasets import open_dataset
+from edgeclip.images.datasets import open_dataset
 from edgeclip.measurement import measure
 from edgeclip.measurement.chain import Stage, accuracy_here
 from edgeclip.profiling.store import load_profile

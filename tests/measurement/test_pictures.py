@@ -6,7 +6,7 @@ import io
 import pytest
 from PIL import Image
 
-from edgeclip.evaluate.datasets import open_dataset
+from edgeclip.images.datasets import open_dataset
 from edgeclip.measurement.pictures import MOST, SIDE, some_pictures
 
 from ..report.test_report import row

@@ -1,9 +1,8 @@
-"""Labelled images to measure on, whatever they lie in: folders, tar shards, or a set that torchvision knows."""
+"""Images with a class each, or with captions: a data set, and its examples, which are decoded when asked for."""
 
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..base.console import say
 from ..base.decode import UnreadableImage, read_image
 from ..base.errors import FormatError
 from ..base.lines import read_lines
@@ -155,53 +153,6 @@ class Some:
             label = self.new.get(example.label)  # type: ignore[arg-type]
             if label is not None:
                 yield Renumbered(example, label)
-
-
-def open_dataset(where: Path | str, split: str = "test", *, keep_duplicates: bool = False) -> Dataset:
-    """Open a data set in any of its layouts.
-
-    Args:
-        where: a folder with one folder a class (``folders.py``); a folder in CLIP_benchmark's WebDataset layout, its
-            URL, or ``hub:USER/REPO`` (``shards.py``); or ``torchvision:NAME[:FOLDER]`` (``named.py``).
-        split: ``train``, ``val`` or ``test``, where the data set is split.
-        keep_duplicates: classes of one name stay several classes, as open_clip and CLIP_benchmark count; nobody can
-            tell them apart, so that otherwise they are one.
-
-    Raises:
-        EdgeclipError: there is nothing of that name, no class with an image in it, or no such split.
-        FormatError: one of its files is not as it should be.
-    """
-    from . import folders, named, shards
-
-    text = str(where)
-    if text.startswith(named.PREFIX):
-        found = named.open_named(text, split)
-    elif shards.is_remote(text) or shards.is_shards(Path(where), split):
-        found = shards.open_shards(text, split)
-    else:
-        found = folders.open_folder(Path(where), split)
-    return found if keep_duplicates or found.several else merged(found)
-
-
-def is_unsplit(where: str) -> bool:
-    """Whether it is a folder of classes that nobody has split into training and test images."""
-    from . import folders, named, shards
-
-    if where.startswith(named.PREFIX) or shards.is_remote(where) or shards.is_shards(Path(where), "test"):
-        return False
-    return not folders.is_split(Path(where))
-
-
-def merged(dataset: Dataset) -> Dataset:
-    """``dataset`` with classes of one name as one class; which they are is said."""
-    names = list(dict.fromkeys(dataset.classnames))
-    if len(names) == len(dataset.classnames):
-        return dataset
-    twice = [name for name, count in Counter(dataset.classnames).items() if count > 1]
-    shown = ", ".join(twice[:5]) + (", …" if len(twice) > 5 else "")
-    say(f"{dataset.name}: duplicate class names count as one class: {shown}")
-    new = {row: names.index(name) for row, name in enumerate(dataset.classnames)}
-    return Dataset(dataset.name, names, dataset.templates, Some(dataset.source, new, every=True))
 
 
 def templates_in(file: Path, mark: str = "{}") -> list[str]:

@@ -17,8 +17,8 @@ import numpy as np
 from ..base.errors import EdgeclipError, FormatError
 from ..base.lines import read_lines
 from ..base.tars import read_tar
-from .datasets import TEMPLATES, BytesExample, Dataset, templates_in
-from .remote import Place, is_remote
+from .labelled import TEMPLATES, BytesExample, Dataset, templates_in
+from .location import Place, is_remote
 
 __all__ = ["is_remote", "is_shards", "open_shards"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..base.files import mendable, write_bytes
-from ..base.scratch import neighbour
+from .files import mendable, write_bytes
+from .scratch import neighbour
 
 PART = 1 << 20  # bytes
 

@@ -9,7 +9,8 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,16 +21,18 @@ from ..base.console import progress_bar, say
 from ..base.errors import EdgeclipError, require
 from ..base.files import write_bytes
 from ..base.pictures import SUFFIXES, image_files, is_image
+from ..base.strings import Strings, digest
 from ..base.tars import index_tar
 from ..base.web import fetch
-from .processes import processes
-from .strings import Strings, digest
 
 HUGGING_FACE = "hf:"
 REMOTE = ("http://", "https://")
 MOST_SHARDS = 10**6
 LIST = re.compile(r"\{[^{}]*,[^{}]*\}")
 RANGE = re.compile(r"\{(-?\d{1,18})\.\.(-?\d{1,18})(?:\.\.-?\d+)?\}")
+
+
+First = Callable[[], AbstractContextManager[object]]
 
 
 class Source(Protocol):
@@ -55,12 +58,13 @@ class Source(Protocol):
         ...
 
 
-def open_source(name: str, cache: Path) -> Source:
+def open_source(name: str, cache: Path, first: First = nullcontext) -> Source:
     """Open a folder, ``shard-{000..099}.tar`` (also with ``*``, also at URLs), or ``hf:NAME[:SPLIT]``.
 
     Args:
         name: as above.
         cache: where shards from URLs, and the index of every shard, are kept.
+        first: lets one of several processes fetch what the others then find.
 
     Raises:
         EdgeclipError: nothing is there, or no images are in it.
@@ -69,7 +73,7 @@ def open_source(name: str, cache: Path) -> Source:
     if name.startswith(HUGGING_FACE):
         return HuggingFace(name.removeprefix(HUGGING_FACE))
     if name.endswith(".tar"):
-        return Tars(_shards(name, cache), cache / "index")
+        return Tars(_shards(name, cache, first), cache / "index")
     return Folder(Path(name))
 
 
@@ -228,11 +232,11 @@ class HuggingFace:
         return digest([self._name, self._fingerprint, str(len(self))])
 
 
-def _shards(pattern: str, cache: Path) -> list[Path]:
+def _shards(pattern: str, cache: Path, first: First) -> list[Path]:
     """The tars that a pattern names; those at URLs are fetched first."""
     if not pattern.startswith(REMOTE):
         return _local_shards(pattern)
-    return [_fetched(url, cache / "shards") for url in _expanded(pattern)]
+    return [_fetched(url, cache / "shards", first) for url in _expanded(pattern)]
 
 
 def _local_shards(pattern: str) -> list[Path]:
@@ -267,10 +271,10 @@ def _expanded(pattern: str) -> list[str]:
     return names
 
 
-def _fetched(url: str, folder: Path) -> Path:
+def _fetched(url: str, folder: Path, first: First) -> Path:
     """Download ``url`` into ``folder``, unless it is there."""
     target = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{url.rsplit('/', 1)[-1]}"
-    with processes().main_process_first():
+    with first():
         if not fetch(url, target):
             raise EdgeclipError(f"{url}: the server has no such shard")
     return target

@@ -14,7 +14,7 @@ from PIL import Image
 
 from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.base.tars import read_tar
-from edgeclip.evaluate.datasets import open_dataset
+from edgeclip.images.datasets import open_dataset
 
 COLOURS = ("red", "lime", "blue")
 

@@ -11,8 +11,8 @@ from typing import Any
 from PIL import Image
 
 from ..base.errors import EdgeclipError, did_you_mean, require
-from .datasets import Dataset, templates_in
-from .folders import classnames_in
+from .class_folders import classnames_in
+from .labelled import Dataset, templates_in
 
 PREFIX = "torchvision:"
 

@@ -16,7 +16,7 @@ from PIL import Image
 from edgeclip.base.decode import UnreadableImage, read_image
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.data.images import Images
-from edgeclip.data.sources import find_images, open_source
+from edgeclip.images.sources import find_images, open_source
 from edgeclip.runtime.manifest import Preprocess
 
 SQUARE = Preprocess(size=32, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))

@@ -8,7 +8,7 @@ from ..base.console import say
 from ..base.errors import EdgeclipError, FormatError
 from ..base.lines import read_lines
 from ..base.pictures import image_files
-from .datasets import Dataset, FileExample, templates_in
+from .labelled import Dataset, FileExample, templates_in
 
 SPLITS = {"train", "val", "validation", "valid", "test"}
 CAPTIONS = "captions.tsv"
