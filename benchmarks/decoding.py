@@ -23,7 +23,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 
 from edgeclip.data import images as module
-from edgeclip.data.images import Images
+from edgeclip.data.squares import Images
 from edgeclip.distill.malloc import keep_freed_memory
 from edgeclip.images.sources import open_source
 from edgeclip.runtime.cores import usable_cores

@@ -25,7 +25,7 @@ import results
 import torch
 
 from edgeclip.base.strings import StringsOnDisk, digest
-from edgeclip.data.images import Images
+from edgeclip.data.squares import Images
 from edgeclip.data.views import Views
 from edgeclip.distill.batches import Loader
 from edgeclip.distill.config import DistillConfig

@@ -21,8 +21,8 @@ import psutil
 import torch
 
 from edgeclip.base.strings import StringsOnDisk, digest
-from edgeclip.data.images import Images
 from edgeclip.data.sentences import kept_sentences
+from edgeclip.data.squares import Images
 from edgeclip.data.views import Views
 from edgeclip.distill.batches import Batch, Loader
 from edgeclip.distill.config import DistillConfig, TextShape

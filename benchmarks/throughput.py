@@ -27,8 +27,8 @@ import results
 import torch
 
 from edgeclip.chain.loading import load_teacher
-from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct, read_sentences
+from edgeclip.data.squares import Images
 from edgeclip.data.views import Augment, Views
 from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distill.batches import Loader

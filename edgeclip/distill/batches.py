@@ -13,9 +13,9 @@ from torch import Tensor
 from ..base.console import say
 from ..base.errors import EdgeclipError
 from ..base.strings import StringsOnDisk
-from ..data.images import Images
 from ..data.processes import processes, views_device
 from ..data.sampler import BatchSampler
+from ..data.squares import Images
 from ..data.views import Normalise, Views
 from ..runtime.manifest import Preprocess
 from .config import DistillConfig

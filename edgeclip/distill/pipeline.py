@@ -16,9 +16,9 @@ from ..base.errors import EdgeclipError
 from ..base.files import mendable, sha256
 from ..base.folders import cache_folder, locked
 from ..base.strings import StringsOnDisk, digest
-from ..data.images import Images
 from ..data.processes import processes
 from ..data.sentences import OPENAI, kept_sentences, read_templates
+from ..data.squares import Images
 from ..data.views import Views
 from ..images.sources import located, open_source
 from ..models.openclip import OpenClipEncoder, save_hub_layout

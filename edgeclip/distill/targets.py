@@ -13,8 +13,8 @@ from ..base.files import refuse_too_large
 from ..base.folders import cache_folder
 from ..base.pictures import say_skipped
 from ..base.strings import StringsOnDisk, digest
-from ..data.images import Images
 from ..data.processes import processes, views_device
+from ..data.squares import Images
 from ..data.store import Embed, FeatureStore, StoreDocument, feature_store
 from ..data.views import Views
 from .config import DistillConfig

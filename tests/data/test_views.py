@@ -136,7 +136,7 @@ def test_pixels_are_averaged_where_an_input_is_smaller():
 def test_a_view_follows_its_image_and_not_its_place(tmp_path):
     from PIL import Image
 
-    from edgeclip.data.images import Images
+    from edgeclip.data.squares import Images
     from edgeclip.images.sources import Folder
     from edgeclip.runtime.manifest import Preprocess
 

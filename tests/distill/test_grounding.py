@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from edgeclip.base.errors import EdgeclipError
-from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct
+from edgeclip.data.squares import Images
 from edgeclip.distill.grounding import Grounded, _said_twice, _vote, check_out, ground, select_sentences
 from edgeclip.distill.teachers import as_teacher
 from edgeclip.images.sources import open_source

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from edgeclip.base.errors import FormatError
-from edgeclip.data.images import Images
 from edgeclip.data.sentences import distinct, read_sentences
+from edgeclip.data.squares import Images
 from edgeclip.data.views import Views
 from edgeclip.distill.batches import Loader
 from edgeclip.distill.targets import find_targets

@@ -15,7 +15,7 @@ from PIL import Image
 
 from edgeclip.base.decode import UnreadableImage, read_image
 from edgeclip.base.errors import EdgeclipError
-from edgeclip.data.images import Images
+from edgeclip.data.squares import Images
 from edgeclip.images.sources import find_images, open_source
 from edgeclip.runtime.manifest import Preprocess
 
@@ -159,7 +159,7 @@ def test_a_jpeg_that_fits_is_read_as_pillow_reads_it(harm, data, tmp_path):
 
 @pytest.mark.parametrize("limit", [1 << 30, 0])
 def test_images_that_cannot_be_read_are_told(images_dir, tmp_path, monkeypatch, limit):
-    monkeypatch.setattr("edgeclip.data.images.MEMORY_LIMIT", limit)
+    monkeypatch.setattr("edgeclip.data.squares.MEMORY_LIMIT", limit)
     for file in images_dir.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "05.png").write_bytes(b"\x89PNG nothing")
