@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 
-from edgeclip.data import images as module
+from edgeclip.data import squares as module
 from edgeclip.data.squares import Images
 from edgeclip.distill.malloc import keep_freed_memory
 from edgeclip.images.sources import open_source

@@ -10,22 +10,24 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BASE = {"base", "encoder", "__version__"}
 MAY_KNOW = {
-    "base": set(),
+    "base": {"__version__"},
     "runtime": BASE,
     "device": BASE | {"runtime"},
-    "towers": BASE | {"device", "runtime"},
-    "select": BASE | {"towers", "device", "runtime"},
+    "profiling": BASE | {"device", "runtime"},
+    "towers": BASE | {"profiling", "runtime"},
+    "select": BASE | {"towers", "profiling", "device", "runtime"},
     "models": BASE | {"towers", "runtime"},
-    "data": BASE | {"device", "runtime"},
-    "evaluate": BASE,
-    "distill": BASE | {"data", "models", "towers", "device", "runtime"},
-    "export": BASE | {"evaluate", "data", "models", "towers", "device", "runtime"},
-    "report": BASE | {"runtime", "evaluate"},
-    "measure": BASE | {"loading", "report", "distill", "evaluate", "select", "towers", "device", "runtime"},
+    "images": BASE,
+    "data": BASE | {"images", "runtime"},
+    "distill": BASE | {"data", "images", "models", "towers", "runtime"},
+    "evaluate": BASE | {"images"},
+    "report": BASE | {"evaluate", "runtime"},
+    "measurement": BASE | {"report", "evaluate", "images", "profiling", "device", "runtime"},
+    "export": BASE | {"measurement", "evaluate", "images", "data", "models", "towers", "device", "runtime"},
     "chain": BASE
-    | {"loading", "measure", "report", "export", "distill", "evaluate", "data", "models", "select"}
-    | {"towers", "device", "runtime"},
-    "ecosystem": BASE | {"runtime", "report", "distill"},
+    | {"export", "measurement", "report", "evaluate", "distill", "data", "images", "models", "select", "towers"}
+    | {"profiling", "device", "runtime"},
+    "ecosystem": BASE | {"report", "distill", "runtime"},
     "profiles": set(),
 }
 FOLDERS = {room: ROOT / ("edgeclip" if room not in ("export", "profiles") else "") / room for room in MAY_KNOW}
