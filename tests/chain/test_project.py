@@ -84,7 +84,7 @@ def test_all_faults_of_the_file_are_told_at_once(project):
 
 
 def test_no_project_says_how_to_begin(tmp_path):
-    assert f"edgeclip init {tmp_path} begins one" in run("run", tmp_path, expect=2).stderr
+    assert f"create one with edgeclip init {tmp_path}" in run("run", tmp_path, expect=2).stderr
 
 
 def stages_of(project, *more):

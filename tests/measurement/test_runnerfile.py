@@ -101,10 +101,10 @@ def test_an_answer_that_is_not_what_was_recorded(copied):
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lambda folder: (folder / "bundle.json").unlink(), "no bundle"),
+        (lambda folder: (folder / "bundle.json").unlink(), "is not a bundle"),
         (lambda folder: (folder / "bundle.json").write_text("{"), "not JSON"),
         (lambda folder: (folder / "image.fp32.onnx").unlink(), "is missing"),
-        (lambda folder: (folder / "image.fp32.onnx").write_bytes(b"x"), "not what was exported"),
+        (lambda folder: (folder / "image.fp32.onnx").write_bytes(b"x"), "differs from what was exported"),
         (lambda folder: edit(folder, version=99), "format version 99"),
         (lambda folder: edit(folder, text={"file": "../x", "sha256": "0"}), "would leave"),
         (lambda folder: edit(folder, golden={}), "'file' is missing"),
@@ -141,9 +141,9 @@ def test_a_runner_that_was_altered_is_found(copied):
     ],
 )
 def test_modules_that_do_not_fit_one_file_are_refused(module, complaint, tmp_path, monkeypatch):
-    (tmp_path / "device").mkdir()
-    (tmp_path / "device/standalone.py").write_text(module)
-    (tmp_path / "device/other.py").write_text("thing = 2\n")
+    (tmp_path / "measurement").mkdir()
+    (tmp_path / "measurement/standalone.py").write_text(module)
+    (tmp_path / "measurement/other.py").write_text("thing = 2\n")
     monkeypatch.setattr(runnerfile, "files", lambda package: tmp_path)
     with pytest.raises(ValueError, match=complaint):
         runner_source()
