@@ -30,7 +30,7 @@ gpu: $(VENV)/.dev
 mutants: $(VENV)/.dev
 	$(BIN)/python benchmarks/hand_mutants.py
 	rm -rf build/mutation && mkdir -p build/mutation
-	cp -R edgeclip tests examples pyproject.toml build/mutation/ && cp -R export profiles build/mutation/edgeclip/
+	cp -R edgeclip tests examples pyproject.toml build/mutation/ && cp -R export build/mutation/edgeclip/exporting && cp -R profiles build/mutation/edgeclip/
 	cd build/mutation && OMP_NUM_THREADS=1 ../../$(BIN)/mutmut run
 	cd build/mutation && ../../$(BIN)/mutmut results
 
@@ -47,7 +47,7 @@ lint: $(VENV)/.dev
 typed:
 	mkdir -p build/typed
 	rm -rf build/typed/edgeclip && cp -R edgeclip build/typed/edgeclip
-	cp -R export profiles build/typed/edgeclip/
+	cp -R export build/typed/edgeclip/exporting && cp -R profiles build/typed/edgeclip/
 
 # TensorRT's stubs lie beside no mark that mypy would find them by (py.typed), so they are put on its path; five lines of
 # 10.13's are no Python.

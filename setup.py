@@ -1,6 +1,6 @@
 """The folder -> package map, and nothing else: metadata and tool settings live in pyproject.toml.
 
-`export/` and `profiles/` lie beside `edgeclip/` and are imported as `edgeclip.export` and
+`export/` and `profiles/` lie beside `edgeclip/` and are imported as `edgeclip.exporting` and
 `edgeclip.profiles`: the folder list is the pipeline, and no top-level package called `export`
 ends up in anyone's site-packages.
 """
@@ -10,18 +10,18 @@ from setuptools import find_packages, setup
 setup(
     packages=[
         *find_packages(include=["edgeclip", "edgeclip.*"]),
-        "edgeclip.export",
+        "edgeclip.exporting",
         "edgeclip.profiles",
     ],
-    package_dir={"edgeclip": "edgeclip", "edgeclip.export": "export", "edgeclip.profiles": "profiles"},
+    package_dir={"edgeclip": "edgeclip", "edgeclip.exporting": "export", "edgeclip.profiles": "profiles"},
     package_data={
         "edgeclip": ["py.typed"],
         "edgeclip.profiling": ["kit/*"],
         "edgeclip.demo": ["*.toml"],
-        "edgeclip.evaluate": ["suites/*.toml"],
+        "edgeclip.evaluation": ["suites/*.toml"],
         "edgeclip.profiles": ["*.toml"],
         "edgeclip.models": ["*.csv"],
         "edgeclip.towers": ["*.csv"],
-        "edgeclip.report": ["*.html", "*.css"],
+        "edgeclip.reporting": ["*.html", "*.css"],
     },
 )

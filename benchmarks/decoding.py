@@ -24,7 +24,7 @@ from torchvision.io import ImageReadMode, decode_image
 
 from edgeclip.data import squares as module
 from edgeclip.data.squares import Images
-from edgeclip.distill.malloc import keep_freed_memory
+from edgeclip.distillation.malloc import keep_freed_memory
 from edgeclip.images.sources import open_source
 from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.manifest import Preprocess

@@ -22,10 +22,10 @@ import results
 from edgeclip.base.documents import read_document
 from edgeclip.chain.loading import DEMO, load, open_teacher
 from edgeclip.demo.openmoji import write_dataset
-from edgeclip.distill import distill
-from edgeclip.distill.config import DistillConfig
-from edgeclip.evaluate import evaluate
-from edgeclip.evaluate.chance import chance_level, kept_above_chance
+from edgeclip.distillation import distill
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.evaluation import evaluate
+from edgeclip.evaluation.chance import chance_level, kept_above_chance
 from edgeclip.images.datasets import open_dataset
 from edgeclip.towers.spec import StudentSpec
 

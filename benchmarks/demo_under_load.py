@@ -24,7 +24,7 @@ import results
 
 from edgeclip.base.documents import read_document
 from edgeclip.demo.criteria import KEPT
-from edgeclip.report.schema import Report
+from edgeclip.reporting.schema import Report
 
 COUNT = [sys.executable, "-c", "while True: pass"]
 CASES = {"busy": "{}", "core": "taskset -c 0 {}", "half": "echo $$ > %s/cgroup.procs && exec taskset -c 1 {}"}

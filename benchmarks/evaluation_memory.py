@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import results
 
-from edgeclip.evaluate.embed import Embedded
-from edgeclip.evaluate.zeroshot import classify
+from edgeclip.evaluation.embed import Embedded
+from edgeclip.evaluation.zeroshot import classify
 
 DIM = 512
 

@@ -23,7 +23,7 @@ from results import save
 
 from edgeclip.base.console import console
 from edgeclip.demo.openmoji import load_openmoji
-from edgeclip.evaluate.embed import BATCH, WORKERS, embed
+from edgeclip.evaluation.embed import BATCH, WORKERS, embed
 from edgeclip.images.datasets import open_dataset
 from edgeclip.images.labelled import Dataset
 from edgeclip.runtime.bundle import Bundle

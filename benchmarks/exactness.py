@@ -28,7 +28,7 @@ from torchvision.datasets import ImageFolder
 import edgeclip
 from edgeclip.chain.loading import demo_teacher
 from edgeclip.ecosystem.clip_benchmark import number
-from edgeclip.evaluate import evaluate
+from edgeclip.evaluation import evaluate
 from edgeclip.images.datasets import open_dataset
 from edgeclip.images.labelled import Dataset
 

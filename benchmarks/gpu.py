@@ -27,15 +27,15 @@ import torch
 from edgeclip.base.strings import StringsOnDisk, digest
 from edgeclip.data.squares import Images
 from edgeclip.data.views import Views
-from edgeclip.distill.batches import Loader
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.objectives import Embeddings, objective
-from edgeclip.distill.optimizer import parameter_groups
-from edgeclip.distill.run import Run, RunDocument
-from edgeclip.distill.student import build_student
-from edgeclip.distill.targets import find_targets
-from edgeclip.distill.teachers import OpenClipTeacher
-from edgeclip.distill.trainer import Trainer
+from edgeclip.distillation.batches import Loader
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.objectives import Embeddings, objective
+from edgeclip.distillation.optimizer import parameter_groups
+from edgeclip.distillation.run import Run, RunDocument
+from edgeclip.distillation.student import build_student
+from edgeclip.distillation.targets import find_targets
+from edgeclip.distillation.teachers import OpenClipTeacher
+from edgeclip.distillation.trainer import Trainer
 from edgeclip.models.openclip import OpenClipEncoder
 from edgeclip.runtime.manifest import Preprocess
 from edgeclip.towers.spec import StudentSpec

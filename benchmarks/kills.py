@@ -37,13 +37,13 @@ from edgeclip.base.scratch import HOST
 from edgeclip.chain import follow as chain
 from edgeclip.chain.project import Project
 from edgeclip.chain.stages import Made
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.run import Run, RunDocument
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.run import Run, RunDocument
 from edgeclip.ecosystem import push  # noqa: F401 (imported before any child)
-from edgeclip.evaluate.results import Evaluation
-from edgeclip.evaluate.retention import Retention
+from edgeclip.evaluation.results import Evaluation
+from edgeclip.evaluation.retention import Retention
 from edgeclip.profiling.schema import Profile
-from edgeclip.report.schema import Figures, Report
+from edgeclip.reporting.schema import Figures, Report
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.manifest import Manifest
 from edgeclip.towers.spec import StudentSpec
@@ -62,13 +62,13 @@ IMPORTED = [
     "torch.onnx",
     "torch.export",
     "torch._dynamo",
-    "edgeclip.export.pipeline",
-    "edgeclip.distill.pipeline",
+    "edgeclip.exporting.pipeline",
+    "edgeclip.distillation.pipeline",
     "edgeclip.chain.proof",
-    "edgeclip.select",
+    "edgeclip.selection",
     "edgeclip.profiling.probe",
     "edgeclip.chain.rehearsal",
-    "edgeclip.distill.grounding",
+    "edgeclip.distillation.grounding",
     "edgeclip.cli",
     "tensorboard",
 ]

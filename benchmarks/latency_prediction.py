@@ -28,8 +28,8 @@ import results
 import torch
 
 from edgeclip.device.facts import target_here
-from edgeclip.export.int8 import quantize_int8, recipe_for
-from edgeclip.export.untrained import export_untrained
+from edgeclip.exporting.int8 import quantize_int8, recipe_for
+from edgeclip.exporting.untrained import export_untrained
 from edgeclip.profiling.costmodel import Towers, predict_columns
 from edgeclip.profiling.probe import profile as probe
 from edgeclip.profiling.probe import take_turn

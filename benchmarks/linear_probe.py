@@ -28,8 +28,8 @@ from results import save
 from sklearn.linear_model import LogisticRegression
 
 from edgeclip.ecosystem.clip_benchmark import number
-from edgeclip.evaluate.embed import Embedded
-from edgeclip.evaluate.probe import linear_probe
+from edgeclip.evaluation.embed import Embedded
+from edgeclip.evaluation.probe import linear_probe
 
 ROWS, DIM, CLASSES = 10_000, 512, 100
 

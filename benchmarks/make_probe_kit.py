@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from edgeclip.base.console import progress_bar, say
-from edgeclip.export.fp16 import convert_fp16
-from edgeclip.export.int8 import ARM, TENSORRT, X86, Recipe, quantize_int8
-from edgeclip.export.untrained import export_untrained
+from edgeclip.exporting.fp16 import convert_fp16
+from edgeclip.exporting.int8 import ARM, TENSORRT, X86, Recipe, quantize_int8
+from edgeclip.exporting.untrained import export_untrained
 from edgeclip.profiling.probekit import GRAPHS, INDEX, KIT, Graph, Index, Kit, Tensor
 from edgeclip.profiling.schema import Workload
 from edgeclip.towers.space import name_of, workload_of

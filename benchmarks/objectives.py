@@ -24,11 +24,11 @@ from edgeclip import load
 from edgeclip.chain.loading import load_teacher
 from edgeclip.data.views import Augment
 from edgeclip.demo.openmoji import write_dataset
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.pipeline import distill
-from edgeclip.distill.run import Run
-from edgeclip.distill.teachers import as_teacher
-from edgeclip.evaluate import evaluate
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.pipeline import distill
+from edgeclip.distillation.run import Run
+from edgeclip.distillation.teachers import as_teacher
+from edgeclip.evaluation import evaluate
 from edgeclip.images.datasets import open_dataset
 from edgeclip.towers.spec import StudentSpec
 from edgeclip.towers.vit import vit_workload

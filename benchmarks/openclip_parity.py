@@ -37,10 +37,10 @@ from torch import Tensor
 from edgeclip.base.console import console, progress_bar
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.chain.loading import load_teacher
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.student import build_student
-from edgeclip.distill.teachers import as_teacher
-from edgeclip.export.pipeline import Wishes, export
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.student import build_student
+from edgeclip.distillation.teachers import as_teacher
+from edgeclip.exporting.pipeline import Wishes, export
 from edgeclip.models.oddtexts import odd_texts
 from edgeclip.models.openclip import save_hub_layout
 from edgeclip.towers.spec import StudentSpec

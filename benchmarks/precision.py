@@ -29,12 +29,12 @@ from onnxruntime import quantization as ortq
 from safetensors.numpy import load_file, save_file
 
 from edgeclip.chain.loading import load_teacher
-from edgeclip.distill.run import Run
-from edgeclip.export.calibration import calibration_pixels
-from edgeclip.export.graphs import IMAGE_INPUT, quiet
-from edgeclip.export.inputs import exam_of
-from edgeclip.export.pipeline import Wishes, _split, export
-from edgeclip.export.validate import Exam, compare, examined
+from edgeclip.distillation.run import Run
+from edgeclip.exporting.calibration import calibration_pixels
+from edgeclip.exporting.graphs import IMAGE_INPUT, quiet
+from edgeclip.exporting.inputs import exam_of
+from edgeclip.exporting.pipeline import Wishes, _split, export
+from edgeclip.exporting.validate import Exam, compare, examined
 from edgeclip.images.sources import find_images
 from edgeclip.models.openclip import OpenClipEncoder
 from edgeclip.runtime.cores import usable_cores

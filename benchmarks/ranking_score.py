@@ -24,10 +24,10 @@ import results
 from edgeclip.chain.loading import open_teacher
 from edgeclip.data.views import Augment
 from edgeclip.demo.openmoji import SIZE, write_dataset
-from edgeclip.distill.config import DistillConfig, Weights
-from edgeclip.distill.pipeline import distill
-from edgeclip.distill.run import Run
-from edgeclip.evaluate import evaluate
+from edgeclip.distillation.config import DistillConfig, Weights
+from edgeclip.distillation.pipeline import distill
+from edgeclip.distillation.run import Run
+from edgeclip.evaluation import evaluate
 from edgeclip.images.datasets import open_dataset
 from edgeclip.towers.prior import score
 from edgeclip.towers.space import name_of, whole_space, workload_of

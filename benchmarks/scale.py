@@ -24,13 +24,13 @@ from edgeclip.base.strings import StringsOnDisk, digest
 from edgeclip.data.sentences import kept_sentences
 from edgeclip.data.squares import Images
 from edgeclip.data.views import Views
-from edgeclip.distill.batches import Batch, Loader
-from edgeclip.distill.config import DistillConfig, TextShape
-from edgeclip.distill.grounding import ground
-from edgeclip.distill.run import Run, RunDocument
-from edgeclip.distill.student import build_student
-from edgeclip.distill.targets import find_targets
-from edgeclip.distill.trainer import Trainer
+from edgeclip.distillation.batches import Batch, Loader
+from edgeclip.distillation.config import DistillConfig, TextShape
+from edgeclip.distillation.grounding import ground
+from edgeclip.distillation.run import Run, RunDocument
+from edgeclip.distillation.student import build_student
+from edgeclip.distillation.targets import find_targets
+from edgeclip.distillation.trainer import Trainer
 from edgeclip.runtime.manifest import Preprocess
 from edgeclip.towers.spec import StudentSpec
 from edgeclip.towers.vit import vit_workload

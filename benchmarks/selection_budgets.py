@@ -28,7 +28,7 @@ from edgeclip.profiling.probekit import Kit
 from edgeclip.profiling.schema import Budget, Profile
 from edgeclip.profiling.store import load_profile
 from edgeclip.runtime.engines.registry import find_engine
-from edgeclip.select.select import Offers, select, spec_of, survey
+from edgeclip.selection.select import Offers, select, spec_of, survey
 from edgeclip.towers.spec import StudentSpec
 
 BUDGETS, FASTEST, SLOWEST = 10, 1.5, 60.0  # ms, evenly spaced in logarithms
@@ -135,7 +135,7 @@ def timed(profile: Profile) -> float:
     """Seconds for one selection over the whole space, in a process that has done nothing yet."""
     code = (
         "import sys, time; from edgeclip.profiling.schema import Budget, Profile; from pathlib import Path\n"
-        "from edgeclip.base.files import read_document; from edgeclip.select.select import select\n"
+        "from edgeclip.base.files import read_document; from edgeclip.selection.select import select\n"
         "profile = read_document(Path(sys.argv[1]), Profile); start = time.perf_counter()\n"
         "select(profile, Budget(latency_ms=20)); print(time.perf_counter() - start)"
     )

@@ -24,8 +24,8 @@ from PIL import Image
 
 from edgeclip.base.documents import read_document
 from edgeclip.chain.project import FILE
-from edgeclip.evaluate.chance import kept_above_chance
-from edgeclip.report.schema import Report
+from edgeclip.evaluation.chance import kept_above_chance
+from edgeclip.reporting.schema import Report
 
 KINDS = ("birds", "mammals", "insects", "plants", "fruit", "vehicles", "town", "clothes")
 HELD_OUT = 4  # every so many stamps of these kinds is one to test on

@@ -33,14 +33,14 @@ from onnx import numpy_helper
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.chain.loading import load_teacher
 from edgeclip.demo.openmoji import write_dataset
-from edgeclip.distill.run import Run
-from edgeclip.export.calibration import calibration_pixels
-from edgeclip.export.engine import layer_types
-from edgeclip.export.fp16 import convert_fp16
-from edgeclip.export.int8 import TENSORRT, Calibrated
-from edgeclip.export.towers import export_image_tower
-from edgeclip.export.tune import Tuner
-from edgeclip.export.validate import Gate
+from edgeclip.distillation.run import Run
+from edgeclip.exporting.calibration import calibration_pixels
+from edgeclip.exporting.engine import layer_types
+from edgeclip.exporting.fp16 import convert_fp16
+from edgeclip.exporting.int8 import TENSORRT, Calibrated
+from edgeclip.exporting.towers import export_image_tower
+from edgeclip.exporting.tune import Tuner
+from edgeclip.exporting.validate import Gate
 from edgeclip.images.sources import find_images
 from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.engines.ort import Onnxruntime

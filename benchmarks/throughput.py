@@ -31,16 +31,16 @@ from edgeclip.data.sentences import distinct, read_sentences
 from edgeclip.data.squares import Images
 from edgeclip.data.views import Augment, Views
 from edgeclip.demo.openmoji import write_dataset
-from edgeclip.distill.batches import Loader
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.malloc import keep_freed_memory
-from edgeclip.distill.objectives import Embeddings, objective
-from edgeclip.distill.optimizer import parameter_groups
-from edgeclip.distill.run import Run, RunDocument
-from edgeclip.distill.student import build_student
-from edgeclip.distill.targets import find_targets
-from edgeclip.distill.teachers import as_teacher
-from edgeclip.distill.trainer import Trainer
+from edgeclip.distillation.batches import Loader
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.malloc import keep_freed_memory
+from edgeclip.distillation.objectives import Embeddings, objective
+from edgeclip.distillation.optimizer import parameter_groups
+from edgeclip.distillation.run import Run, RunDocument
+from edgeclip.distillation.student import build_student
+from edgeclip.distillation.targets import find_targets
+from edgeclip.distillation.teachers import as_teacher
+from edgeclip.distillation.trainer import Trainer
 from edgeclip.images.sources import open_source
 from edgeclip.models.openclip import save_hub_layout
 from edgeclip.towers.spec import StudentSpec

@@ -33,7 +33,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from edgeclip.demo.openmoji import TEMPLATES, Emoji, load_openmoji
-from edgeclip.distill.malloc import keep_freed_memory
+from edgeclip.distillation.malloc import keep_freed_memory
 from edgeclip.models.openclip import save_hub_layout
 
 CONTEXT = 24

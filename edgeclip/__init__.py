@@ -3,12 +3,12 @@
 One function a stage, in the room of its name::
 
     from edgeclip.profiling.probe import profile
-    from edgeclip.select import select
-    from edgeclip.distill import distill
-    from edgeclip.export import export
+    from edgeclip.selection import select
+    from edgeclip.distillation import distill
+    from edgeclip.exporting import export
     from edgeclip.measurement import measure
-    from edgeclip.evaluate import evaluate
-    from edgeclip.report import report
+    from edgeclip.evaluation import evaluate
+    from edgeclip.reporting import report
 
 and ``edgeclip.load(path_or_name)`` for anything that encodes: a bundle, a run, a teacher.
 """

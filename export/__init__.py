@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if __name__ != "edgeclip.export":
-    raise ImportError("this folder is imported as edgeclip.export: pip install -e . and import that")
+if __name__ != "edgeclip.exporting":
+    raise ImportError("this folder is imported as edgeclip.exporting: pip install -e . and import that")
 
 if TYPE_CHECKING:
     from .pipeline import export

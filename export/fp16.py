@@ -33,7 +33,7 @@ def convert_fp16(source: Path, target: Path, pixels: NDArray[np.float32] | None 
     """Convert the fp32 image tower at ``source`` and write it to ``target``; inputs and outputs stay fp32.
 
     Args:
-        source: an ONNX file of :func:`edgeclip.export.towers.export_image_tower`.
+        source: an ONNX file of :func:`edgeclip.exporting.towers.export_image_tower`.
         target: the file to write.
         pixels: calibration inputs, float32 ``[N, 3, S, S]``; without them only the weights' ranges are known.
 

@@ -13,7 +13,7 @@ from ..base.console import say
 from ..base.errors import EdgeclipError
 from ..base.lines import read_lines
 from ..base.scratch import scratch_folder
-from ..evaluate.zeroshot import class_embeddings
+from ..evaluation.zeroshot import class_embeddings
 from ..images.datasets import open_dataset
 from ..images.labelled import TEMPLATES
 from ..images.sources import digest, find_images, open_source

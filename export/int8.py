@@ -197,7 +197,7 @@ def quantize_int8(source: Path, target: Path, pixels: NDArray[np.float32], recip
     """Quantise the fp32 image tower at ``source`` by one recipe and write it to ``target``.
 
     Args:
-        source: an ONNX file of :func:`edgeclip.export.towers.export_image_tower`.
+        source: an ONNX file of :func:`edgeclip.exporting.towers.export_image_tower`.
         target: the file to write.
         pixels: calibration inputs, float32 ``[N, 3, S, S]``.
         recipe: see :func:`recipe_for`.

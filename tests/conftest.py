@@ -87,7 +87,7 @@ def labelled_dir(teacher, images_dir, tmp_path_factory):
     import itertools
     import shutil
 
-    from edgeclip.evaluate.zeroshot import class_embeddings
+    from edgeclip.evaluation.zeroshot import class_embeddings
     from edgeclip.images.labelled import TEMPLATES
 
     names = [f"{a} {b}" for a, b in itertools.combinations(WORDS, 2)]
@@ -127,8 +127,8 @@ def spec():
 @pytest.fixture(scope="session")
 def bundle(teacher, images_dir, tmp_path_factory):
     """The teacher, exported in every precision."""
-    from edgeclip.export import export
-    from edgeclip.export.pipeline import Wishes
+    from edgeclip.exporting import export
+    from edgeclip.exporting.pipeline import Wishes
 
     out, files = tmp_path_factory.mktemp("bundles") / "tiny", sorted(images_dir.iterdir())
     wishes = Wishes(precisions=("fp16", "int8"))

@@ -15,22 +15,34 @@ MAY_KNOW = {
     "device": BASE | {"runtime"},
     "profiling": BASE | {"device", "runtime"},
     "towers": BASE | {"profiling", "runtime"},
-    "select": BASE | {"towers", "profiling", "device", "runtime"},
+    "selection": BASE | {"towers", "profiling", "device", "runtime"},
     "models": BASE | {"towers", "runtime"},
     "images": BASE,
     "data": BASE | {"images", "runtime"},
-    "distill": BASE | {"data", "images", "models", "towers", "runtime"},
-    "evaluate": BASE | {"images"},
-    "report": BASE | {"evaluate", "runtime"},
-    "measurement": BASE | {"report", "evaluate", "images", "profiling", "device", "runtime"},
-    "export": BASE | {"measurement", "evaluate", "images", "data", "models", "towers", "device", "runtime"},
+    "distillation": BASE | {"data", "images", "models", "towers", "runtime"},
+    "evaluation": BASE | {"images"},
+    "reporting": BASE | {"evaluation", "runtime"},
+    "measurement": BASE | {"reporting", "evaluation", "images", "profiling", "device", "runtime"},
+    "exporting": BASE | {"measurement", "evaluation", "images", "data", "models", "towers", "device", "runtime"},
     "chain": BASE
-    | {"export", "measurement", "report", "evaluate", "distill", "data", "images", "models", "select", "towers"}
+    | {
+        "exporting",
+        "measurement",
+        "reporting",
+        "evaluation",
+        "distillation",
+        "data",
+        "images",
+        "models",
+        "selection",
+        "towers",
+    }
     | {"profiling", "device", "runtime"},
-    "ecosystem": BASE | {"report", "distill", "runtime"},
+    "ecosystem": BASE | {"reporting", "distillation", "runtime"},
     "profiles": set(),
 }
-FOLDERS = {room: ROOT / ("edgeclip" if room not in ("export", "profiles") else "") / room for room in MAY_KNOW}
+PLACES = {"exporting": ROOT / "export", "profiles": ROOT / "profiles"}
+FOLDERS = {room: PLACES.get(room, ROOT / "edgeclip" / room) for room in MAY_KNOW}
 
 
 def rooms_imported_by(module: Path, room: str) -> set[str]:
@@ -81,12 +93,12 @@ def test_only_engines_call_an_engine():
                     names = [f"{node.module}.{alias.name}" for alias in node.names]
                 for name in names:
                     engine = name.split(".")[0] in ("onnxruntime", "tensorrt", "openvino")
-                    assert not engine or name.startswith(tools) or (room == "export" and "tensorrt" in name), module
+                    assert not engine or name.startswith(tools) or (room == "exporting" and "tensorrt" in name), module
 
 
 def test_the_check_can_fail(tmp_path, monkeypatch):
     monkeypatch.setitem(FOLDERS, "runtime", tmp_path)
-    (tmp_path / "sly.py").write_text("from ..distill.objectives import objective\nimport edgeclip.export.fp16\n")
+    (tmp_path / "sly.py").write_text("from ..distill.objectives import objective\nimport edgeclip.exporting.fp16\n")
     assert rooms_imported_by(tmp_path / "sly.py", "runtime") == {"distill", "export"}
 
 
@@ -94,8 +106,8 @@ def test_the_check_can_fail(tmp_path, monkeypatch):
     "statement",
     [
         "import edgeclip, edgeclip.cli",
-        "import edgeclip.runtime.bundle, edgeclip.profiling.probe, edgeclip.profiling.costmodel, edgeclip.select",
-        "import edgeclip.evaluate.zeroshot, edgeclip.report.render, edgeclip.measurement.chain",
+        "import edgeclip.runtime.bundle, edgeclip.profiling.probe, edgeclip.profiling.costmodel, edgeclip.selection",
+        "import edgeclip.evaluation.zeroshot, edgeclip.reporting.render, edgeclip.measurement.chain",
     ],
 )
 def test_what_a_device_imports_brings_no_torch(statement):

@@ -17,10 +17,10 @@ from PIL import Image
 from edgeclip.base.seal import sealed
 from edgeclip.chain.project import EXAMPLE
 from edgeclip.cli import main
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.run import Run, RunDocument
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.run import Run, RunDocument
 from edgeclip.profiling.store import load_profile
-from edgeclip.report.schema import Figures, Report
+from edgeclip.reporting.schema import Figures, Report
 
 from .base.test_documents import documents
 from .test_cli import run

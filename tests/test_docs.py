@@ -20,8 +20,8 @@ from edgeclip.chain.project import Project
 from edgeclip.cli import main
 from edgeclip.data.sentences import read_sentences
 from edgeclip.device.doctor import PARTS
-from edgeclip.distill.config import DistillConfig, example
-from edgeclip.evaluate.suite import load_suite
+from edgeclip.distillation.config import DistillConfig, example
+from edgeclip.evaluation.suite import load_suite
 from edgeclip.towers.spec import read_spec
 
 from .base.test_documents import every_kind

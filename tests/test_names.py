@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from edgeclip.base.errors import EdgeclipError
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.pipeline import distill
-from edgeclip.distill.run import Run
-from edgeclip.distill.teachers import as_teacher
-from edgeclip.export import export
-from edgeclip.export.pipeline import Wishes
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.pipeline import distill
+from edgeclip.distillation.run import Run
+from edgeclip.distillation.teachers import as_teacher
+from edgeclip.exporting import export
+from edgeclip.exporting.pipeline import Wishes
 from edgeclip.images.sources import find_images
 
 from .test_cli import run

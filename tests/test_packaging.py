@@ -35,7 +35,7 @@ def test_the_data_travels(wheel_names):
     assert not any("teacher/" in name for name in wheel_names), "15 MB that no device needs"
     assert "edgeclip/profiling/kit/kit.zip" in wheel_names
     assert any(name.startswith("edgeclip/profiles/") and name.endswith(".toml") for name in wheel_names)
-    assert "edgeclip/report/page.html" in wheel_names
+    assert "edgeclip/reporting/page.html" in wheel_names
 
 
 def test_nothing_else_is_installed(wheel_names):
@@ -48,4 +48,4 @@ def test_a_checkout_cannot_be_imported_twice():
     code = "import sys; sys.path.insert(0, '.'); import export"
     tried = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert tried.returncode != 0
-    assert "imported as edgeclip.export" in tried.stderr
+    assert "imported as edgeclip.exporting" in tried.stderr

@@ -9,7 +9,7 @@ from PIL import Image
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.device.facts import target_here
 from edgeclip.profiling.store import load_profile
-from edgeclip.report.schema import SANITY
+from edgeclip.reporting.schema import SANITY
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.engines.registry import fastest_engine, find_engine
 from edgeclip.towers.registry import families

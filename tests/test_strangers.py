@@ -14,7 +14,7 @@ from sklearn.datasets import load_sample_images
 
 from edgeclip.base.documents import read_document
 from edgeclip.chain.project import EXAMPLE, FILE
-from edgeclip.report.schema import SANITY, Report
+from edgeclip.reporting.schema import SANITY, Report
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 THINGS = ("a temple", "a flower", "an officer")

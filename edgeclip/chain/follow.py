@@ -16,10 +16,10 @@ from .stages import AFTER, GONE, STAGES, Made, Planned, Stage, plan, refuse_othe
 from .steps import THERE, announce, chosen_student, command_of, exported, profiled, refuse_anothers
 
 if TYPE_CHECKING:
-    from ..distill.run import Run
-    from ..distill.teachers import Teacher
+    from ..distillation.run import Run
+    from ..distillation.teachers import Teacher
     from ..profiling.schema import Profile
-    from ..report.schema import Report
+    from ..reporting.schema import Report
     from ..runtime.bundle import Bundle
     from ..towers.spec import StudentSpec
 
@@ -149,7 +149,7 @@ class _Work:
         return self._teachers
 
     def _check_data(self) -> None:
-        from ..distill.pipeline import check_data
+        from ..distillation.pipeline import check_data
 
         own = self.project
         images, texts = self._place(own.images), Path(self._place(own.texts or own.classes))
@@ -208,7 +208,7 @@ class _Work:
 
     def distil(self, profile: Profile) -> Run:
         """Select and distil; an interrupted run is gone on with, one that is not what is asked for is set aside."""
-        from ..distill.run import Run
+        from ..distillation.run import Run
 
         out, own = self.folder / "run", self.project
         say(f"[2/5] select -> {self.folder / 'student.json'}")
@@ -226,7 +226,7 @@ class _Work:
 
     def _keep_same(self, spec: StudentSpec, out: Path) -> None:
         """A run of the same student is not begun again, though its choice was made again."""
-        from ..distill.run import Run
+        from ..distillation.run import Run
 
         if not self.todo["distill"].why.startswith(AFTER) or not (out / "run.json").is_file():
             return
@@ -240,7 +240,7 @@ class _Work:
             self.todo["distill"] = Planned("distill", "there" if there else "go on")
 
     def _distilled(self, spec: StudentSpec, out: Path) -> Run:
-        from ..distill import distill
+        from ..distillation import distill
         from .rehearsal import rehearse
 
         if "distill" in self._anew and (kept := set_aside(out)):
@@ -262,7 +262,7 @@ class _Work:
 
     def report(self, profile: Profile, bundle: Bundle, *, few_images: bool) -> Report:
         """Measured and judged; kept where nothing has changed."""
-        from ..report.schema import Report
+        from ..reporting.schema import Report
 
         out = self.folder / "report"
         say(f"[5/5] measure, and report -> {out}/")
@@ -270,7 +270,7 @@ class _Work:
         return self._made("report", there, lambda: self._proved(profile, bundle, out, few_images=few_images))
 
     def _proved(self, profile: Profile, bundle: Bundle, out: Path, *, few_images: bool) -> Report:
-        from ..report import write_report
+        from ..reporting import write_report
         from .proof import prove
 
         dataset = Path(self._place(self.project.dataset)) if self.project.dataset else None

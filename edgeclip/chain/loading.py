@@ -14,7 +14,7 @@ from ..encoder import Encoder
 from ..runtime.archive import is_archive
 
 if TYPE_CHECKING:
-    from ..distill.teachers import Teacher
+    from ..distillation.teachers import Teacher
     from ..models.openclip import OpenClipEncoder
     from ..towers.spec import StudentSpec
 
@@ -41,7 +41,7 @@ def load(path_or_name: str | Path, *, engine: str | None = None, provider: str |
         return Bundle.open(folder).encoder(engine=engine, provider=provider)
     if (folder / "run.json").is_file():
         require("torch", "distill")
-        from ..distill.run import Run
+        from ..distillation.run import Run
 
         return Run.open(folder).encoder()
     _refuse_path(path_or_name, "bundle or run")
@@ -161,7 +161,7 @@ def open_teacher(name: str) -> Teacher:
         EdgeclipError: nothing of that name.
     """
     require("torch", "distill")
-    from ..distill.teachers import STORED, StoredTeacher, as_teacher
+    from ..distillation.teachers import STORED, StoredTeacher, as_teacher
 
     for prefix in (LOCAL, STORED):  # a run is gone on with from any folder
         if name.startswith(prefix):
@@ -184,7 +184,7 @@ def open_exportable(source: str) -> tuple[OpenClipEncoder, StudentSpec | None, s
         if source != DEMO:
             _refuse_path(source, "run")
         return load_teacher(source), None, None
-    from ..distill.run import Run
+    from ..distillation.run import Run
 
     run = Run.open(Path(source))
     return run.encoder(), run.document.spec, run.document.images

@@ -15,7 +15,7 @@ from ..profiling.schema import Budget
 from .loading import refuse_code
 
 if TYPE_CHECKING:
-    from ..distill.config import DistillConfig
+    from ..distillation.config import DistillConfig
 
 FILE = "project.toml"
 HERE = "here"  # a profile that is measured
@@ -89,7 +89,7 @@ class Project(Document):
     @property
     def settings(self) -> DistillConfig:
         """Of the training."""
-        from ..distill.config import DistillConfig
+        from ..distillation.config import DistillConfig
 
         return DistillConfig.model_validate(self.distill)
 
@@ -97,7 +97,7 @@ class Project(Document):
     @classmethod
     def _known_settings(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Faults of the training's settings stand beside the others of the file."""
-        from ..distill.config import DistillConfig
+        from ..distillation.config import DistillConfig
 
         try:
             DistillConfig.model_validate(given)

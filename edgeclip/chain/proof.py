@@ -20,7 +20,7 @@ from .suggest import suggest
 if TYPE_CHECKING:
     from ..measurement.chain import Stage
     from ..profiling.schema import Profile
-    from ..report.schema import Criterion, Figures, Judged, Picture, Report, Row
+    from ..reporting.schema import Criterion, Figures, Judged, Picture, Report, Row
     from ..runtime.bundle import Bundle
 
 
@@ -76,7 +76,7 @@ def prove(
     """
     from ..images.datasets import open_dataset
     from ..measurement.figures import measure
-    from ..report.join import join
+    from ..reporting.join import join
     from ..runtime.bundle import Bundle
 
     opened = Bundle.open(bundle)
@@ -111,7 +111,7 @@ def _pictures(found: Report, dataset: Path | None) -> list[Picture]:
     """Some of the images that the verdict's row is right about, and wrong."""
     if dataset is None:
         return []
-    from ..evaluate.copies import without_copies
+    from ..evaluation.copies import without_copies
     from ..images.datasets import open_dataset
 
     chosen = next(row for row in found.rows if row.recommended)
@@ -169,7 +169,7 @@ def _here(bundle: Bundle, sources: Sequence[Stage], dataset: Path | None) -> Fig
     """The accuracy of what runs here, as figures without any time in them; None where nothing is at hand."""
     if dataset is None:
         return None
-    from ..evaluate.copies import without_copies
+    from ..evaluation.copies import without_copies
     from ..images.datasets import open_dataset
     from ..measurement.chain import accuracy_here
     from ..measurement.figures import figures_of
@@ -192,7 +192,7 @@ def _judge(
     commands: list[str],
 ) -> Report:
     """The report of what was measured."""
-    from ..report import report
+    from ..reporting import report
 
     manifest, reference, machine = bundle.manifest, figures.reference, figures.device.model_dump(exclude_none=True)
     same = profile.device == figures.device

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ..distill.config import DistillConfig
-    from ..distill.student import Towers
-    from ..distill.teachers import Teacher
+    from ..distillation.config import DistillConfig
+    from ..distillation.student import Towers
+    from ..distillation.teachers import Teacher
     from ..towers.spec import StudentSpec
 
 SLOWER = 1.2  # beyond what two timings of one tower differ by
@@ -31,7 +31,7 @@ def rehearse(spec: StudentSpec, teachers: Sequence[Teacher], config: DistillConf
     Raises:
         EdgeclipError: a step failed; the text names the step and the cause.
     """
-    from ..distill.student import build_student
+    from ..distillation.student import build_student
 
     start = time.monotonic()
     for teacher in teachers:
@@ -50,7 +50,7 @@ def rehearse(spec: StudentSpec, teachers: Sequence[Teacher], config: DistillConf
 
 def no_gain(student: nn.Module, teacher: Teacher, image_size: int) -> list[str]:
     """Where the student's image tower is larger or slower than its teacher's, which is then the better choice."""
-    from ..distill.teachers import OpenClipTeacher
+    from ..distillation.teachers import OpenClipTeacher
 
     if not isinstance(teacher, OpenClipTeacher):
         return []  # nobody knows what its image tower is
@@ -85,7 +85,7 @@ def _embeddings(teacher: Teacher) -> tuple[Tensor, Tensor]:
     import torch
     import torch.nn.functional as F
 
-    from ..distill.teachers import StoredTeacher
+    from ..distillation.teachers import StoredTeacher
 
     noise = torch.Generator().manual_seed(0)
     if isinstance(teacher, StoredTeacher):
@@ -106,7 +106,7 @@ def _learn(
 ) -> None:
     import torch
 
-    from ..distill.objectives import Embeddings, objective
+    from ..distillation.objectives import Embeddings, objective
 
     towers.train()
     pixels = torch.randn(len(TEXTS), 3, spec.image_size, spec.image_size)
@@ -125,9 +125,9 @@ def _learn(
 def _export(spec: StudentSpec, model: Any, context_length: int) -> None:
     import torch
 
-    from ..export.graphs import IMAGE_OUTPUT, TEXT_OUTPUT
-    from ..export.towers import export_image_tower, export_text_tower
-    from ..export.validate import BATCHES, check_tower
+    from ..exporting.graphs import IMAGE_OUTPUT, TEXT_OUTPUT
+    from ..exporting.towers import export_image_tower, export_text_tower
+    from ..exporting.validate import BATCHES, check_tower
 
     model.eval()
     with scratch_folder() as scratch, torch.inference_mode():

@@ -18,7 +18,7 @@ from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import DEFAULT, find_engine
 
 if TYPE_CHECKING:
-    from ..distill.run import Run
+    from ..distillation.run import Run
     from ..measurement.chain import Stage
     from ..runtime.bundle import Bundle
 
@@ -113,7 +113,7 @@ def _run_at(source: Path) -> Run | None:
     if not (source / "run.json").is_file() or find_spec("torch") is None:
         say("the run, or torch, is not on this machine: the report has no row for the student before export")
         return None
-    from ..distill.run import Run
+    from ..distillation.run import Run
 
     return Run.open(source)
 

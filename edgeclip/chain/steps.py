@@ -13,12 +13,12 @@ from ..base.pictures import image_files
 from .project import place, read_project
 
 if TYPE_CHECKING:
-    from ..distill.run import Run
+    from ..distillation.run import Run
     from ..encoder import Encoder
     from ..profiling.schema import Profile
     from ..runtime.bundle import Bundle
     from ..runtime.target import Precision
-    from ..select.finalists import WriteGraph
+    from ..selection.finalists import WriteGraph
     from ..towers.spec import StudentSpec
 
 THERE = "      already done: kept"
@@ -46,7 +46,7 @@ def judge_on(dataset: str | Path) -> Callable[[Encoder], float]:
     Raises:
         EdgeclipError: as :func:`edgeclip.images.datasets.open_dataset`.
     """
-    from ..evaluate import evaluate
+    from ..evaluation import evaluate
     from ..images.datasets import open_dataset
 
     data = open_dataset(dataset)
@@ -55,12 +55,12 @@ def judge_on(dataset: str | Path) -> Callable[[Encoder], float]:
 
 def graph_writer(profile: Profile, *, wanted: bool) -> tuple[WriteGraph | None, str]:
     """What finalists are built with, where they can be measured for ``profile`` here; else None, and why."""
-    from ..select.finalists import why_unmeasured
+    from ..selection.finalists import why_unmeasured
 
     why = why_unmeasured(profile) if wanted else "--no-measure"
     if why:
         return None, f"ranked by predicted latency, top candidates not timed: {why}"
-    from ..export.untrained import export_untrained
+    from ..exporting.untrained import export_untrained
 
     return export_untrained, ""
 
@@ -76,10 +76,10 @@ def chosen_student(
     """The student that was given, for this profile's device, or the best that fits the profile's budget; it is said.
 
     Raises:
-        EdgeclipError: as :func:`edgeclip.select.select`.
+        EdgeclipError: as :func:`edgeclip.selection.select`.
     """
-    from ..select import select
-    from ..select.select import for_profile
+    from ..selection import select
+    from ..selection.select import for_profile
 
     if given:
         spec = for_profile(given, profile)
@@ -151,9 +151,9 @@ def exported(
     target: Profile | None = None,
 ) -> Bundle:
     """A run's or a teacher's bundle, calibrated on ``images``, or on those that it learnt from."""
-    from ..export import export
-    from ..export.inputs import calibration_files
-    from ..export.pipeline import Wishes
+    from ..exporting import export
+    from ..exporting.inputs import calibration_files
+    from ..exporting.pipeline import Wishes
     from .loading import open_exportable
 
     model, spec, own = open_exportable(source)

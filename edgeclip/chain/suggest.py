@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from ..base.errors import EdgeclipError
 from ..profiling.schema import Budget
-from ..report.criteria import BUSY
+from ..reporting.criteria import BUSY
 
 if TYPE_CHECKING:
     from ..profiling.schema import Profile
-    from ..report.schema import Next, Report, Row
+    from ..reporting.schema import Next, Report, Row
     from ..towers.spec import StudentSpec
 
 SHORTER = 0.97  # a student that is predicted to fit by less than this may just miss it
@@ -43,7 +43,7 @@ def suggest(
 
 
 def _variant(row: Row, bundle: Path) -> Next:
-    from ..report.schema import Next
+    from ..reporting.schema import Next
 
     assert row.timing is not None  # only timed rows fit
     precision = row.stage.removeprefix("exported ")
@@ -55,7 +55,7 @@ def _student(
     report: Report, profile: Profile, limits: Mapping[str, float], chosen: Row, profile_name: str
 ) -> list[Next]:
     """A smaller one, where one exists; else the advice about the line says what is left to do."""
-    from ..report.schema import Next
+    from ..reporting.schema import Next
 
     assert chosen.timing is not None
     optimism = chosen.timing.p50_ms / chosen.predicted_ms if chosen.predicted_ms else 1.0
@@ -69,7 +69,7 @@ def _student(
 
 def _larger(report: Report, profile: Profile, limits: Mapping[str, float], profile_name: str) -> list[Next]:
     """A more accurate one, where the machine is so much faster than when it was profiled that one fits."""
-    from ..report.schema import Next
+    from ..reporting.schema import Next
 
     own, reference = report.student.get("score"), report.reference
     if own is None or reference is None or reference.profile_ms is None:
@@ -88,7 +88,7 @@ def _selected(
     report: Report, profile: Profile, limits: Mapping[str, float], within: float, profile_name: str
 ) -> tuple[StudentSpec | None, str]:
     """The best student for ``within`` milliseconds, no larger in input than this one, and the command that finds it."""
-    from ..select.select import best, survey
+    from ..selection.select import best, survey
 
     aim = Budget.model_validate({**limits, "latency_ms": within})
     size = int((report.student.get("vision_cfg") or {}).get("image_size", 224))

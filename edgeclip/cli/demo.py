@@ -22,7 +22,7 @@ def demo(out: Path, as_json: bool) -> None:
     """
     from ..demo.chain import run_demo
     from ..demo.criteria import exit_code
-    from ..report.render import table
+    from ..reporting.render import table
     from .tables import show
 
     with if_interrupted("run the same command again to resume"):

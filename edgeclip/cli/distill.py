@@ -26,8 +26,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..distill.config import DistillConfig
-    from ..distill.run import Run
+    from ..distillation.config import DistillConfig
+    from ..distillation.run import Run
 
 
 NEEDED = ("profile_name", "teachers", "images", "out")  # of a new run
@@ -155,7 +155,7 @@ def _flag(name: str) -> str:
 
 def _write_config(file: Path) -> None:
     from ..base.files import writable_file, write_text
-    from ..distill.config import example
+    from ..distillation.config import example
 
     writable_file(file)
     write_text(file, example())
@@ -174,7 +174,7 @@ def _config(file: Path | None, flags: dict[str, Any]) -> DistillConfig:
     from pydantic import ValidationError
 
     from ..base.documents import read_document
-    from ..distill.config import DistillConfig
+    from ..distillation.config import DistillConfig
 
     config = read_document(file, DistillConfig) if file else DistillConfig()
     try:
@@ -208,8 +208,8 @@ def _begun(
     from ..chain.rehearsal import rehearse
     from ..chain.steps import chosen_student, judge_on
     from ..data.sentences import read_templates, refuse_unfit
-    from ..distill import distill
-    from ..distill.run import refuse_in_the_way
+    from ..distillation import distill
+    from ..distillation.run import refuse_in_the_way
     from ..images.sources import refuse_missing
     from ..towers.spec import read_spec
     from .inputs import open_profile, refuse_no_budget
@@ -235,8 +235,8 @@ def _resumed(path: Path, *, trust: bool) -> Run:
     """The run that was cut, gone on with as it was asked for."""
     from ..chain.loading import open_teacher, refuse_code
     from ..chain.steps import judge_on
-    from ..distill import distill
-    from ..distill.run import Run
+    from ..distillation import distill
+    from ..distillation.run import Run
 
     run = Run.open(path)
     if not (trust or run.ours):

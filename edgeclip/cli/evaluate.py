@@ -20,7 +20,7 @@ DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or 
     "--suite",
     metavar="S",
     help="elevater, imagenet, robustness, vtab, openmoji, or a TOML file.  [default: openmoji]",
-    shell_complete=shipped("edgeclip.evaluate", "suites"),
+    shell_complete=shipped("edgeclip.evaluation", "suites"),
 )
 @click.option("--data", type=PATH, help="Folder with the suite's data sets, one folder each.")
 @click.option("--hub", is_flag=True, help="Download missing data sets from the hub that the suite names.")
@@ -77,9 +77,9 @@ def eval_command(
     from .. import load
     from ..base.files import writable_file
     from ..demo.sets import DEFAULT_SUITE, built_in
-    from ..evaluate.results import Evaluation
-    from ..evaluate.suite import evaluate_suite, load_suite
-    from ..evaluate.tasks import Asked, score
+    from ..evaluation.results import Evaluation
+    from ..evaluation.suite import evaluate_suite, load_suite
+    from ..evaluation.tasks import Asked, score
     from ..images.datasets import open_dataset
     from .evaluation_tables import scores_table
     from .tables import show
@@ -138,10 +138,10 @@ def retention_command(
     from ..base.errors import EdgeclipError
     from ..base.files import writable, write_text
     from ..base.folders import new_folder, refuse_foreign
-    from ..evaluate import evaluate
-    from ..evaluate.retention import retention
+    from ..evaluation import evaluate
+    from ..evaluation.retention import retention
     from ..images.datasets import open_dataset
-    from ..report.confusion import confusion_svg
+    from ..reporting.confusion import confusion_svg
     from .evaluation_tables import retention_table
     from .tables import show
 

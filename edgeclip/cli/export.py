@@ -131,7 +131,7 @@ def export_command(
     special = {"version_compatible": version_compatible, "hardware_compatible": hardware_compatible, "dla": dla}
     engines = _engines(tensorrt, target_gpu, max_batch, workspace_mb, **special)
     if engines and (Path(run) / "bundle.json").is_file():
-        from ..export.rebuild import add_engines
+        from ..exporting.rebuild import add_engines
 
         bundle = add_engines(Path(run), out, engines, force=force)
     else:
@@ -182,11 +182,11 @@ def _export(
         from ..runtime.engines import trt  # noqa: F401
     model, spec, images = open_exportable(source)
     model = model.with_exif(exif) if exif else model
-    from ..export import export
-    from ..export.huggingface import KIND, write_huggingface
-    from ..export.inputs import calibration_files, classes_of, exam_of
-    from ..export.pipeline import Wishes
-    from ..export.validate import Gate
+    from ..exporting import export
+    from ..exporting.huggingface import KIND, write_huggingface
+    from ..exporting.inputs import calibration_files, classes_of, exam_of
+    from ..exporting.pipeline import Wishes
+    from ..exporting.validate import Gate
 
     if huggingface:
         refuse_foreign(huggingface, KIND, force=force)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ..encoder import Encoder
     from ..profiling.schema import Profile
-    from ..report.schema import Report
+    from ..reporting.schema import Report
 
 
 def open_model(name: str) -> Path | Encoder:
@@ -61,7 +61,7 @@ def read_reports(paths: Sequence[Path]) -> list[Report]:
     """
     from ..base.documents import read_document
     from ..base.errors import EdgeclipError
-    from ..report.schema import Report
+    from ..reporting.schema import Report
 
     if len(paths) < 2:
         raise EdgeclipError("compare needs two or more reports; the first is the baseline")

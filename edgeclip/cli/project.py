@@ -60,7 +60,7 @@ def run_command(
     require("torch", "distill")
     from ..chain.follow import planned_project, run_project
     from ..chain.steps import next_commands
-    from ..report.render import table
+    from ..reporting.render import table
 
     if plan_only:
         stages = planned_project(folder, again=again, few_images=few_images, trust=trust)

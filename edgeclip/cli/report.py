@@ -95,9 +95,9 @@ def report_command(
     from ..base.files import writable
     from ..base.folders import new_folder, refuse_foreign
     from ..chain.proof import prove
-    from ..report import write_report
-    from ..report.render import table
-    from ..report.schema import Figures
+    from ..reporting import write_report
+    from ..reporting.render import table
+    from ..reporting.schema import Figures
     from .inputs import open_profile
     from .tables import show
 
@@ -269,8 +269,8 @@ def compare_command(
     from dataclasses import asdict
 
     from ..base.files import writable_file, write_marked
-    from ..report.compare import compare, comparison_cells
-    from ..report.render import comparison_markdown, comparison_table
+    from ..reporting.compare import compare, comparison_cells
+    from ..reporting.render import comparison_markdown, comparison_table
     from .inputs import read_reports
     from .tables import show
 

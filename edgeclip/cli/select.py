@@ -89,10 +89,10 @@ def select_command(
     """
     from ..base.files import writable_file, write_marked
     from ..chain.steps import graph_writer
-    from ..select import select
-    from ..select.front import front, front_svg
-    from ..select.select import survey
-    from ..select.texttowers import text_advice
+    from ..selection import select
+    from ..selection.front import front, front_svg
+    from ..selection.select import survey
+    from ..selection.texttowers import text_advice
     from .inputs import open_profile, refuse_no_budget
     from .tables import show, specs_table
 
@@ -128,14 +128,14 @@ def _tried(
 ) -> list[StudentSpec]:
     """The specs ranked by short distillations in ``work``, which share the teacher's embeddings."""
     from ..base.errors import require
-    from ..select.trials import rank_by_trials
+    from ..selection.trials import rank_by_trials
 
     require("optuna", "trials")
     require("torch", "distill")
     from ..chain.loading import open_teacher
-    from ..distill import distill
-    from ..distill.config import DistillConfig
-    from ..evaluate import evaluate
+    from ..distillation import distill
+    from ..distillation.config import DistillConfig
+    from ..evaluation import evaluate
     from ..images.datasets import open_dataset
 
     opened, data = open_teacher(teacher), open_dataset(dataset)

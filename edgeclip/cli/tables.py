@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..chain.stages import Planned
     from ..models.listing import Listed
     from ..profiling.schema import Profile
-    from ..report.schema import Figures
+    from ..reporting.schema import Figures
     from ..runtime.manifest import Manifest
     from ..towers.spec import StudentSpec
 

@@ -69,7 +69,7 @@ def select(
     from .tables import show
 
     require("torch", "distill")
-    from ..distill.grounding import check_out, select_sentences
+    from ..distillation.grounding import check_out, select_sentences
 
     check_out(out, force=force)
     found = select_sentences(images, corpus, open_teacher(teacher), out, neighbours=neighbours, cap=cap, store=store)

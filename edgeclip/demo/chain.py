@@ -16,10 +16,10 @@ from ..runtime.engines.registry import DEFAULT
 from .criteria import FASTER
 
 if TYPE_CHECKING:
-    from ..distill.config import DistillConfig
-    from ..distill.run import Run
+    from ..distillation.config import DistillConfig
+    from ..distillation.run import Run
     from ..profiling.schema import Profile
-    from ..report.schema import Report
+    from ..reporting.schema import Report
     from ..runtime.bundle import Bundle
 
 KIND = "demo"
@@ -85,7 +85,7 @@ def _data(paths: Paths) -> None:
 def _whole() -> DistillConfig:
     """The settings of its training, before the machine is looked at."""
     from ..base.documents import read_document
-    from ..distill.config import DistillConfig
+    from ..distillation.config import DistillConfig
 
     return read_document(Path(str(files("edgeclip.demo") / "config.toml")), DistillConfig)
 
@@ -143,11 +143,11 @@ def _distil(paths: Paths, profile: Profile) -> Run:
     """Select and distil; an interrupted run is resumed, a finished one is used again."""
     from ..base.documents import read_document
     from ..chain.loading import DEMO, open_teacher
-    from ..distill import distill
-    from ..distill.config import DistillConfig
-    from ..distill.run import Run
-    from ..export.untrained import export_untrained
-    from ..select import select
+    from ..distillation import distill
+    from ..distillation.config import DistillConfig
+    from ..distillation.run import Run
+    from ..exporting.untrained import export_untrained
+    from ..selection import select
     from ..towers.spec import StudentSpec
     from .openmoji import SIZE
     from .pace import paced
@@ -183,7 +183,7 @@ def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
 
 def _report(paths: Paths, profile: Profile) -> Report:
     from ..chain.proof import prove
-    from ..report import write_report
+    from ..reporting import write_report
     from .criteria import promises
 
     dataset = paths.data / "heldout"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..distill.config import DistillConfig
+    from ..distillation.config import DistillConfig
     from ..towers.spec import StudentSpec
 
 SECONDS = 100.0  # of bare steps; views, averages and logs take half as long again. The whole demo: under six minutes
@@ -25,7 +25,7 @@ def paced(config: DistillConfig, spec: StudentSpec, images: int) -> DistillConfi
         spec: the student.
         images: how many there are to learn from.
     """
-    from ..distill.pace import step_seconds
+    from ..distillation.pace import step_seconds
 
     return config.model_copy(update={"epochs": _epochs(config, step_seconds(config, spec), images)})
 
@@ -37,7 +37,7 @@ def foretold(config: DistillConfig, images: int) -> str:
         config: the settings.
         images: how many there are to learn from.
     """
-    from ..distill.pace import OVERHEAD, lasting, step_seconds
+    from ..distillation.pace import OVERHEAD, lasting, step_seconds
     from ..towers.spec import StudentSpec
 
     each = step_seconds(config, StudentSpec.model_validate({"name": "usual", "vision_cfg": USUAL}))

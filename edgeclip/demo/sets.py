@@ -24,7 +24,7 @@ def built_in(name: str) -> tuple[str, Dataset] | None:
     Raises:
         EdgeclipError: the environment names a file that is not there.
     """
-    from ..evaluate.noto import open_noto_categories, open_noto_names
+    from ..evaluation.noto import open_noto_categories, open_noto_names
     from ..images.datasets import open_dataset
 
     if name not in (DEFAULT_SUITE, *NOTO):
@@ -60,8 +60,8 @@ def shift(encoders: Mapping[str, Encoder], heldout: Path, file: Path | None = No
     """
     import numpy as np
 
-    from ..evaluate import evaluate
-    from ..evaluate.noto import ENVIRONMENT, open_noto_categories, open_noto_names
+    from ..evaluation import evaluate
+    from ..evaluation.noto import ENVIRONMENT, open_noto_categories, open_noto_names
     from ..images.datasets import open_dataset
 
     found = file or noto_file()
@@ -99,7 +99,7 @@ def _openmoji() -> Path:
 
 def noto_file() -> Path | None:
     """The tar of Noto's drawings that the environment names."""
-    from ..evaluate.noto import ENVIRONMENT
+    from ..evaluation.noto import ENVIRONMENT
 
     named = os.environ.get(ENVIRONMENT)
     if named and not Path(named).is_file():

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.visible import json_text, visible
-from ..report.render import markdown
+from ..reporting.render import markdown
 
 if TYPE_CHECKING:
-    from ..distill.run import RunDocument
-    from ..report.schema import Report
+    from ..distillation.run import RunDocument
+    from ..reporting.schema import Report
     from ..runtime.manifest import Manifest
 
 UNSTATED = "not stated"

@@ -12,7 +12,7 @@ from ..base.files import mendable, write_text
 from ..base.scratch import scratch_folder
 
 if TYPE_CHECKING:
-    from ..distill.run import Run
+    from ..distillation.run import Run
 
 KIND = "model"
 
@@ -59,7 +59,7 @@ def write_model(
 
 def _finished(run: Path) -> Run:
     require("torch", "distill")
-    from ..distill.run import Run
+    from ..distillation.run import Run
 
     opened = Run.open(run)
     if opened.document.status != "finished":
@@ -78,8 +78,8 @@ def gather(
     Raises:
         EdgeclipError: no such bundle or report, or the bundle is of another student.
     """
-    from ..report.render import write_report
-    from ..report.schema import Report
+    from ..reporting.render import write_report
+    from ..reporting.schema import Report
     from ..runtime.bundle import Bundle
     from .card import Facts, card, data_facts
     from .layout import write_layout

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from ..base.pictures import say_skipped
 from ..base.scratch import scratch_folder
 from ..device.machine import machine_facts
-from ..evaluate import evaluate
-from ..evaluate.embed import Embedded
-from ..evaluate.zeroshot import class_embeddings, classify
+from ..evaluation import evaluate
+from ..evaluation.embed import Embedded
+from ..evaluation.zeroshot import class_embeddings, classify
 from ..images.labelled import BytesExample, FileExample
-from ..report.schema import Reference, Row
+from ..reporting.schema import Reference, Row
 from ..runtime.golden import probe_image
 from ..runtime.onnxencoder import OnnxEncoder
 from ..runtime.target import Runtime
@@ -31,7 +31,7 @@ from .rows import accuracy_columns, device_columns, make_row, timing
 
 if TYPE_CHECKING:
     from ..encoder import PixelEncoder
-    from ..evaluate.zeroshot import ZeroShot
+    from ..evaluation.zeroshot import ZeroShot
     from ..images.labelled import Dataset
 
 

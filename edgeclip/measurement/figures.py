@@ -17,7 +17,7 @@ from ..runtime.plain import asked_runtime, readable
 
 if TYPE_CHECKING:
     from ..images.labelled import Dataset
-    from ..report.schema import Figures, Finding, Row
+    from ..reporting.schema import Figures, Finding, Row
     from ..runtime.bundle import Bundle
     from .chain import Measured, Stage
 
@@ -56,9 +56,9 @@ def measure(
         EdgeclipError: no bundle, no such variant, no such engine or provider here, no data set, or the device cannot
             be reached.
     """
-    from ..evaluate.copies import without_copies
+    from ..evaluation.copies import without_copies
     from ..images.datasets import open_dataset
-    from ..report.schema import Finding
+    from ..reporting.schema import Finding
     from ..runtime.bundle import Bundle
     from .chain import run_chain
     from .place import device_steps, open_place
@@ -99,8 +99,8 @@ def settings_of(
 
 def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, **facts: Any) -> Figures:
     """The document of what was measured; ``facts`` are ``verified`` and ``recommended``."""
-    from ..evaluate.chance import chance_level, effective_classes
-    from ..report.schema import Figures, Judged
+    from ..evaluation.chance import chance_level, effective_classes
+    from ..reporting.schema import Figures, Judged
     from ..runtime.target import Device
 
     judged = None

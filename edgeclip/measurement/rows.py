@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluate.intervals import Z95, wilson
-from ..report.schema import EndToEnd, HotSpot, Row, Sustained, Timing
+from ..evaluation.intervals import Z95, wilson
+from ..reporting.schema import EndToEnd, HotSpot, Row, Sustained, Timing
 
 if TYPE_CHECKING:
-    from ..evaluate.zeroshot import ZeroShot
+    from ..evaluation.zeroshot import ZeroShot
 
 MOST_BROKEN = 200  # pairs of classes: more than a plot has room for
 
 
 def accuracy_columns(own: ZeroShot, other: ZeroShot | None, classnames: Sequence[str]) -> dict[str, Any]:
     """Top-k with its interval; agreement, flips and cosine where there is another stage to hold it against."""
-    from ..evaluate.metrics import mcnemar
-    from ..evaluate.retention import broken, changed
+    from ..evaluation.metrics import mcnemar
+    from ..evaluation.retention import broken, changed
 
     columns: dict[str, Any] = {"top1": own.top1, "top5": own.top5, "top1_interval": wilson(own.top1, len(own.labels))}
     columns["mean_per_class"] = own.mean_per_class if own.labels.ndim == 1 else None
@@ -67,7 +67,7 @@ def nearer(own: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float,
 
 
 def device_columns(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of :func:`edgeclip.measurement.bench.bench` as columns of a :class:`~edgeclip.report.schema.Row`."""
+    """A row of :func:`edgeclip.measurement.bench.bench` as columns of a :class:`~edgeclip.reporting.schema.Row`."""
     columns: dict[str, Any] = {"failed": found.get("failed"), "timing": timing(found)}
     if opened := found.get("opened"):
         columns |= {name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")}

@@ -17,16 +17,16 @@ from edgeclip.chain.project import Project
 from edgeclip.chain.stages import Made, StageMade
 from edgeclip.data.store import StoreDocument
 from edgeclip.device.facts import describe_device
-from edgeclip.distill.config import DistillConfig, TextShape
-from edgeclip.distill.grounding import Selection
-from edgeclip.distill.run import RunDocument
-from edgeclip.distill.teachers import TeacherDocument
-from edgeclip.evaluate.results import ClassScore, Evaluation, Score
-from edgeclip.evaluate.retention import Kept, Retention
-from edgeclip.evaluate.suite import load_suite
+from edgeclip.distillation.config import DistillConfig, TextShape
+from edgeclip.distillation.grounding import Selection
+from edgeclip.distillation.run import RunDocument
+from edgeclip.distillation.teachers import TeacherDocument
+from edgeclip.evaluation.results import ClassScore, Evaluation, Score
+from edgeclip.evaluation.retention import Kept, Retention
+from edgeclip.evaluation.suite import load_suite
 from edgeclip.profiling.schema import Budget
 from edgeclip.profiling.store import load_profile
-from edgeclip.report.schema import (
+from edgeclip.reporting.schema import (
     Criterion,
     EndToEnd,
     Figures,
@@ -39,7 +39,7 @@ from edgeclip.report.schema import (
     Sustained,
     Timing,
 )
-from edgeclip.report.schema import Reference as Beside
+from edgeclip.reporting.schema import Reference as Beside
 from edgeclip.runtime.manifest import Fidelity, Manifest, Preprocess, Tried
 from edgeclip.runtime.target import Runtime
 from edgeclip.towers.spec import StudentSpec, read_spec

@@ -12,7 +12,7 @@ from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.files import write_text
 from edgeclip.base.folders import refuse_foreign
 from edgeclip.base.scratch import HOST, clear_scratch, scratch_folder
-from edgeclip.distill.run import refuse_in_the_way
+from edgeclip.distillation.run import refuse_in_the_way
 
 from ..test_cli import run
 

@@ -10,8 +10,8 @@ from edgeclip.base.documents import read_document
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.seal import is_whole, seal_of, sealed
 from edgeclip.data.store import StoreDocument
-from edgeclip.distill.run import RunDocument
-from edgeclip.report.schema import Figures, Report
+from edgeclip.distillation.run import RunDocument
+from edgeclip.reporting.schema import Figures, Report
 from edgeclip.runtime.manifest import Manifest
 from edgeclip.runtime.plain import read_plain
 

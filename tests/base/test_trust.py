@@ -10,10 +10,10 @@ from edgeclip.base.documents import read_document
 from edgeclip.base.seal import sealed
 from edgeclip.base.trust import is_ours, sign
 from edgeclip.device.facts import describe_device
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.run import Run
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.run import Run
 from edgeclip.profiling.store import load_profile
-from edgeclip.report.schema import Report
+from edgeclip.reporting.schema import Report
 from edgeclip.runtime.bundle import Bundle
 
 from ..test_cli import run

@@ -13,10 +13,10 @@ from edgeclip.base.console import say
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.visible import HIDDEN, escape, json_text, visible, without_secrets
 from edgeclip.cli import tables
-from edgeclip.report.page import html
-from edgeclip.report.render import markdown, table
+from edgeclip.reporting.page import html
+from edgeclip.reporting.render import markdown, table
 
-from ..report.test_report import make, row
+from ..reporting.test_report import make, row
 
 HOSTILE = [
     "\x1b[2J\x1b[31mpassed",  # clears the screen

@@ -15,7 +15,7 @@ from edgeclip.chain.project import EXAMPLE, FILE, Project
 from edgeclip.chain.stages import STAGES
 from edgeclip.device.facts import describe_device, target_here
 from edgeclip.profiling.store import load_profile
-from edgeclip.report.schema import Report
+from edgeclip.reporting.schema import Report
 from edgeclip.runtime.manifest import Manifest
 
 from ..test_cli import run

@@ -7,10 +7,10 @@ from torch import nn
 
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.chain.rehearsal import rehearse
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.pipeline import distill
-from edgeclip.distill.student import build_student
-from edgeclip.distill.teachers import StoredTeacher, as_teacher
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.pipeline import distill
+from edgeclip.distillation.student import build_student
+from edgeclip.distillation.teachers import StoredTeacher, as_teacher
 from edgeclip.towers.spec import StudentSpec
 
 OWN = DistillConfig(text_tower="student", text_shape={"width": 32, "layers": 1, "heads": 2})
@@ -92,7 +92,7 @@ def test_a_tower_that_torch_cannot_export(spec, teacher, monkeypatch):
         model.visual = towers.visual = Folded()
         return model, model_cfg, towers, tokenizer
 
-    monkeypatch.setattr("edgeclip.distill.student.build_student", built)
+    monkeypatch.setattr("edgeclip.distillation.student.build_student", built)
     with pytest.raises(EdgeclipError, match="student tiny cannot be exported: torch cannot export this tower"):
         rehearse(spec, [as_teacher("tiny", teacher)], DistillConfig())
 

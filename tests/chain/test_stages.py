@@ -18,7 +18,7 @@ from edgeclip.chain.stages import (
     set_aside,
 )
 from edgeclip.cli.project import STAGES as OFFERED
-from edgeclip.distill.config import DistillConfig
+from edgeclip.distillation.config import DistillConfig
 
 SETTINGS = {
     "profile": "here",

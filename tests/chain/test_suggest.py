@@ -6,10 +6,10 @@ from edgeclip.chain.suggest import suggest
 from edgeclip.profiling.costmodel import predict_ms
 from edgeclip.profiling.schema import Budget
 from edgeclip.profiling.store import load_profile
-from edgeclip.report.schema import Reference
-from edgeclip.select.select import select
+from edgeclip.reporting.schema import Reference
+from edgeclip.selection.select import select
 
-from ..report.test_report import make, row, rows
+from ..reporting.test_report import make, row, rows
 
 PROFILE = load_profile("x86-avx2-2core")
 

@@ -19,12 +19,12 @@ from PIL import Image
 from edgeclip.base.documents import read_document
 from edgeclip.base.seal import sealed
 from edgeclip.device.facts import describe_device
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.run import Run
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.run import Run
 from edgeclip.profiling.store import load_profile
-from edgeclip.report.criteria import VERIFIED
-from edgeclip.report.sanity import CHANCE
-from edgeclip.report.schema import Report
+from edgeclip.reporting.criteria import VERIFIED
+from edgeclip.reporting.sanity import CHANCE
+from edgeclip.reporting.schema import Report
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.turns import Taken
 

@@ -10,10 +10,10 @@ from edgeclip.base.documents import read_document
 from edgeclip.base.folders import mark
 from edgeclip.demo import chain, pace
 from edgeclip.device.facts import describe_device, target_here
-from edgeclip.distill.run import Run
+from edgeclip.distillation.run import Run
 from edgeclip.profiling.schema import Budget
 from edgeclip.profiling.store import load_profile
-from edgeclip.report.schema import SANITY, Report
+from edgeclip.reporting.schema import SANITY, Report
 from edgeclip.runtime.bundle import Bundle
 
 from ..test_cli import run

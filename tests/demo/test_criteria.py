@@ -3,10 +3,10 @@
 import pytest
 
 from edgeclip.demo.criteria import KEPT, exit_code, promises
-from edgeclip.report.criteria import at_least
-from edgeclip.report.schema import Reference
+from edgeclip.reporting.criteria import at_least
+from edgeclip.reporting.schema import Reference
 
-from ..report.test_report import make, row, rows
+from ..reporting.test_report import make, row, rows
 
 
 def judged(chain):

@@ -7,7 +7,7 @@ from PIL import Image
 from edgeclip import load
 from edgeclip.chain.loading import demo_teacher
 from edgeclip.demo.openmoji import ALIKE, TEMPLATES, Emoji, load_openmoji, sentences, write_dataset
-from edgeclip.evaluate import evaluate
+from edgeclip.evaluation import evaluate
 from edgeclip.images.datasets import open_dataset
 
 

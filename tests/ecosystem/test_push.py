@@ -15,10 +15,10 @@ from PIL import Image
 import edgeclip
 from edgeclip.ecosystem.card import Facts, card, data_facts
 from edgeclip.ecosystem.layout import write_layout
-from edgeclip.report.schema import Report
+from edgeclip.reporting.schema import Report
 from edgeclip.runtime.bundle import Bundle
 
-from ..report.test_report import make
+from ..reporting.test_report import make
 from ..test_cli import run
 from .hub import TOKEN, serve
 
@@ -29,11 +29,11 @@ HOSTILE = '# taken\n<script>alert("x")</script> | `$(rm -rf /)`'
 @pytest.fixture(scope="module")
 def trained(spec, teacher, images_dir, texts_file, tmp_path_factory):
     """A finished run and its bundle."""
-    from edgeclip.distill.config import DistillConfig
-    from edgeclip.distill.pipeline import distill
-    from edgeclip.distill.teachers import as_teacher
-    from edgeclip.export import export
-    from edgeclip.export.pipeline import Wishes
+    from edgeclip.distillation.config import DistillConfig
+    from edgeclip.distillation.pipeline import distill
+    from edgeclip.distillation.teachers import as_teacher
+    from edgeclip.exporting import export
+    from edgeclip.exporting.pipeline import Wishes
 
     folder = tmp_path_factory.mktemp("trained")
     config = DistillConfig(epochs=1, batch_size=20, views=1, tracker="none")
@@ -147,7 +147,7 @@ def test_the_graph_of_both_towers_answers_as_the_bundle(trained, images_dir, tmp
 
 
 def test_the_card_says_what_was_done_and_nothing_takes_it_over(trained, tmp_path):
-    from edgeclip.distill.run import Run
+    from edgeclip.distillation.run import Run
 
     document = Run.open(trained / "run").document
     document = document.model_copy(update={"teacher": HOSTILE, "texts": f"/home/somebody/private/{HOSTILE}"})
@@ -228,7 +228,7 @@ def test_a_folder_shows_what_would_be_uploaded_and_no_hub_is_asked(trained, tmp_
 def test_pictures_are_not_for_everybody(trained, tmp_path):
     from edgeclip.base.documents import read_document
     from edgeclip.ecosystem.push import write_model
-    from edgeclip.report.schema import Picture
+    from edgeclip.reporting.schema import Picture
 
     private = tmp_path / "report.json"
     make().model_copy(update={"pictures": [Picture(image=0, key="me.jpg", jpeg="AAAA")]}).save(private)

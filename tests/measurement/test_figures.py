@@ -19,7 +19,7 @@ from edgeclip.images.datasets import open_dataset
 from edgeclip.measurement import measure
 from edgeclip.measurement.chain import Stage, accuracy_here
 from edgeclip.profiling.store import load_profile
-from edgeclip.report.schema import Figures, Report
+from edgeclip.reporting.schema import Figures, Report
 from edgeclip.runtime.bundle import Bundle
 
 from ..test_cli import run

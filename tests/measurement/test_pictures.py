@@ -9,7 +9,7 @@ from PIL import Image
 from edgeclip.images.datasets import open_dataset
 from edgeclip.measurement.pictures import MOST, SIDE, some_pictures
 
-from ..report.test_report import row
+from ..reporting.test_report import row
 
 
 @pytest.fixture

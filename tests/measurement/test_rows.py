@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from edgeclip.evaluate.embed import Embedded
-from edgeclip.evaluate.intervals import wilson
-from edgeclip.evaluate.zeroshot import classify
+from edgeclip.evaluation.embed import Embedded
+from edgeclip.evaluation.intervals import wilson
+from edgeclip.evaluation.zeroshot import classify
 from edgeclip.measurement.rows import accuracy_columns, device_columns, nearer, timing
 from edgeclip.runtime.timing import Samples, burst, interleaved, percentiles
 

@@ -16,7 +16,7 @@ from edgeclip.device.facts import describe_device
 from edgeclip.measurement.figures import settings_of
 from edgeclip.profiling.probekit import Kit
 from edgeclip.profiling.store import load_profile
-from edgeclip.report.schema import Figures
+from edgeclip.reporting.schema import Figures
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.engines.registry import find_engine

@@ -15,10 +15,10 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from transformers import GemmaTokenizer, PreTrainedTokenizerFast
 
 from edgeclip.base.errors import EdgeclipError
-from edgeclip.distill.config import DistillConfig
-from edgeclip.distill.pipeline import distill
-from edgeclip.distill.teachers import as_teacher
-from edgeclip.export import export
+from edgeclip.distillation.config import DistillConfig
+from edgeclip.distillation.pipeline import distill
+from edgeclip.distillation.teachers import as_teacher
+from edgeclip.exporting import export
 from edgeclip.models.oddtexts import odd_texts
 from edgeclip.models.openclip import OpenClipEncoder, needs_quick_gelu, save_hub_layout
 from edgeclip.models.tokenizers import FileTokenizer, check_tokenizer, keep_tokenizer, write_tokenizer
@@ -194,9 +194,9 @@ def test_weights_that_were_trained_with_quick_gelu_get_it():
 @pytest.mark.parametrize(("tag", "quick"), [("openai", True), ("laion2b_s34b_b79k", False)])
 def test_quick_gelu_is_forced_kept_in_the_config_and_carried_to_the_student(tag, quick, monkeypatch, spec):
     """open_clip only warns where a config has another activation than the weights were trained with."""
-    from edgeclip.distill.config import DistillConfig
-    from edgeclip.distill.student import build_student
-    from edgeclip.distill.teachers import as_teacher
+    from edgeclip.distillation.config import DistillConfig
+    from edgeclip.distillation.student import build_student
+    from edgeclip.distillation.teachers import as_teacher
     from edgeclip.models import openclip
 
     asked = []

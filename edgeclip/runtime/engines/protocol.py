@@ -47,7 +47,7 @@ class Engine(Protocol):
     def recipe(self, precision: str, features: Sequence[str]) -> str:
         """The recipe by which a graph comes to be in a precision for it, on a CPU with these instruction sets.
 
-        It names the int8 recipe that is exported (``edgeclip.export.int8.RECIPES``) and the graphs of the probe kit
+        It names the int8 recipe that is exported (``edgeclip.exporting.int8.RECIPES``) and the graphs of the probe kit
         that are measured; that of fp32 is the reference beside which everything is timed.
         """
         ...
