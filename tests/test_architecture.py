@@ -98,7 +98,7 @@ def test_only_engines_call_an_engine():
 
 def test_the_check_can_fail(tmp_path, monkeypatch):
     monkeypatch.setitem(FOLDERS, "runtime", tmp_path)
-    (tmp_path / "sly.py").write_text("from ..distillation.objectives import objective\nimport edgeclip.exporting.fp16\n")
+    (tmp_path / "sly.py").write_text("from ..distillation.run import Run\nimport edgeclip.exporting.fp16\n")
     assert rooms_imported_by(tmp_path / "sly.py", "runtime") == {"distillation", "exporting"}
 
 
