@@ -178,7 +178,7 @@ def test_a_suite_that_was_cut_goes_on_after_the_sets_that_were_measured(own_suit
         return score(encoder, model, dataset, *rest)
 
     monkeypatch.setattr(suite_module, "score", stops_at_the_second)
-    assert "goes on after the sets that were measured" in run(*command, expect=130).stderr
+    assert "resume after the data sets that are done" in run(*command, expect=130).stderr
     assert not (tmp_path / "eval.json").exists()
     told = run(*command).stderr
     assert "goes on after 1 set(s)" in told
