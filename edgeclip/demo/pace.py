@@ -8,12 +8,12 @@ if TYPE_CHECKING:
     from ..distillation.config import DistillConfig
     from ..towers.spec import StudentSpec
 
-SECONDS = 100.0  # of bare steps; views, averages and logs take half as long again. The whole demo: under six minutes
+SECONDS = 180.0  # of bare steps; views, averages and logs take longer. The whole demo: about six minutes
 # Epochs, whatever they take: fewer do not keep nine tenths of the teacher (benchmarks/results/demo_epochs.json).
 FEWEST = 36
 # What the demo selects on two idle cores, how long a step of it takes there, and how long all that is not training.
 USUAL = {"image_size": 64, "patch_size": 16, "width": 256, "layers": 2, "head_width": 64, "mlp_ratio": 4.0}
-STEP_SECONDS, OTHER_SECONDS = 0.05, 150.0
+STEP_SECONDS, OTHER_SECONDS = 0.16, 130.0
 SLOW = 1.5  # times as long: it is said
 
 

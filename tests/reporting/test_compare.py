@@ -147,7 +147,9 @@ def test_the_command_tells_by_its_exit_code(tmp_path):
     assert "--other-dataset" in run("compare", tmp_path / "a", tmp_path / "c", expect=2).stderr
 
 
-@pytest.mark.parametrize(("names", "complaint"), [(["a"], "compare needs two or more reports"), (["a", "absent"], "no such file")])
+@pytest.mark.parametrize(
+    ("names", "complaint"), [(["a"], "compare needs two or more reports"), (["a", "absent"], "no such file")]
+)
 def test_what_cannot_be_compared(names, complaint, tmp_path):
     make().save(tmp_path / "a/report.json")
     assert complaint in run("compare", *(tmp_path / name for name in names), expect=2).stderr
