@@ -27,7 +27,8 @@ def wheel_names(tmp_path_factory):
 
 
 def test_the_folders_are_mapped(wheel_names):
-    assert {"edgeclip/cli/__init__.py", "edgeclip/exporting/__init__.py", "edgeclip/profiles/__init__.py"} <= wheel_names
+    rooms = {f"edgeclip/{room}/__init__.py" for room in ("cli", "exporting", "profiles")}
+    assert rooms <= wheel_names
     assert {"edgeclip/runtime/bundle.py", "edgeclip/py.typed"} <= wheel_names
 
 
