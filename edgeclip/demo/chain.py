@@ -14,6 +14,7 @@ from ..base.folders import locked, mark, refuse_foreign
 from ..chain.steps import THERE, announce, command_of, exported, exported_run, profiled
 from ..runtime.engines.registry import DEFAULT
 from .criteria import FASTER
+from .pace import PROBE_SECONDS
 
 if TYPE_CHECKING:
     from ..distillation.config import DistillConfig
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 KIND = "demo"
 FINALISTS = 4  # that are measured, at a few seconds each
 HEADROOM = 0.7  # of the budget, for the student that is chosen: a busy machine drifts by a third within minutes
-PROBE_SECONDS = 40.0
 FAMILY = "vit"  # convolutional towers want larger pictures, and more than a few minutes of training
 REPORT_SECONDS = 15.0
 

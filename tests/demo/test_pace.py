@@ -19,9 +19,9 @@ def test_the_time_is_told_first_and_a_slow_machine_is_named(monkeypatch):
         return pace.foretold(config, images=1000)
 
     quick = pace.STEP_SECONDS
-    minutes = (1.5 * quick * 10 * 60 + pace.OTHER_SECONDS) / 60
+    minutes = (1.2 * quick * 10 * 60 + pace.PROBE_SECONDS + pace.OTHER_SECONDS) / 60
     assert told(quick) == f"the demo takes about {minutes:.0f} min on this machine"
     epochs = max(pace.FEWEST, int(pace.SECONDS / (40 * quick)))
-    minutes = (1.5 * 4 * quick * 10 * epochs + 4 * pace.OTHER_SECONDS) / 60
+    minutes = (1.2 * 4 * quick * 10 * epochs + pace.PROBE_SECONDS + 4 * pace.OTHER_SECONDS) / 60
     slow = "which is slow or busy: two idle cores are 4.0 times as fast"
     assert told(4 * quick) == f"the demo takes about {minutes:.0f} min on this machine, {slow}"
