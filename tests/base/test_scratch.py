@@ -80,7 +80,7 @@ def test_a_folder_with_nothing_but_an_unfinished_file_is_empty(tmp_path, dead):
 KILLED = """
 import os, signal, sys, tempfile
 from pathlib import Path
-from edgeclip import files
+from edgeclip.base import files
 from edgeclip.base.scratch import scratch_folder
 
 tempfile.tempdir = sys.argv[1]

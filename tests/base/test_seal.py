@@ -34,8 +34,10 @@ def test_any_change_that_still_parses_is_refused(kind, bundle, tmp_path):
         other = "7" if text[place] != "7" else "3"
         file.write_text(text[:place] + other + text[place + 1 :])
         try:
-            json.loads(file.read_text())
+            same = json.loads(file.read_text()) == json.loads(text)
         except ValueError:
+            continue
+        if same:  # the last digit of a number that is no other number by it
             continue
         with pytest.raises(EdgeclipError):
             read_document(file, kind)

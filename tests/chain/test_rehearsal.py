@@ -32,7 +32,7 @@ class Colours:
 @pytest.mark.parametrize("config", [DistillConfig(), OWN], ids=["the teacher's text tower", "one of its own"])
 def test_what_works_is_said(config, spec, teacher, capsys):
     rehearse(spec, [as_teacher("tiny", teacher)], config)
-    assert "teacher, student, loss and export go together" in capsys.readouterr().err
+    assert "teacher, student, loss and export work together" in capsys.readouterr().err
 
 
 def test_a_student_that_is_no_gain_is_said_before_it_is_trained(teacher, capsys):
