@@ -89,42 +89,42 @@ MUTANTS = (
         "edgeclip/towers/prior.py",
         "return np.asarray(np.log2(space.gflops) + space.columns.merit - lost, np.float64)",
         "return -np.asarray(np.log2(space.gflops) + space.columns.merit - lost, np.float64)",
-        "tests/towers tests/select",
+        "tests/towers tests/selection",
     ),
     Mutant(
         "the worst is listed first",
         "edgeclip/selection/select.py",
         "np.lexsort((speed[left], -scores[left]))",
         "np.lexsort((speed[left], scores[left]))",
-        "tests/select",
+        "tests/selection",
     ),
     Mutant(
         "no tail in select",
         "edgeclip/selection/select.py",
         "margin=tail(profile, precision) * (1 if to_measure else 1 + model.held_out_p90)",
         "margin=1 if to_measure else 1 + model.held_out_p90",
-        "tests/select",
+        "tests/selection",
     ),
     Mutant(
         "no margin in select",
         "edgeclip/selection/select.py",
         "margin=tail(profile, precision) * (1 if to_measure else 1 + model.held_out_p90)",
         "margin=tail(profile, precision)",
-        "tests/select",
+        "tests/selection",
     ),
     Mutant(
         "GFLOPs of ViTs x 3",
         "edgeclip/towers/vit.py",
         "return calls, flops / 1e9, elems / 1e6, params / 1e6",
         "return calls, 3 * flops / 1e9, elems / 1e6, params / 1e6",
-        "tests/towers tests/select",
+        "tests/towers tests/selection",
     ),
     Mutant(
         "GFLOPs of all workloads x 3",
         "edgeclip/profiling/schema.py",
         "return sum(work.gflops for work in self.kernels.values())",
         "return 3 * sum(work.gflops for work in self.kernels.values())",
-        "tests/towers tests/select",
+        "tests/towers tests/selection",
     ),
     Mutant(
         "the slowest variant recommended",
@@ -229,7 +229,7 @@ MUTANTS = (
         "edgeclip/evaluation/metrics.py",
         "values.append(metric(*(row[chosen] for row in rows)))",
         "values.append(metric(*(row[draw.integers(0, count, count)] for row in rows)))",
-        "tests/evaluate",
+        "tests/evaluation",
     ),
     Mutant(
         "joules as millijoules",
@@ -276,15 +276,15 @@ MUTANTS = (
     Mutant(
         "the probe's penalty chosen on the test split",
         "edgeclip/evaluation/probe.py",
-        "strength, tried, near = sweep(some, val, classes)",
-        "strength, tried, near = sweep(some, test, classes)",
+        "_swept_within(train, (HELD_OUT, 0.5), classes)",
+        "sweep(train, test, classes)",
         "tests/evaluation/test_tasks.py",
     ),
     Mutant(
         "the few-shot probe's penalty chosen on the test split",
         "edgeclip/evaluation/probe.py",
-        "sweep(_rows(chosen, ~half), _rows(chosen, half), classes)",
-        "sweep(_rows(chosen, ~half), test, classes)",
+        "_swept_within(chosen, (0.5,), classes, seed)",
+        "sweep(chosen, test, classes)",
         "tests/evaluation/test_tasks.py",
     ),
     Mutant(
@@ -390,21 +390,21 @@ MUTANTS = (
         "edgeclip/reporting/criteria.py",
         "len(wrong) if wrong or checked else None",
         "len(wrong)",
-        "tests/report",
+        "tests/reporting",
     ),
     Mutant(
         "the verdict passes what is open",
         "edgeclip/reporting/build.py",
         '"unknown" if None in answers or not asked else "met"',
         '"unknown" if not asked else "met"',
-        "tests/report",
+        "tests/reporting",
     ),
     Mutant(
         "a variant that failed is no matter",
         "edgeclip/reporting/criteria.py",
         'broken = [row.stage for row in rows if row.failed and row.where == "device"]',
         'broken = [row.stage for row in rows[:1] if row.failed and row.where == "device"]',
-        "tests/report",
+        "tests/reporting",
     ),
     Mutant(
         "the next student by the profile's own limits",
@@ -574,8 +574,8 @@ def copied(folder: Path) -> Path:
     for part in PARTS:
         source = ROOT / part
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, folder / part)
-    for part in ("export", "profiles"):
-        (folder / "edgeclip" / part).symlink_to(folder / part)
+    for part, name in (("export", "exporting"), ("profiles", "profiles")):
+        (folder / "edgeclip" / name).symlink_to(folder / part)
     return folder
 
 
