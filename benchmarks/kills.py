@@ -37,13 +37,14 @@ from edgeclip.base.scratch import HOST
 from edgeclip.chain import follow as chain
 from edgeclip.chain.project import Project
 from edgeclip.chain.stages import Made
+from edgeclip.comparison.retention import Retention
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.run import Run, RunDocument
 from edgeclip.ecosystem import push  # noqa: F401 (imported before any child)
 from edgeclip.evaluation.results import Evaluation
-from edgeclip.evaluation.retention import Retention
+from edgeclip.measurement.schema import Figures
 from edgeclip.profiling.schema import Profile
-from edgeclip.reporting.schema import Figures, Report
+from edgeclip.reporting.schema import Report
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.manifest import Manifest
 from edgeclip.towers.spec import StudentSpec

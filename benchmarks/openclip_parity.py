@@ -40,7 +40,7 @@ from edgeclip.chain.loading import load_teacher
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.student import build_student
 from edgeclip.distillation.teachers import as_teacher
-from edgeclip.exporting.pipeline import Wishes, export
+from edgeclip.exporting.pipeline import ExportConfig, export
 from edgeclip.models.oddtexts import odd_texts
 from edgeclip.models.openclip import save_hub_layout
 from edgeclip.towers.spec import StudentSpec
@@ -114,7 +114,7 @@ def _teacher_and_export(row: Row, folder: Path, out: Path, images: list[Image.Im
         files.append(out.parent / f"{number}.png")
         noise = np.random.default_rng(number).integers(0, 255, (48, 48, 3), np.uint8)
         Image.fromarray(noise).save(files[-1])
-    bundle = export(teacher, out, name="x", source="x", calibration=files, wishes=Wishes(precisions=()))
+    bundle = export(teacher, out, name="x", source="x", calibration=files, wishes=ExportConfig(precisions=()))
     encoder = bundle.encoder("fp32")
     _ids(row, "bundle ids", encoder.tokenizer(TEXTS), theirs.ids)
     _cosine(row, "bundle image", encoder.encode_image(images), theirs.images)

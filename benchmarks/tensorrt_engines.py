@@ -44,8 +44,8 @@ from edgeclip.exporting.validate import Gate
 from edgeclip.images.sources import find_images
 from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.engines.ort import Onnxruntime
-from edgeclip.runtime.engines.trtbuild import bound_to, parse, serialise
-from edgeclip.runtime.engines.trtengine import Build
+from edgeclip.runtime.engines.tensorrt.build import bound_to, parse, serialise
+from edgeclip.runtime.engines.tensorrt.config import EngineConfig
 from edgeclip.towers.timmtowers import timm_vision_cfg
 
 PEER = Path(__file__).parent / "peers" / "modelopt_peer.py"
@@ -153,7 +153,7 @@ def engines(graphs: dict[str, Path]) -> dict[str, Any]:
     """For every card and precision: seconds, MB, and the types that products compute in; or why it was refused."""
     rows: dict[str, Any] = {}
     for gpu in GPUS:
-        build = Build(target_gpu=gpu, largest_batch=8)
+        build = EngineConfig(target_gpu=gpu, largest_batch=8)
         for precision, graph in graphs.items():
             start = time.perf_counter()
             try:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from ..base.console import say
 from ..base.errors import EdgeclipError, FormatError
 from ..base.files import write_bytes
-from ..runtime.engines.trtengine import Build, layer_precision
+from ..runtime.engines.tensorrt.config import EngineConfig
+from ..runtime.engines.tensorrt.engine import layer_precision
 from .graphs import IMAGE_INPUT
 from .tune import Precision
 
@@ -35,7 +36,7 @@ class Engine:
     facts: dict[str, Any]
 
 
-def build_engines(graphs: Mapping[Precision, Path], folder: Path, build: Build) -> list[Engine]:
+def build_engines(graphs: Mapping[Precision, Path], folder: Path, build: EngineConfig) -> list[Engine]:
     """Build an engine from each graph, into ``folder``.
 
     Args:
@@ -47,7 +48,7 @@ def build_engines(graphs: Mapping[Precision, Path], folder: Path, build: Build) 
         MissingExtra: no TensorRT is installed.
         EdgeclipError: no GPU is here and none was named, or TensorRT refuses a graph.
     """
-    from ..runtime.engines.trtbuild import bound_to
+    from ..runtime.engines.tensorrt.build import bound_to
 
     bound = bound_to(build)
     engines = []
@@ -92,7 +93,7 @@ def check_precision(types: Mapping[str, int], precision: Precision, name: str) -
         raise EdgeclipError(f"{name}: only {right} of {every} products are {precision}: export it again")
 
 
-def trtexec(graph: str, plan: str, size: int, build: Build, version: str, *, rtx: bool) -> str:
+def trtexec(graph: str, plan: str, size: int, build: EngineConfig, version: str, *, rtx: bool) -> str:
     """The command line that builds the same engine with NVIDIA's own tool."""
     words = ["tensorrt_rtx" if rtx else "trtexec", f"--onnx={graph}", f"--saveEngine={plan}"]
     words += ["--stronglyTyped"] if not rtx and version.startswith("10.") else []
@@ -106,10 +107,10 @@ def trtexec(graph: str, plan: str, size: int, build: Build, version: str, *, rtx
     return shlex.join(words)
 
 
-def _build(graph: Path, precision: Precision, folder: Path, build: Build, bound: dict[str, Any]) -> Engine:
-    from ..runtime.engines import trt as here
-    from ..runtime.engines.trtbuild import parse, serialise
-    from ..runtime.engines.trtrunner import EngineRunner
+def _build(graph: Path, precision: Precision, folder: Path, build: EngineConfig, bound: dict[str, Any]) -> Engine:
+    from ..runtime.engines.tensorrt import library as here
+    from ..runtime.engines.tensorrt.build import parse, serialise
+    from ..runtime.engines.tensorrt.runner import EngineRunner
 
     builder, network = parse(graph)
     entry = network.get_input(0)

@@ -24,7 +24,8 @@ from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import KIND, MANIFEST, Bundle
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
-from ..runtime.engines.trtengine import RECIPE, TENSORRT, Build
+from ..runtime.engines.tensorrt.config import EngineConfig
+from ..runtime.engines.tensorrt.engine import RECIPE, TENSORRT
 from ..runtime.golden import probe_image
 from ..runtime.target import Precision, Target
 from ..towers.spec import StudentSpec
@@ -48,7 +49,7 @@ GOLDEN_IMAGES = 8
 
 
 @dataclass(frozen=True)
-class Wishes:
+class ExportConfig:
     """What a bundle is to hold beside fp32, and what it is judged by.
 
     Args:
@@ -72,7 +73,7 @@ class Wishes:
     classes: Classes | None = None
     text_tower: bool = True
     bytes_input: bool = False
-    engines: Build | None = None
+    engines: EngineConfig | None = None
 
     def wanted(self, target: Target) -> list[Precision]:
         """The precisions to be made, fp32 first."""
@@ -85,7 +86,7 @@ class _Job:
     """What every step of one export works on."""
 
     model: OpenClipEncoder
-    wishes: Wishes
+    wishes: ExportConfig
     target: Target
     elsewhere: str | None  # why this machine's clock does not speak for the target
     folder: Path  # what will be the bundle
@@ -110,7 +111,7 @@ def export(
     name: str,
     source: str,
     calibration: Sequence[Path],
-    wishes: Wishes | None = None,
+    wishes: ExportConfig | None = None,
     spec: StudentSpec | None = None,
     target: Target | None = None,
     threads: int | None = None,
@@ -136,7 +137,7 @@ def export(
         EdgeclipError: too few calibration images, a bad opset, weights that are not finite, ``out`` in the way,
             no space left, or engines are wished for and cannot be built here.
     """
-    wishes, target = wishes or Wishes(), target or (spec and spec.target) or target_here()
+    wishes, target = wishes or ExportConfig(), target or (spec and spec.target) or target_here()
     elsewhere = why_elsewhere(target)
     judge = Judge(find_engine(), None, threads or usable_cores())  # any machine can run and judge any target's graphs
     if elsewhere is None:
@@ -166,7 +167,7 @@ def export(
     return Bundle.open(out)
 
 
-def _possible(model: OpenClipEncoder, wishes: Wishes, wanted: list[Precision]) -> list[Precision]:
+def _possible(model: OpenClipEncoder, wishes: ExportConfig, wanted: list[Precision]) -> list[Precision]:
     """The precisions that can be made: of an image tower beyond protobuf's 2 GB only fp32.
 
     Raises:
@@ -235,7 +236,7 @@ def _variants(job: _Job) -> None:
         job.tuner.time()
 
 
-def _recipes(wishes: Wishes, target: Target) -> list[Recipe]:
+def _recipes(wishes: ExportConfig, target: Target) -> list[Recipe]:
     """The target's int8 recipe, and those that are wished for beside it."""
     names = [*wishes.recipes, *([RECIPE] if wishes.engines else [])]
     return list(dict.fromkeys([recipe_for(target), *(RECIPES[name] for name in names)]))

@@ -10,14 +10,15 @@ from ..base.errors import EdgeclipError
 from ..base.files import sha256
 from ..base.folders import new_folder
 from ..runtime.bundle import KIND, MANIFEST, Bundle
-from ..runtime.engines.trtengine import TENSORRT, Build
+from ..runtime.engines.tensorrt.config import EngineConfig
+from ..runtime.engines.tensorrt.engine import TENSORRT
 from ..runtime.manifest import Extra
 from ..runtime.plain import graph_for
 from .engine import build_engines
 from .tune import Precision
 
 
-def add_engines(source: Path, out: Path, build: Build, *, force: bool = False) -> Bundle:
+def add_engines(source: Path, out: Path, build: EngineConfig, *, force: bool = False) -> Bundle:
     """Copy the bundle at ``source`` to ``out`` and build an engine from each graph that TensorRT can read.
 
     Raises:

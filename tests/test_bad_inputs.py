@@ -19,8 +19,9 @@ from edgeclip.chain.project import EXAMPLE
 from edgeclip.cli import main
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.run import Run, RunDocument
+from edgeclip.measurement.schema import Figures
 from edgeclip.profiling.store import load_profile
-from edgeclip.reporting.schema import Figures, Report
+from edgeclip.reporting.schema import Report
 
 from .base.test_documents import documents
 from .test_cli import run

@@ -16,7 +16,7 @@ from edgeclip.distillation.pipeline import distill
 from edgeclip.distillation.run import Run
 from edgeclip.distillation.teachers import as_teacher
 from edgeclip.exporting import export
-from edgeclip.exporting.pipeline import Wishes
+from edgeclip.exporting.pipeline import ExportConfig
 from edgeclip.images.sources import find_images
 
 from .test_cli import run
@@ -54,7 +54,7 @@ def test_from_images_to_a_bundle(odd, spec, teacher, tmp_path, capsys):
     assert again.document.figures["skipped"] == [os.fsdecode(b"brok\xfden.png")]
     files = find_images(Path(again.document.images))
     facts = {"name": "x", "source": str(odd), "calibration": files}
-    bundle = export(again.encoder(), tmp_path / "b", **facts, wishes=Wishes(precisions=()))
+    bundle = export(again.encoder(), tmp_path / "b", **facts, wishes=ExportConfig(precisions=()))
     assert json.loads((bundle.path / "bundle.json").read_text("utf-8"))["source"] == str(odd)
     again = distill(spec, [as_teacher("tiny", teacher)], odd, texts, tmp_path / "run", config=SHORT, resume=True)
     assert again.document.status == "finished"

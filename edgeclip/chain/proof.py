@@ -19,8 +19,9 @@ from .suggest import suggest
 
 if TYPE_CHECKING:
     from ..measurement.chain import Stage
+    from ..measurement.schema import Figures, Judged, Picture, Row
     from ..profiling.schema import Profile
-    from ..reporting.schema import Criterion, Figures, Judged, Picture, Report, Row
+    from ..reporting.schema import Criterion, Report
     from ..runtime.bundle import Bundle
 
 

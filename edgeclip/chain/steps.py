@@ -153,14 +153,14 @@ def exported(
     """A run's or a teacher's bundle, calibrated on ``images``, or on those that it learnt from."""
     from ..exporting import export
     from ..exporting.inputs import calibration_files
-    from ..exporting.pipeline import Wishes
+    from ..exporting.pipeline import ExportConfig
     from .loading import open_exportable
 
     model, spec, own = open_exportable(source)
     with calibration_files(str(images or own)) as found:
         facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec, "threads": threads}
         facts["target"] = target.target if target else None
-        return export(model, out, **facts, calibration=found, wishes=Wishes(precisions=precisions), force=True)
+        return export(model, out, **facts, calibration=found, wishes=ExportConfig(precisions=precisions), force=True)
 
 
 def next_commands(folder: Path) -> list[str]:

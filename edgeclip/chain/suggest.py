@@ -14,8 +14,9 @@ from ..profiling.schema import Budget
 from ..reporting.criteria import BUSY
 
 if TYPE_CHECKING:
+    from ..measurement.schema import Row
     from ..profiling.schema import Profile
-    from ..reporting.schema import Next, Report, Row
+    from ..reporting.schema import Next, Report
     from ..towers.spec import StudentSpec
 
 SHORTER = 0.97  # a student that is predicted to fit by less than this may just miss it

@@ -138,8 +138,8 @@ def retention_command(
     from ..base.errors import EdgeclipError
     from ..base.files import writable, write_text
     from ..base.folders import new_folder, refuse_foreign
+    from ..comparison.retention import retention
     from ..evaluation import evaluate
-    from ..evaluation.retention import retention
     from ..images.datasets import open_dataset
     from ..reporting.confusion import confusion_svg
     from .evaluation_tables import retention_table

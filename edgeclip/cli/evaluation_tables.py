@@ -10,8 +10,8 @@ from rich.text import Text
 from .tables import table_of
 
 if TYPE_CHECKING:
+    from ..comparison.retention import Retention
     from ..evaluation.results import Evaluation, Score
-    from ..evaluation.retention import Retention
 
 
 def scores_table(found: Evaluation) -> RenderableType:

@@ -12,7 +12,7 @@ from .options import FORCE, JSON, PATH, THREADS, Number, complete_models, shippe
 
 if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
-    from ..runtime.engines.trtengine import Build
+    from ..runtime.engines.tensorrt.config import EngineConfig
 
 
 @click.command(name="export")
@@ -179,13 +179,13 @@ def _export(
 
     target = load_profile(profile_name).target if profile_name else None
     if wishes["engines"]:  # a missing TensorRT is told now, not after minutes
-        from ..runtime.engines import trt  # noqa: F401
+        from ..runtime.engines.tensorrt import library as trt  # noqa: F401
     model, spec, images = open_exportable(source)
     model = model.with_exif(exif) if exif else model
     from ..exporting import export
     from ..exporting.huggingface import KIND, write_huggingface
     from ..exporting.inputs import calibration_files, classes_of, exam_of
-    from ..exporting.pipeline import Wishes
+    from ..exporting.pipeline import ExportConfig
     from ..exporting.validate import Gate
 
     if huggingface:
@@ -194,7 +194,7 @@ def _export(
     if calibrating is None:
         raise EdgeclipError(f"{source} is not a run, so it has no images to calibrate on: give --calibration FOLDER")
     judged: dict[str, Any] = {"exam": exam_of(model, dataset) if dataset else None, "gate": Gate(drop=accuracy_drop)}
-    asked = Wishes(**wishes, **judged, classes=classes_of(model, labels) if labels else None)
+    asked = ExportConfig(**wishes, **judged, classes=classes_of(model, labels) if labels else None)
     with calibration_files(str(calibrating)) as files:
         facts: dict[str, Any] = {"name": out.resolve().name, "source": source, "spec": spec, "target": target}
         bundle = export(model, out, **facts, calibration=files, wishes=asked, threads=threads, force=force)
@@ -205,8 +205,8 @@ def _export(
 
 def _engines(
     wanted: bool, target_gpu: str | None, largest_batch: int, workspace_mb: int, **special: Any
-) -> Build | None:
-    """``Build`` from the command line's flags; None where no engine is wished for.
+) -> EngineConfig | None:
+    """``EngineConfig`` from the command line's flags; None where no engine is wished for.
 
     Raises:
         EdgeclipError: a flag about engines is there, and --tensorrt is not.
@@ -215,6 +215,6 @@ def _engines(
         if target_gpu or any(value not in (None, False) for value in special.values()):
             raise EdgeclipError("--target-gpu, --dla and --…-compatible are about engines: add --tensorrt")
         return None
-    from ..runtime.engines.trtengine import Build
+    from ..runtime.engines.tensorrt.config import EngineConfig
 
-    return Build(target_gpu, largest_batch, workspace_mb, **special)
+    return EngineConfig(target_gpu, largest_batch, workspace_mb, **special)

@@ -95,9 +95,9 @@ def report_command(
     from ..base.files import writable
     from ..base.folders import new_folder, refuse_foreign
     from ..chain.proof import prove
+    from ..measurement.schema import Figures
     from ..reporting import write_report
     from ..reporting.render import table
-    from ..reporting.schema import Figures
     from .inputs import open_profile
     from .tables import show
 

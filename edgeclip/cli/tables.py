@@ -17,9 +17,9 @@ from ..base.visible import json_text, visible
 
 if TYPE_CHECKING:
     from ..chain.stages import Planned
+    from ..measurement.schema import Figures
     from ..models.listing import Listed
     from ..profiling.schema import Profile
-    from ..reporting.schema import Figures
     from ..runtime.manifest import Manifest
     from ..towers.spec import StudentSpec
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..reporting.schema import Criterion, Report, Row
+    from ..measurement.schema import Row
+    from ..reporting.schema import Criterion, Report
 
 FASTER = 4.0  # than the teacher's image tower
 RETAINED = 0.90  # of what the teacher's top-1 has above chance

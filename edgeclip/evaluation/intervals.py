@@ -27,7 +27,7 @@ def paired_interval(before: str | None, after: str | None) -> Interval | None:
         after: the same images.
     """
     changes = _changes(before, after)
-    return _points(*changes) if changes else None
+    return points_lost(*changes) if changes else None
 
 
 def images_to_decide(before: str, after: str, limit: float) -> int | None:
@@ -43,7 +43,7 @@ def images_to_decide(before: str, after: str, limit: float) -> int | None:
 
     def decided(images: int) -> bool:
         scale = images / count
-        below, above = _points(lost * scale, won * scale, images)
+        below, above = points_lost(lost * scale, won * scale, images)
         return not below <= limit < above
 
     if not decided(high):
@@ -62,7 +62,8 @@ def _changes(before: str | None, after: str | None) -> tuple[float, float, int] 
     return pairs.count(("1", "0")), pairs.count(("0", "1")), len(pairs)
 
 
-def _points(lost: float, won: float, images: int) -> Interval:
+def points_lost(lost: float, won: float, images: int) -> Interval:
+    """The 95 % interval of the points lost, where so many of the answers were lost and won: see paired_interval."""
     lost, won, count = lost + 0.5, won + 0.5, images + 2
     difference = (lost - won) / count
     spread = Z95 * math.sqrt(lost + won - (lost - won) ** 2 / count) / count

@@ -19,7 +19,6 @@ from ..evaluation import evaluate
 from ..evaluation.embed import Embedded
 from ..evaluation.zeroshot import class_embeddings, classify
 from ..images.labelled import BytesExample, FileExample
-from ..reporting.schema import Reference, Row
 from ..runtime.golden import probe_image
 from ..runtime.onnxencoder import OnnxEncoder
 from ..runtime.target import Runtime
@@ -28,6 +27,7 @@ from .bench import Plan
 from .place import Here, Place, device_steps, embeddings
 from .reference import reference_name, write_reference
 from .rows import accuracy_columns, device_columns, make_row, timing
+from .schema import Reference, Row
 
 if TYPE_CHECKING:
     from ..encoder import PixelEncoder

@@ -17,9 +17,9 @@ from ..runtime.plain import asked_runtime, readable
 
 if TYPE_CHECKING:
     from ..images.labelled import Dataset
-    from ..reporting.schema import Figures, Finding, Row
     from ..runtime.bundle import Bundle
     from .chain import Measured, Stage
+    from .schema import Figures, Finding, Row
 
 EXPORTED = "exported "  # and the precision: the stage of a variant
 
@@ -58,10 +58,10 @@ def measure(
     """
     from ..evaluation.copies import without_copies
     from ..images.datasets import open_dataset
-    from ..reporting.schema import Finding
     from ..runtime.bundle import Bundle
     from .chain import run_chain
     from .place import device_steps, open_place
+    from .schema import Finding
 
     opened = Bundle.open(bundle)
     data = without_copies(open_dataset(dataset)) if dataset is not None else None
@@ -100,8 +100,8 @@ def settings_of(
 def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, **facts: Any) -> Figures:
     """The document of what was measured; ``facts`` are ``verified`` and ``recommended``."""
     from ..evaluation.chance import chance_level, effective_classes
-    from ..reporting.schema import Figures, Judged
     from ..runtime.target import Device
+    from .schema import Figures, Judged
 
     judged = None
     if data:

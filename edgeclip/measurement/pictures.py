@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..reporting.schema import Picture, Row
+from .schema import Picture, Row
 
 if TYPE_CHECKING:
     from ..images.labelled import Dataset

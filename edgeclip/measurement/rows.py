@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..evaluation.intervals import Z95, wilson
-from ..reporting.schema import EndToEnd, HotSpot, Row, Sustained, Timing
+from ..comparison.answers import AnswerComparison, changed_classes, compare_answers, confusions
+from ..comparison.embeddings import cosines, nearer
+from ..evaluation.intervals import wilson
+from .schema import EndToEnd, HotSpot, Row, Sustained, Timing
 
 if TYPE_CHECKING:
     from ..evaluation.zeroshot import ZeroShot
@@ -18,10 +19,7 @@ MOST_BROKEN = 200  # pairs of classes: more than a plot has room for
 
 
 def accuracy_columns(own: ZeroShot, other: ZeroShot | None, classnames: Sequence[str]) -> dict[str, Any]:
-    """Top-k with its interval; agreement, flips and cosine where there is another stage to hold it against."""
-    from ..evaluation.metrics import mcnemar
-    from ..evaluation.retention import broken, changed
-
+    """Top-k with its interval; agreement, flips and cosine where there is another stage to compare it with."""
     columns: dict[str, Any] = {"top1": own.top1, "top5": own.top5, "top1_interval": wilson(own.top1, len(own.labels))}
     columns["mean_per_class"] = own.mean_per_class if own.labels.ndim == 1 else None
     columns["calibration_error"] = own.calibration_error
@@ -29,45 +27,32 @@ def accuracy_columns(own: ZeroShot, other: ZeroShot | None, classnames: Sequence
     columns["answers"] = own.predictions.tolist()
     if other is None or len(other.labels) != len(own.labels):
         return columns
-    same = float((own.predictions == other.predictions).mean())
-    right, was_right = own.right, other.right
-    columns |= {"agreement": same, "flip_rate": 1 - same, "flip_interval": wilson(1 - same, len(own.labels))}
-    lost, won = was_right & ~right, right & ~was_right
-    columns |= {"lost": float(lost.mean()), "won": float(won.mean())}
-    columns["p_value"] = mcnemar(int(lost.sum()), int(won.sum()))
+    compared = compare_answers(own.predictions, other.predictions, own.right, other.right)
+    columns |= changed_columns(compared) | {"p_value": compared.p_value}
     if own.labels.ndim == 1:
         for name, sign in (("losers", -1), ("winners", 1)):
-            columns[name] = changed(own, other, classnames, sign)
-        columns["broken"] = broken(own, other, classnames)[:MOST_BROKEN]
+            columns[name] = changed_classes(own, other, classnames, sign)
+        columns["broken"] = confusions(own, other, classnames)[:MOST_BROKEN]
     if other.image_embeds.shape == own.image_embeds.shape:
-        cosine = (own.image_embeds.astype(np.float64) * other.image_embeds).sum(axis=1)
+        cosine = cosines(own.image_embeds, other.image_embeds)
         columns |= {"cosine_mean": float(cosine.mean()), "cosine_worst": float(cosine.min())}
         columns["nearer"] = nearer(own.image_embeds, other.image_embeds)
     return columns
 
 
-def nearer(own: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float, float] | None:
-    """How much nearer, in cosine, each embedding is to that of its own image than to that of another; None of one.
-
-    Args:
-        own: of one encoder, float32 ``[N, D]``, L2-normalised.
-        other: of the other encoder, of the same images in the same order.
-
-    Returns:
-        The 95 % interval of the mean, by its standard error. It holds zero where the one knows nothing of the other.
-    """
-    if len(own) < 2:
-        return None
-    order = np.random.default_rng(0).permutation(len(other))
-    shuffled = np.empty_like(other)
-    shuffled[order] = other[np.roll(order, 1)]  # one circle through all: nothing stays in its place
-    gain = (own.astype(np.float64) * (other - shuffled)).sum(axis=1)
-    reach = Z95 * float(gain.std(ddof=1)) / len(gain) ** 0.5
-    return float(gain.mean()) - reach, float(gain.mean()) + reach
+def changed_columns(compared: AnswerComparison) -> dict[str, Any]:
+    """What changed against another stage, as columns of a :class:`~edgeclip.measurement.schema.Row`."""
+    return {
+        "agreement": compared.agreement,
+        "flip_rate": 1 - compared.agreement,
+        "flip_interval": compared.flip_interval,
+        "lost": compared.lost / compared.images,
+        "won": compared.won / compared.images,
+    }
 
 
 def device_columns(found: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of :func:`edgeclip.measurement.bench.bench` as columns of a :class:`~edgeclip.reporting.schema.Row`."""
+    """A row of :func:`edgeclip.measurement.bench.bench` as columns of a :class:`~edgeclip.measurement.schema.Row`."""
     columns: dict[str, Any] = {"failed": found.get("failed"), "timing": timing(found)}
     if opened := found.get("opened"):
         columns |= {name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")}

@@ -6,9 +6,10 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..measurement.schema import Finding, Reference, Row
 from .criteria import BUSY, RESTLESS, asked_always, asked_for
 from .sanity import sanity
-from .schema import ALWAYS, Criterion, Finding, Reference, Report, Row
+from .schema import ALWAYS, Criterion, Report
 
 DRIFTED = 0.15  # beyond, figures are doubtful
 MENDS = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .schema import ALWAYS, Criterion, Next, Report, Row
+from ..measurement.schema import Row
+from .schema import ALWAYS, Criterion, Next, Report
 
 MET, MISSED, NOT_MEASURED, NOT_DECIDED = "met", "MISSED", "NOT MEASURED", "NOT DECIDED"
 CHAIN_COLUMNS = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .schema import Reference, Row
+from ..measurement.schema import Reference, Row
 from .svg import WIDTH, line, log_scale, path, span, svg, text, ticks
 
 SHOWN = 8  # operators

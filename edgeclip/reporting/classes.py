@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base.visible import escape
+from ..measurement.schema import Row
 from .confusion import LARGEST_PLOT, matrix_svg
-from .schema import Report, Row
+from .schema import Report
 
 LISTED = 1000  # classes: a longer table is nothing that anybody looks at
 ORDERS = {

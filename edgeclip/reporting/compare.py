@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base.errors import EdgeclipError
+from ..measurement.schema import Row
 from .cells import MET, mark
-from .schema import Report, Row
+from .schema import Report
 
 Value = float | str | None
 SAME_MACHINE = ("machine", "cpu", "cores", "gpu", "system")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from ..base.visible import escape
-from .schema import Row
+from ..measurement.schema import Row
 
 LARGEST_PLOT = 14  # classes a side
 CELL, MARGIN, HEAD = 34, 190, 150  # px

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from ..evaluation.chance import above_chance
 from ..evaluation.intervals import images_to_decide, paired_interval
-from .schema import Criterion, Finding, Kind, Row
+from ..measurement.schema import Finding, Row
+from .schema import Criterion, Kind
 
 LATENCY = "latency, p90 of one image"
 DROP = "top-1 lost to the teacher"

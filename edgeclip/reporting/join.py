@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ..base.errors import EdgeclipError
-from ..evaluation.intervals import wilson
-from .schema import Figures, Row
+from ..comparison.answers import compare_answers
+from ..measurement.rows import changed_columns
+from ..measurement.schema import Figures, Row
 
 
 def join(host: Figures | None, device: Figures) -> list[Row]:
@@ -36,16 +36,5 @@ def held_against(before: Row, after: Row) -> dict[str, Any]:
     columns: dict[str, Any] = {"compared_to": before.stage}
     if not before.answers or len(before.answers) != len(after.answers) or not before.right or not after.right:
         return columns
-    pairs: Sequence[tuple[int, int]] = list(zip(before.answers, after.answers, strict=True))
-    flipped = sum(one != other for one, other in pairs) / len(pairs)
-    changes = list(zip(before.right, after.right, strict=True))
-    lost, won = (changes.count(change) / len(changes) for change in (("1", "0"), ("0", "1")))
-    interval = wilson(flipped, len(pairs))
-    return {
-        **columns,
-        "agreement": 1 - flipped,
-        "flip_rate": flipped,
-        "flip_interval": interval,
-        "lost": lost,
-        "won": won,
-    }
+    right, was_right = ([answer == "1" for answer in row.right or ""] for row in (after, before))
+    return columns | changed_columns(compare_answers(after.answers, before.answers, right, was_right))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .schema import Row, Timing
+from ..measurement.schema import Row, Timing
 from .svg import WIDTH, line, log_scale, span, svg, text, ticks
 
 LABEL = 110  # room that a stage's name takes

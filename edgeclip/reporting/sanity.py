@@ -10,8 +10,9 @@ from typing import Any
 
 from ..evaluation.chance import above_chance, collapsed, effective_classes, fewest_answers
 from ..evaluation.intervals import wilson
+from ..measurement.schema import Row
 from .criteria import FEW, at_least, at_most, times_as_long
-from .schema import SANITY, Criterion, Row
+from .schema import SANITY, Criterion
 
 CHANCE = "top-1 above chance"
 TEACHER = "top-1 of the teacher above chance"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..base.visible import escape
+from ..measurement.schema import Picture, Row
 from .classes import answered
-from .schema import Picture, Report, Row
+from .schema import Report
 
 
 def sheet(report: Report) -> str:

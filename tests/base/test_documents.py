@@ -15,6 +15,7 @@ from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.base.folders import Mark
 from edgeclip.chain.project import Project
 from edgeclip.chain.stages import Made, StageMade
+from edgeclip.comparison.retention import Kept, Retention
 from edgeclip.data.store import StoreDocument
 from edgeclip.device.facts import describe_device
 from edgeclip.distillation.config import DistillConfig, TextShape
@@ -22,24 +23,12 @@ from edgeclip.distillation.grounding import Selection
 from edgeclip.distillation.run import RunDocument
 from edgeclip.distillation.teachers import TeacherDocument
 from edgeclip.evaluation.results import ClassScore, Evaluation, Score
-from edgeclip.evaluation.retention import Kept, Retention
 from edgeclip.evaluation.suite import load_suite
+from edgeclip.measurement.schema import EndToEnd, Figures, Finding, HotSpot, Judged, Row, Sustained, Timing
+from edgeclip.measurement.schema import Reference as Beside
 from edgeclip.profiling.schema import Budget
 from edgeclip.profiling.store import load_profile
-from edgeclip.reporting.schema import (
-    Criterion,
-    EndToEnd,
-    Figures,
-    Finding,
-    HotSpot,
-    Judged,
-    Next,
-    Report,
-    Row,
-    Sustained,
-    Timing,
-)
-from edgeclip.reporting.schema import Reference as Beside
+from edgeclip.reporting.schema import Criterion, Next, Report
 from edgeclip.runtime.manifest import Fidelity, Manifest, Preprocess, Tried
 from edgeclip.runtime.target import Runtime
 from edgeclip.towers.spec import StudentSpec, read_spec

@@ -11,7 +11,8 @@ from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.seal import is_whole, seal_of, sealed
 from edgeclip.data.store import StoreDocument
 from edgeclip.distillation.run import RunDocument
-from edgeclip.reporting.schema import Figures, Report
+from edgeclip.measurement.schema import Figures
+from edgeclip.reporting.schema import Report
 from edgeclip.runtime.manifest import Manifest
 from edgeclip.runtime.plain import read_plain
 

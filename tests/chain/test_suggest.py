@@ -3,10 +3,10 @@
 import pytest
 
 from edgeclip.chain.suggest import suggest
+from edgeclip.measurement.schema import Reference
 from edgeclip.profiling.costmodel import predict_ms
 from edgeclip.profiling.schema import Budget
 from edgeclip.profiling.store import load_profile
-from edgeclip.reporting.schema import Reference
 from edgeclip.selection.select import select
 
 from ..reporting.test_report import make, row, rows

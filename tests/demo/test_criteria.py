@@ -3,8 +3,8 @@
 import pytest
 
 from edgeclip.demo.criteria import KEPT, exit_code, promises
+from edgeclip.measurement.schema import Reference
 from edgeclip.reporting.criteria import at_least
-from edgeclip.reporting.schema import Reference
 
 from ..reporting.test_report import make, row, rows
 

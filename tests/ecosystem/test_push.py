@@ -33,12 +33,12 @@ def trained(spec, teacher, images_dir, texts_file, tmp_path_factory):
     from edgeclip.distillation.pipeline import distill
     from edgeclip.distillation.teachers import as_teacher
     from edgeclip.exporting import export
-    from edgeclip.exporting.pipeline import Wishes
+    from edgeclip.exporting.pipeline import ExportConfig
 
     folder = tmp_path_factory.mktemp("trained")
     config = DistillConfig(epochs=1, batch_size=20, views=1, tracker="none")
     made = distill(spec, [as_teacher("tiny", teacher)], images_dir, texts_file, folder / "run", config=config)
-    facts = {"name": "bundle", "source": str(made.path), "spec": spec, "wishes": Wishes(precisions=("int8",))}
+    facts = {"name": "bundle", "source": str(made.path), "spec": spec, "wishes": ExportConfig(precisions=("int8",))}
     export(made.encoder(), folder / "bundle", calibration=sorted(images_dir.iterdir()), **facts)
     make(name=HOSTILE).save(folder / "report.json")
     return folder
@@ -228,7 +228,7 @@ def test_a_folder_shows_what_would_be_uploaded_and_no_hub_is_asked(trained, tmp_
 def test_pictures_are_not_for_everybody(trained, tmp_path):
     from edgeclip.base.documents import read_document
     from edgeclip.ecosystem.push import write_model
-    from edgeclip.reporting.schema import Picture
+    from edgeclip.measurement.schema import Picture
 
     private = tmp_path / "report.json"
     make().model_copy(update={"pictures": [Picture(image=0, key="me.jpg", jpeg="AAAA")]}).save(private)

@@ -11,13 +11,13 @@ from PIL import Image
 
 from edgeclip.base.documents import read_document
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.comparison.retention import Retention, retention
 from edgeclip.demo.sets import shift
 from edgeclip.evaluation import evaluate
 from edgeclip.evaluation import suite as suite_module
 from edgeclip.evaluation.embed import Embedded
 from edgeclip.evaluation.probe import halves
 from edgeclip.evaluation.results import Evaluation
-from edgeclip.evaluation.retention import Retention, retention
 from edgeclip.evaluation.suite import evaluate_suite, load_suite, only, suites
 from edgeclip.evaluation.tasks import Asked, score
 from edgeclip.evaluation.zeroshot import classify

@@ -15,15 +15,15 @@ from edgeclip.exporting import export
 from edgeclip.exporting.engine import check_precision, inspected_types, layer_types, trtexec
 from edgeclip.exporting.fp16 import convert_fp16
 from edgeclip.exporting.int8 import TENSORRT, X86, quantize_int8
-from edgeclip.exporting.pipeline import Wishes
+from edgeclip.exporting.pipeline import ExportConfig
 from edgeclip.profiling.probekit import Kit
 from edgeclip.profiling.store import load_profile
-from edgeclip.runtime.engines.trtengine import TENSORRT as ENGINE
-from edgeclip.runtime.engines.trtengine import Build
+from edgeclip.runtime.engines.tensorrt.config import EngineConfig
+from edgeclip.runtime.engines.tensorrt.engine import TENSORRT as ENGINE
 from edgeclip.runtime.plain import graph_for, readable
 
 try:
-    from edgeclip.runtime.engines.trt import RTX
+    from edgeclip.runtime.engines.tensorrt.library import RTX
 except EdgeclipError:
     RTX = False
 
@@ -78,7 +78,7 @@ def packed(file):
 def test_engines_for_absent_gpus_compute_in_the_asked_precision(tower, gpu, graphs, tmp_path):
     from edgeclip.exporting.engine import build_engines
 
-    built = build_engines(graphs[tower], tmp_path, Build(target_gpu=gpu, largest_batch=8))
+    built = build_engines(graphs[tower], tmp_path, EngineConfig(target_gpu=gpu, largest_batch=8))
     assert [engine.precision for engine in built] == ["fp32", "fp16", "int8"]
     for engine, word in zip(built, ("FLOAT", "HALF", "INT8"), strict=True):
         types = engine.facts["layer_types"]
@@ -96,7 +96,7 @@ def test_engines_for_absent_gpus_compute_in_the_asked_precision(tower, gpu, grap
 @rtx
 @pytest.mark.tensorrt
 def test_no_tower_that_is_exported_for_tensorrt_is_refused(tmp_path):
-    from edgeclip.runtime.engines.trtbuild import parse
+    from edgeclip.runtime.engines.tensorrt.build import parse
 
     with Kit() as kit:
         entries = [one for name in ("fp32", "fp16", "int8") for one in kit.choose(ENGINE.recipe(name, ["asimd"]))]
@@ -113,7 +113,7 @@ def test_no_tower_that_is_exported_for_tensorrt_is_refused(tmp_path):
 @rtx
 @pytest.mark.tensorrt
 def test_an_asymmetric_graph_is_refused_with_the_remedy(vit, tmp_path):
-    from edgeclip.runtime.engines.trtbuild import parse
+    from edgeclip.runtime.engines.tensorrt.build import parse
 
     quantize_int8(vit.file, tmp_path / "x86.onnx", vit.pixels, X86)
     with pytest.raises(FormatError, match=r"node .*: .*zero.*--recipe tensorrt"):
@@ -130,14 +130,14 @@ def test_an_unknown_gpu_lists_those_that_are_known(graphs, tmp_path):
     from edgeclip.exporting.engine import build_engines
 
     with pytest.raises(EdgeclipError, match="sm86, sm89"):
-        build_engines(graphs["vit"], tmp_path, Build(target_gpu="sm99"))
+        build_engines(graphs["vit"], tmp_path, EngineConfig(target_gpu="sm99"))
 
 
 @rtx
 @pytest.mark.tensorrt
 def test_a_jetsons_bundle_has_its_graphs_and_engines_in_every_precision(teacher, images_dir, tmp_path):
     files, target = sorted(images_dir.iterdir()), load_profile("jetson-orin-nano").target
-    asked = {"calibration": files, "target": target, "wishes": Wishes(engines=Build(target_gpu="sm86"))}
+    asked = {"calibration": files, "target": target, "wishes": ExportConfig(engines=EngineConfig(target_gpu="sm86"))}
     made = export(teacher, tmp_path / "b", name="b", source="local", **asked)
     engines = [one.precision for one in made.manifest.extras if one.kind == "engine"]
     assert sorted(engines) == ["fp16", "fp32", "int8"]
@@ -156,7 +156,7 @@ def test_a_jetsons_bundle_has_its_graphs_and_engines_in_every_precision(teacher,
 def test_a_bundle_gets_engines_without_its_model(bundle, tmp_path):
     from edgeclip.exporting.rebuild import add_engines
 
-    made = add_engines(bundle.path, tmp_path / "with", Build(target_gpu="sm89"))
+    made = add_engines(bundle.path, tmp_path / "with", EngineConfig(target_gpu="sm89"))
     engines = [e for e in made.manifest.extras if e.kind == "engine"]
     assert [e.precision for e in engines] == ["fp32", "fp16"], "its int8 graph is for a CPU"
     assert all(e.facts["trtexec"].startswith("tensorrt_rtx --onnx=") for e in engines)
@@ -180,10 +180,10 @@ def test_layers_are_counted_by_what_they_compute_in():
 @pytest.mark.parametrize(
     ("build", "version", "rtx", "there", "absent"),
     [
-        (Build(), "10.3.0", False, ["trtexec", "--stronglyTyped"], ["--computeCapabilities"]),
-        (Build(version_compatible=True), "11.4", False, ["--versionCompatible"], ["--stronglyTyped"]),
-        (Build(dla=0), "10.3", False, ["--useDLACore=0", "--allowGPUFallback"], ["--versionCompatible"]),
-        (Build("sm120"), "1.7", True, ["tensorrt_rtx", "--computeCapabilities=12.0"], ["--stronglyTyped"]),
+        (EngineConfig(), "10.3.0", False, ["trtexec", "--stronglyTyped"], ["--computeCapabilities"]),
+        (EngineConfig(version_compatible=True), "11.4", False, ["--versionCompatible"], ["--stronglyTyped"]),
+        (EngineConfig(dla=0), "10.3", False, ["--useDLACore=0", "--allowGPUFallback"], ["--versionCompatible"]),
+        (EngineConfig("sm120"), "1.7", True, ["tensorrt_rtx", "--computeCapabilities=12.0"], ["--stronglyTyped"]),
     ],
 )
 def test_the_command_line_that_does_the_same(build, version, rtx, there, absent):
@@ -205,15 +205,15 @@ def test_the_command_line_that_does_the_same(build, version, rtx, there, absent)
 def test_no_tensorrt_or_one_of_another_major_version(modules, error, complaint, monkeypatch):
     for name in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, name, modules.get(name))
-    monkeypatch.delitem(sys.modules, "edgeclip.runtime.engines.trt", raising=False)
+    monkeypatch.delitem(sys.modules, "edgeclip.runtime.engines.tensorrt.library", raising=False)
     with pytest.raises(error, match=complaint):
-        import edgeclip.runtime.engines.trt  # noqa: F401
-    monkeypatch.delitem(sys.modules, "edgeclip.runtime.engines.trt", raising=False)
+        import edgeclip.runtime.engines.tensorrt.library  # noqa: F401
+    monkeypatch.delitem(sys.modules, "edgeclip.runtime.engines.tensorrt.library", raising=False)
 
 
 def test_a_folder_of_type_stubs_is_no_tensorrt(monkeypatch):
     stubs, real = SimpleNamespace(), SimpleNamespace(Builder=1, __version__="10.3", __name__="tensorrt")
-    from edgeclip.runtime.engines import trt
+    from edgeclip.runtime.engines.tensorrt import library as trt
 
     found = {"tensorrt": stubs, "tensorrt_rtx": real}
     monkeypatch.setattr(trt.importlib, "import_module", found.__getitem__)

@@ -11,7 +11,7 @@ from edgeclip.base.decode import read_image
 from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.exporting import export, graphs
 from edgeclip.exporting.inputs import classes_of
-from edgeclip.exporting.pipeline import Wishes, _possible
+from edgeclip.exporting.pipeline import ExportConfig, _possible
 from edgeclip.measurement import verify
 from edgeclip.models.openclip import OpenClipEncoder
 from edgeclip.runtime.bundle import Bundle
@@ -40,7 +40,7 @@ def few(teacher, images_dir, tmp_path_factory):
     """A bundle of three classes."""
     folder = tmp_path_factory.mktemp("few")
     (folder / "labels.txt").write_text("a cat\nthe dog\nÜnïcode\n")
-    wishes = Wishes(precisions=(), classes=classes_of(teacher, folder / "labels.txt"), text_tower=False)
+    wishes = ExportConfig(precisions=(), classes=classes_of(teacher, folder / "labels.txt"), text_tower=False)
     return export(teacher, folder / "b", **FACTS, calibration=sorted(images_dir.iterdir()), wishes=wishes)
 
 
@@ -76,7 +76,7 @@ def test_the_single_file_runner_knows_them_too(few, calibration):
 
 def test_no_words_at_all_are_refused(teacher, calibration, tmp_path):
     with pytest.raises(EdgeclipError, match="give them, as --labels FILE"):
-        export(teacher, tmp_path / "b", **FACTS, calibration=calibration, wishes=Wishes(text_tower=False))
+        export(teacher, tmp_path / "b", **FACTS, calibration=calibration, wishes=ExportConfig(text_tower=False))
     assert not (tmp_path / "b").exists()
 
 
@@ -125,14 +125,14 @@ def test_they_are_verified_measured_and_archived_with_them(large, tmp_path):
 
 def test_what_is_dropped_is_said(teacher, capsys, monkeypatch):
     monkeypatch.setattr(graphs, "LARGEST", 100_000)
-    assert _possible(teacher, Wishes(), ["fp32", "fp16", "int8"]) == ["fp32"]
+    assert _possible(teacher, ExportConfig(), ["fp32", "fp16", "int8"]) == ["fp32"]
     assert "of so large a one only fp32 is made; not fp16, int8" in capsys.readouterr().err
 
 
 def test_other_forms_of_such_a_tower_are_refused_at_once(teacher, calibration, tmp_path, monkeypatch):
     monkeypatch.setattr(graphs, "LARGEST", 100_000)
     with pytest.raises(EdgeclipError, match=r"the image tower has 0\.0 GB: .* leave out --labels, --uint8"):
-        export(teacher, tmp_path / "b", **FACTS, calibration=calibration, wishes=Wishes(bytes_input=True))
+        export(teacher, tmp_path / "b", **FACTS, calibration=calibration, wishes=ExportConfig(bytes_input=True))
     assert not (tmp_path / "b").exists()
 
 
@@ -145,7 +145,7 @@ def test_a_text_tower_of_more_than_2_gb(calibration, tmp_path):
     model = open_clip.model.CustomTextCLIP(16, dict(vision), dict(text))
     settings = {"size": 32, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     own = OpenClipEncoder(model, config, settings, open_clip.SimpleTokenizer(context_length=8))
-    bundle = export(own, tmp_path / "b", **FACTS, calibration=calibration, wishes=Wishes(precisions=()))
+    bundle = export(own, tmp_path / "b", **FACTS, calibration=calibration, wishes=ExportConfig(precisions=()))
     assert bundle.manifest.text.size > 2**31 > bundle.manifest.text.bytes
     assert np.allclose(bundle.encoder().encode_text(["a cat"]), own.encode_text(["a cat"]), atol=1e-5)
     assert own_peak_mb() < 9_000

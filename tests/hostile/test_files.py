@@ -9,7 +9,7 @@ import pytest
 from edgeclip.base.documents import read_document
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.seal import sealed
-from edgeclip.reporting.schema import Figures
+from edgeclip.measurement.schema import Figures
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.plain import read_plain
 

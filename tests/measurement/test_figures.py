@@ -18,8 +18,9 @@ from edgeclip.device.facts import describe_device
 from edgeclip.images.datasets import open_dataset
 from edgeclip.measurement import measure
 from edgeclip.measurement.chain import Stage, accuracy_here
+from edgeclip.measurement.schema import Figures
 from edgeclip.profiling.store import load_profile
-from edgeclip.reporting.schema import Figures, Report
+from edgeclip.reporting.schema import Report
 from edgeclip.runtime.bundle import Bundle
 
 from ..test_cli import run

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from edgeclip.comparison.embeddings import nearer
 from edgeclip.evaluation.embed import Embedded
 from edgeclip.evaluation.intervals import wilson
 from edgeclip.evaluation.zeroshot import classify
-from edgeclip.measurement.rows import accuracy_columns, device_columns, nearer, timing
+from edgeclip.measurement.rows import accuracy_columns, device_columns, timing
 from edgeclip.runtime.timing import Samples, burst, interleaved, percentiles
 
 

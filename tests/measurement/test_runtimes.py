@@ -14,9 +14,9 @@ import pytest
 from edgeclip.base.documents import read_document
 from edgeclip.device.facts import describe_device
 from edgeclip.measurement.figures import settings_of
+from edgeclip.measurement.schema import Figures
 from edgeclip.profiling.probekit import Kit
 from edgeclip.profiling.store import load_profile
-from edgeclip.reporting.schema import Figures
 from edgeclip.runtime.bundle import Bundle
 from edgeclip.runtime.cores import usable_cores
 from edgeclip.runtime.engines.registry import find_engine

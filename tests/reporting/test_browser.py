@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from edgeclip.measurement.pictures import thumbnail
-from edgeclip.reporting.schema import EndToEnd, HotSpot, Picture, Reference, Sustained
+from edgeclip.measurement.schema import EndToEnd, HotSpot, Picture, Reference, Sustained
 
 from .test_report import make, row, rows
 

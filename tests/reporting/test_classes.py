@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeclip.measurement.schema import Picture
 from edgeclip.reporting.classes import by_class, class_table, truth_plot
 from edgeclip.reporting.page import html
-from edgeclip.reporting.schema import Picture
 from edgeclip.reporting.sheet import sheet
 
 from .test_report import make, rows

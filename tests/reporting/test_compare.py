@@ -5,9 +5,9 @@ import json
 import pytest
 
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.measurement.schema import Finding, Reference
 from edgeclip.reporting.compare import compare, comparison_cells
 from edgeclip.reporting.render import comparison_markdown
-from edgeclip.reporting.schema import Finding, Reference
 from edgeclip.runtime.target import Runtime
 
 from ..test_cli import run

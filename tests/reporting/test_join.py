@@ -3,8 +3,8 @@
 import pytest
 
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.measurement.schema import Figures, Finding, Judged
 from edgeclip.reporting.join import held_against, join
-from edgeclip.reporting.schema import Figures, Finding, Judged
 from edgeclip.runtime.target import Runtime
 
 from .test_report import MACHINE, row

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from edgeclip.base.documents import read_document
 from edgeclip.evaluation.intervals import paired_interval, wilson
+from edgeclip.measurement.schema import Finding, Reference, Row, Timing
 from edgeclip.reporting import report, write_report
 from edgeclip.reporting.criteria import DROP, LATENCY, VERIFIED, at_most
 from edgeclip.reporting.page import html
 from edgeclip.reporting.render import markdown
 from edgeclip.reporting.sanity import CHANCE
-from edgeclip.reporting.schema import ALWAYS, Finding, Reference, Report, Row, Timing
+from edgeclip.reporting.schema import ALWAYS, Report
 from edgeclip.runtime.target import Device
 
 MACHINE = Device(machine="aarch64", system="Debian", cpu="a board", cores=4, memory_gb=4.0)

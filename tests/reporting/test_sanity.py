@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from edgeclip.comparison.embeddings import nearer
 from edgeclip.evaluation.intervals import wilson
-from edgeclip.measurement.rows import nearer
 from edgeclip.reporting.page import html
 from edgeclip.reporting.render import markdown
 from edgeclip.reporting.sanity import CHANCE, headline, sanity

@@ -12,7 +12,8 @@ import edgeclip.runtime.engines
 from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.base.seal import sealed
 from edgeclip.runtime.engines.registry import find_engine
-from edgeclip.runtime.engines.trtengine import TENSORRT, Build, layer_precision, misfit
+from edgeclip.runtime.engines.tensorrt.config import EngineConfig
+from edgeclip.runtime.engines.tensorrt.engine import TENSORRT, layer_precision, misfit
 
 from .playedtrt import IExecutionContext, PlayedCuda, module
 
@@ -25,17 +26,17 @@ def played(request, monkeypatch, tmp_path):
     cuda = PlayedCuda()
     monkeypatch.setenv("EDGECLIP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(sys.modules, "tensorrt", module(request.param))
-    for name in ("trt", "trtbuild", "trtrunner"):
-        monkeypatch.delitem(sys.modules, f"edgeclip.runtime.engines.{name}", raising=False)
-        monkeypatch.delattr(edgeclip.runtime.engines, name, raising=False)
-    monkeypatch.setattr("edgeclip.runtime.engines.cuda.count_gpus", lambda: 1)
-    monkeypatch.setattr("edgeclip.runtime.engines.cuda.Cuda", lambda: cuda)
+    for name in ("library", "build", "runner"):
+        monkeypatch.delitem(sys.modules, f"edgeclip.runtime.engines.tensorrt.{name}", raising=False)
+        monkeypatch.delattr(edgeclip.runtime.engines.tensorrt, name, raising=False)
+    monkeypatch.setattr("edgeclip.runtime.engines.tensorrt.cuda.count_gpus", lambda: 1)
+    monkeypatch.setattr("edgeclip.runtime.engines.tensorrt.cuda.Cuda", lambda: cuda)
     monkeypatch.setattr(IExecutionContext, "cuda", cuda, raising=False)
     yield cuda
-    for name in ("trt", "trtbuild", "trtrunner"):
-        sys.modules.pop(f"edgeclip.runtime.engines.{name}", None)
-        if hasattr(edgeclip.runtime.engines, name):
-            delattr(edgeclip.runtime.engines, name)
+    for name in ("library", "build", "runner"):
+        sys.modules.pop(f"edgeclip.runtime.engines.tensorrt.{name}", None)
+        if hasattr(edgeclip.runtime.engines.tensorrt, name):
+            delattr(edgeclip.runtime.engines.tensorrt, name)
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_start_does_not_wait(runner, played, bundle):
 
 
 def test_an_engine_that_cannot_be_opened_or_stops_says_what_to_do(runner, played):
-    from edgeclip.runtime.engines.trtrunner import EngineRunner
+    from edgeclip.runtime.engines.tensorrt.runner import EngineRunner
 
     with pytest.raises(EdgeclipError, match=r"cannot open it \(magic tag does not match\): build one on this device"):
         EngineRunner(b"other", name="engine.fp16.sm86.plan", cuda=played)
@@ -123,24 +124,24 @@ def test_an_engine_is_built_once_and_a_damaged_one_anew(played, bundle, tmp_path
 
 
 def test_precision_is_the_graphs_on_10_too(played, bundle):
-    from edgeclip.runtime.engines.trtbuild import configure, parse
+    from edgeclip.runtime.engines.tensorrt.build import configure, parse
 
     builder, network = parse(bundle.path / "image.fp32.onnx")
     assert network.flags == (2 if sys.modules["tensorrt"].__version__.startswith("10.") else 0)
-    config = configure(builder, network, Build(largest_batch=8, dla=1, version_compatible=True))
+    config = configure(builder, network, EngineConfig(largest_batch=8, dla=1, version_compatible=True))
     assert config.profiles[0].shapes["pixel_values"] == ((1, 3, 32, 32), (1, 3, 32, 32), (8, 3, 32, 32))
     assert (config.DLA_core, config.default_device_type) == (1, "dla")
     assert config.flags == ["version compatible", "fall back to the GPU"]
 
 
 def test_what_a_build_cannot_do_is_one_line(played, bundle, tmp_path):
-    from edgeclip.runtime.engines.trtbuild import bound_to, parse, serialise
+    from edgeclip.runtime.engines.tensorrt.build import bound_to, parse, serialise
 
     broken = tmp_path / "broken.onnx"
     broken.write_bytes((bundle.path / "image.fp32.onnx").read_bytes()[:4000])
     with pytest.raises(FormatError, match=r"node blocks\.3/Odd \(Odd\): no such operator: export it again"):
         parse(broken)
-    graph, build = bundle.path / "image.fp32.onnx", Build(workspace_mb=0)
+    graph, build = bundle.path / "image.fp32.onnx", EngineConfig(workspace_mb=0)
     with pytest.raises(EdgeclipError, match=r"insufficient workspace memory.*give more --workspace-mb"):
         serialise(*parse(graph), build, bound_to(build), graph)
 
@@ -179,7 +180,7 @@ def with_engine(bundle, tmp_path):
 
 
 def here():
-    from edgeclip.runtime.engines.trt import NAME, SYSTEM, VERSION
+    from edgeclip.runtime.engines.tensorrt.library import NAME, SYSTEM, VERSION
 
     return {"system": SYSTEM, "tensorrt": f"{NAME} {VERSION}"}
 
@@ -218,7 +219,7 @@ def test_the_inspectors_words_of_both_versions_are_understood():
 
 
 def test_no_gpu_or_another_tensorrt_says_what_to_do(monkeypatch):
-    from edgeclip.runtime.engines.trtengine import TENSORRT_RTX
+    from edgeclip.runtime.engines.tensorrt.engine import TENSORRT_RTX
 
     for engine in (TENSORRT, TENSORRT_RTX):
         why = engine.unavailable()

@@ -11,42 +11,21 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ...base.console import say
-from ...base.errors import EdgeclipError, FormatError
-from ...base.scratch import scratch_folder
+from ....base.console import say
+from ....base.errors import EdgeclipError, FormatError
+from ....base.scratch import scratch_folder
+from .config import EngineConfig
 
 if TYPE_CHECKING:
-    from .trtrunner import EngineRunner
+    from .runner import EngineRunner
 
 PROVIDER, RECIPE = "CUDA", "tensorrt"
 WORDS = {"fp32": ("Float", "FP32"), "fp16": ("Half", "FP16"), "int8": ("Int8", "INT8")}  # as inspectors say it
-
-
-@dataclass(frozen=True)
-class Build:
-    """How engines are built.
-
-    Args:
-        target_gpu: ``sm86``, ``sm89``, …: a GPU that need not be here (TensorRT-RTX alone); None: the one that is.
-        largest_batch: the profile reaches from 1 to this; it is tuned for 1.
-        workspace_mb: GPU memory that the layers may use beside weights and activations.
-        version_compatible: also for later TensorRT of the same major version; somewhat slower.
-        hardware_compatible: also for other GPUs from Ampere on; somewhat slower.
-        dla: the deep-learning accelerator of a Jetson that takes what it can, 0 or 1; the GPU takes the rest.
-    """
-
-    target_gpu: str | None = None
-    largest_batch: int = 32
-    workspace_mb: int = 1024
-    version_compatible: bool = False
-    hardware_compatible: bool = False
-    dla: int | None = None
 
 
 class TensorRT:
@@ -60,7 +39,7 @@ class TensorRT:
     def unavailable(self) -> str | None:
         """Where no GPU is, or another TensorRT or none is installed."""
         try:
-            from . import trt as here
+            from . import library as here
             from .cuda import count_gpus
 
             count_gpus()
@@ -73,7 +52,7 @@ class TensorRT:
 
     def version(self) -> str:
         """Of the package that is here."""
-        from . import trt as here
+        from . import library as here
 
         return here.VERSION
 
@@ -108,7 +87,7 @@ class TensorRT:
             EdgeclipError: another provider is asked for, or TensorRT cannot read or build the graph.
             FormatError: an engine in the bundle is not what its manifest says.
         """
-        from .trtrunner import EngineRunner
+        from .runner import EngineRunner
 
         if provider not in (None, PROVIDER):
             raise EdgeclipError(f"{self.name} runs on {PROVIDER} alone, not on {provider}: leave --provider out")
@@ -133,9 +112,9 @@ class TensorRT:
 
     def _plan(self, graph: Path, precision: str) -> bytes:
         """The engine's bytes: of the bundle, of the cache, or built now."""
-        from .trtbuild import bound_to, kept_plan, parse, serialise
+        from .build import bound_to, kept_plan, parse, serialise
 
-        build = Build()
+        build = EngineConfig()
         bound = bound_to(build)
         if found := plan_beside(graph, precision, bound):
             return found
@@ -156,7 +135,7 @@ def plan_beside(graph: Path, precision: str, bound: Mapping[str, Any]) -> bytes 
     Args:
         graph: a graph in a bundle's folder.
         precision: its own.
-        bound: what an engine must be bound to: see :func:`edgeclip.runtime.engines.trtbuild.bound_to`.
+        bound: what an engine must be bound to: see :func:`edgeclip.runtime.engines.tensorrt.build.bound_to`.
 
     Raises:
         FormatError: it is not the file that the manifest vouches for.

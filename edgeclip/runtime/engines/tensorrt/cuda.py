@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...base.errors import EdgeclipError, MissingExtra
+from ....base.errors import EdgeclipError, MissingExtra
 
 
 def bindings() -> Any:

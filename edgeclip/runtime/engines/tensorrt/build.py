@@ -9,14 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...base.console import Bar, progress_bar, say
-from ...base.errors import EdgeclipError, FormatError
-from ...base.files import sha256, write_bytes
-from ...base.folders import cache_folder
-from ...base.interrupts import aside
-from . import trt as here
+from ....base.console import Bar, progress_bar, say
+from ....base.errors import EdgeclipError, FormatError
+from ....base.files import sha256, write_bytes
+from ....base.folders import cache_folder
+from ....base.interrupts import aside
+from . import library as here
+from .config import EngineConfig
 from .cuda import Cuda
-from .trtengine import Build
 
 if TYPE_CHECKING:
     import tensorrt
@@ -55,7 +55,7 @@ def _refusal(parser: tensorrt.OnnxParser) -> str:
     return f"{where}{told}: {hint}"
 
 
-def bound_to(build: Build) -> dict[str, Any]:
+def bound_to(build: EngineConfig) -> dict[str, Any]:
     """What an engine is bound to: ``gpu`` (None where it is absent), ``compute``, ``system``, ``tensorrt``.
 
     Raises:
@@ -94,7 +94,11 @@ def _known(gpu: str) -> bool:
 
 
 def serialise(
-    builder: tensorrt.Builder, network: tensorrt.INetworkDefinition, build: Build, bound: dict[str, Any], graph: Path
+    builder: tensorrt.Builder,
+    network: tensorrt.INetworkDefinition,
+    build: EngineConfig,
+    bound: dict[str, Any],
+    graph: Path,
 ) -> bytes:
     """Build the engine, with a progress bar; what this GPU was timed at before is used again.
 
@@ -123,12 +127,14 @@ def serialise(
     return bytes(plan)
 
 
-def cache_key(graph: Path, build: Build, bound: dict[str, Any]) -> str:
+def cache_key(graph: Path, build: EngineConfig, bound: dict[str, Any]) -> str:
     """A name of all that an engine depends on."""
     return hashlib.sha256(json.dumps([sha256(graph), bound, vars(build)], sort_keys=True).encode()).hexdigest()
 
 
-def configure(builder: tensorrt.Builder, network: tensorrt.INetworkDefinition, build: Build) -> tensorrt.IBuilderConfig:
+def configure(
+    builder: tensorrt.Builder, network: tensorrt.INetworkDefinition, build: EngineConfig
+) -> tensorrt.IBuilderConfig:
     """A builder's settings, with a profile for batches from 1 to the largest."""
     trt = here.trt
     config = builder.create_builder_config()
@@ -212,7 +218,7 @@ def _rtx() -> Any:
     return here.trt
 
 
-def kept_plan(graph: Path, build: Build, bound: dict[str, Any], make: Callable[[], bytes]) -> bytes:
+def kept_plan(graph: Path, build: EngineConfig, bound: dict[str, Any], make: Callable[[], bytes]) -> bytes:
     """The engine of this graph for this GPU from the user's cache; made, and kept there, where it is not yet.
 
     A file that was damaged is made anew: the digest before its bytes says so before TensorRT sees them.

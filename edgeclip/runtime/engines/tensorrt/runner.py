@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...base.errors import EdgeclipError, FormatError
+from ....base.errors import EdgeclipError, FormatError
 from .cuda import Cuda
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class EngineRunner:
         Raises:
             EdgeclipError: no GPU is here, or the engine was built for another GPU or TensorRT.
         """
-        from . import trt as here
+        from . import library as here
 
         self.cuda = cuda or Cuda()
         # The runtime must live as long as its engine, and the engine as long as its context.
@@ -114,21 +114,21 @@ class EngineRunner:
             self._shaped = len(lane.pixels)
         self.cuda.to_device(self._input, lane.pixels)
         if not self._context.execute_async_v3(int(self.cuda.stream)):
-            from . import trt as here
+            from . import library as here
 
             raise EdgeclipError(f"the engine stopped ({here.LOG.last()}): build it anew on this device")
         self.cuda.to_host(lane.embeds, self._output)
 
     def layers(self) -> list[dict[str, Any]]:
         """What TensorRT's inspector says of each layer."""
-        from . import trt as here
+        from . import library as here
 
         told = self._engine.create_engine_inspector().get_engine_information(here.trt.LayerInformationFormat.JSON)
         return [layer if isinstance(layer, dict) else {"Name": layer} for layer in json.loads(told)["Layers"]]
 
     def layer_times(self, rows: NDArray[np.float32], runs: int) -> dict[str, float]:
         """Milliseconds in each layer, by its name, over so many runs of a batch within the profile."""
-        from . import trt as here
+        from . import library as here
 
         spent: dict[str, float] = defaultdict(float)
 
@@ -151,7 +151,7 @@ class EngineRunner:
     @staticmethod
     def _inputs_first(engine: tensorrt.ICudaEngine) -> list[str]:
         """The names of the engine's one input and its one output."""
-        from . import trt as here
+        from . import library as here
 
         names = [engine.get_tensor_name(place) for place in range(engine.num_io_tensors)]
         return sorted(names, key=lambda name: engine.get_tensor_mode(name) != here.trt.TensorIOMode.INPUT)

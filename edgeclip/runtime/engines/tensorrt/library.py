@@ -10,7 +10,7 @@ import platform
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from ...base.errors import EdgeclipError, MissingExtra
+from ....base.errors import EdgeclipError, MissingExtra
 
 MAJORS = (10, 11)  # of TensorRT; TensorRT-RTX counts its own from 1
 PACKAGES = ("tensorrt", "tensorrt_rtx")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
-import numpy as np
 from pydantic import Field
 
 from ..base.documents import ClassChange, Count, Document, Fraction, Part
 from ..base.errors import EdgeclipError
-from .chance import above_chance, chance_level, doubts, kept_above_chance
-from .metrics import interval, mcnemar
-from .zeroshot import ZeroShot
+from ..evaluation.chance import above_chance, chance_level, doubts, kept_above_chance
+from ..evaluation.intervals import wilson
+from ..evaluation.zeroshot import ZeroShot
+from .answers import changed_classes, compare_answers, confusions
 
 Change = Annotated[float, Field(ge=-1, le=1)]
-MOST, EXAMPLES = 10, 3  # classes that are named, and images of each
 
 
 class Kept(Part):
@@ -24,7 +22,7 @@ class Kept(Part):
 
     model: str
     top1: Fraction
-    low: Fraction  # 95 % bootstrap interval of top1
+    low: Fraction  # 95 % interval of top1 (Wilson)
     high: Fraction
     mean_per_class: Fraction
     remarks: list[str] = []  # what makes its accuracy worth nothing
@@ -32,7 +30,7 @@ class Kept(Part):
     agreement: Fraction | None = None  # the same answer as the reference's, right or wrong
     lost: Count = 0  # right in the reference, wrong here
     gained: Count = 0  # wrong in the reference, right here
-    change_low: Change | None = None  # 95 % bootstrap interval of the change of top1, image by image
+    change_low: Change | None = None  # 95 % interval of the change of top1, image by image
     change_high: Change | None = None
     p_value: Fraction | None = None  # of McNemar's test: how likely a change as large is where nothing changed
     losers: list[ClassChange] = []  # most images first
@@ -70,7 +68,7 @@ def retention(results: Mapping[str, ZeroShot], classnames: Sequence[str], *, dat
 
 
 def _row(name: str, result: ZeroShot, chance: float) -> Kept:
-    low, high = interval(lambda right: float(right.mean()), result.right)
+    low, high = wilson(result.top1, len(result.labels))
     told = doubts(result.predictions, result.labels, result.top1, chance)
     mean = result.mean_per_class
     return Kept(model=name, top1=result.top1, low=low, high=high, mean_per_class=mean, remarks=told)
@@ -78,43 +76,19 @@ def _row(name: str, result: ZeroShot, chance: float) -> Kept:
 
 def _compared(name: str, result: ZeroShot, reference: ZeroShot, classnames: Sequence[str], chance: float) -> Kept:
     knows = above_chance(reference.top1, len(reference.labels), chance)
-    lost, gained = reference.right & ~result.right, result.right & ~reference.right
-    low, high = interval(lambda gain, loss: float(gain.mean() - loss.mean()), gained, lost)
+    compared = compare_answers(result.predictions, reference.predictions, result.right, reference.right)
+    low, high = compared.change_interval
     return _row(name, result, chance).model_copy(
         update={
             "retention": kept_above_chance(result.top1, reference.top1, chance) if knows else None,
-            "agreement": float((result.predictions == reference.predictions).mean()),
-            "lost": int(lost.sum()),
-            "gained": int(gained.sum()),
+            "agreement": compared.agreement,
+            "lost": compared.lost,
+            "gained": compared.won,
             "change_low": low,
             "change_high": high,
-            "p_value": mcnemar(int(lost.sum()), int(gained.sum())),
-            "losers": changed(result, reference, classnames, -1),
-            "winners": changed(result, reference, classnames, 1),
-            "broken": broken(result, reference, classnames),
+            "p_value": compared.p_value,
+            "losers": changed_classes(result, reference, classnames, -1),
+            "winners": changed_classes(result, reference, classnames, 1),
+            "broken": confusions(result, reference, classnames),
         }
     )
-
-
-def changed(result: ZeroShot, reference: ZeroShot, classnames: Sequence[str], sign: int) -> list[ClassChange]:
-    """The classes that won (1) or lost (-1) most images against the reference, with some of these."""
-    before, after = reference.recall_per_class, result.recall_per_class
-    count = np.bincount(reference.labels, minlength=len(classnames))
-    change = np.nan_to_num((after - before) * count) * sign
-    moved = result.right & ~reference.right if sign > 0 else reference.right & ~result.right
-    found = []
-    for row in np.argsort(-change, kind="stable")[:MOST].tolist():
-        if change[row] <= 0:
-            break
-        own = np.flatnonzero(moved & (reference.labels == row))[:EXAMPLES]
-        some = [reference.keys[image] for image in own] if len(reference.keys) else []
-        facts = {"images": int(count[row]), "before": before[row], "after": after[row]}
-        found.append(ClassChange(name=classnames[row], examples=some, **facts))
-    return found
-
-
-def broken(result: ZeroShot, reference: ZeroShot, classnames: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Of the images that the reference got right: what they show, what they are now taken for, how many; most first."""
-    lost = reference.right & ~result.right
-    pairs = Counter(zip(reference.labels[lost].tolist(), result.predictions[lost].tolist(), strict=True))
-    return [(classnames[true], classnames[taken], count) for (true, taken), count in pairs.most_common()]

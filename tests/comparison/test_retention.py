@@ -7,10 +7,10 @@ import pytest
 from rich.console import Console
 
 from edgeclip.cli.evaluation_tables import retention_table
+from edgeclip.comparison.retention import retention
 from edgeclip.evaluation.chance import collapsed, doubts
 from edgeclip.evaluation.embed import Embedded
 from edgeclip.evaluation.metrics import interval, mcnemar
-from edgeclip.evaluation.retention import retention
 from edgeclip.evaluation.zeroshot import classify
 
 NAMES = ["a", "b", "c"]
