@@ -17,7 +17,7 @@ setup(
     package_data={
         "edgeclip": ["py.typed"],
         "edgeclip.profiling": ["kit/*"],
-        "edgeclip.demo": ["*.toml"],
+        "edgeclip.chain.demo": ["*.toml"],
         "edgeclip.evaluation": ["suites/*.toml"],
         "edgeclip.profiles": ["*.toml"],
         "edgeclip.models": ["*.csv"],

@@ -20,8 +20,9 @@ from pathlib import Path
 import results
 
 from edgeclip.base.documents import read_document
+from edgeclip.chain.demo.openmoji import write_dataset
 from edgeclip.chain.loading import DEMO, load, open_teacher
-from edgeclip.demo.openmoji import write_dataset
+from edgeclip.data.training import TrainingData
 from edgeclip.distillation import distill
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.evaluation import evaluate
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[300, 1000])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     asked = parser.parse_args()
-    whole = read_document(Path(str(files("edgeclip.demo") / "config.toml")), DistillConfig)
+    whole = read_document(Path(str(files("edgeclip.chain.demo") / "config.toml")), DistillConfig)
     spec, rows = StudentSpec(name="demo", vision_cfg=TOWER), []
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -74,7 +75,7 @@ def main() -> None:
                     time.monotonic(),
                 )
                 images = some(folder / "data/train", count, seed)
-                run = distill(spec, [open_teacher(DEMO)], images, texts, out, config=config)
+                run = distill(spec, [open_teacher(DEMO)], TrainingData(images, texts), out, config=config)
                 top1 = evaluate(run.encoder(), data).top1
                 kept = kept_above_chance(top1, found.top1, chance)
                 rows.append({"images": count, "epochs": epochs, "seed": seed, "top1": top1, "kept": kept})

@@ -23,7 +23,7 @@ from typing import Any
 import results
 
 from edgeclip.base.documents import read_document
-from edgeclip.demo.criteria import KEPT
+from edgeclip.chain.demo.criteria import KEPT
 from edgeclip.reporting.schema import Report
 
 COUNT = [sys.executable, "-c", "while True: pass"]

@@ -22,7 +22,7 @@ import numpy as np
 from results import save
 
 from edgeclip.base.console import console
-from edgeclip.demo.openmoji import load_openmoji
+from edgeclip.chain.demo.openmoji import load_openmoji
 from edgeclip.evaluation.embed import BATCH, WORKERS, embed
 from edgeclip.images.datasets import open_dataset
 from edgeclip.images.labelled import Dataset

@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=["demo"])
     from results import save
 
-    from edgeclip.demo.openmoji import write_dataset
+    from edgeclip.chain.demo.openmoji import write_dataset
 
     found = {}
     with tempfile.TemporaryDirectory() as scratch:

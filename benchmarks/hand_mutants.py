@@ -261,7 +261,7 @@ MUTANTS = (
     ),
     Mutant(
         "the bundle's hash not compared in report",
-        "edgeclip/chain/proof.py",
+        "edgeclip/chain/report.py",
         "if figures and figures.bundle != opened.sha256:",
         "if figures and not figures.bundle:",
         "tests/measurement/test_figures.py",
@@ -345,7 +345,7 @@ MUTANTS = (
     ),
     Mutant(
         "a provider that everything fell back from is judged",
-        "edgeclip/chain/proof.py",
+        "edgeclip/chain/judging.py",
         "if row.on_provider == 0:",
         "if row.on_provider is None:",
         "tests/measurement/test_runtimes.py",
@@ -409,8 +409,8 @@ MUTANTS = (
     Mutant(
         "the next student by the profile's own limits",
         "edgeclip/chain/suggest.py",
-        'aim = Budget.model_validate({**limits, "latency_ms": within})',
-        'aim = profile.budget.model_copy(update={"latency_ms": within}) if Budget else None',
+        'aim = limits.model_copy(update={"latency_ms": within})',
+        'aim = profile.budget.model_copy(update={"latency_ms": within})',
         "tests/chain/test_suggest.py",
     ),
     Mutant(
@@ -485,9 +485,9 @@ MUTANTS = (
     ),
     Mutant(
         "the code that a run of another's names runs in a resume",
-        "edgeclip/cli/distill.py",
-        "if not (trust or run.ours):",
-        "if not (trust or run.path):",
+        "edgeclip/api/student.py",
+        "if not (trust or opened.ours):",
+        "if not (trust or opened.path):",
         "tests/base/test_trust.py",
     ),
     Mutant(
@@ -544,7 +544,7 @@ MUTANTS = (
         "edgeclip/evaluation/chance.py",
         "(student - chance) / (teacher - chance) if",
         "student / teacher if",
-        "tests/evaluation/test_retention.py tests/demo/test_criteria.py",
+        "tests/comparison/test_retention.py tests/chain/demo/test_criteria.py",
     ),
     Mutant(
         "answers of one label pass",

@@ -65,7 +65,7 @@ IMPORTED = [
     "torch._dynamo",
     "edgeclip.exporting.pipeline",
     "edgeclip.distillation.pipeline",
-    "edgeclip.chain.proof",
+    "edgeclip.chain.report",
     "edgeclip.selection",
     "edgeclip.profiling.probe",
     "edgeclip.chain.rehearsal",

@@ -21,9 +21,10 @@ import matplotlib.pyplot as plt
 import results
 
 from edgeclip import load
+from edgeclip.chain.demo.openmoji import write_dataset
 from edgeclip.chain.loading import load_teacher
+from edgeclip.data.training import TrainingData
 from edgeclip.data.views import Augment
-from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.pipeline import distill
 from edgeclip.distillation.run import Run
@@ -96,8 +97,13 @@ def _run(work: Path, name: str, weights: Any, seed: int, epochs: int) -> Run:
     )
     spec = StudentSpec(name="vit-p16-w96-d4", vision_cfg=TOWER, workload=vit_workload(TOWER))
     data = work / "data"
-    inputs = (spec, [as_teacher("demo", load_teacher("demo"))], data / "train", data / "sentences.txt", out)
-    return distill(*inputs, config=config, store=work / f"store-{seed}")
+    inputs = (
+        spec,
+        [as_teacher("demo", load_teacher("demo"))],
+        TrainingData(data / "train", data / "sentences.txt", store=work / f"store-{seed}"),
+        out,
+    )
+    return distill(*inputs, config=config)
 
 
 def _plot(table: list[dict[str, Any]], path: Path) -> None:

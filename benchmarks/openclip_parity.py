@@ -40,7 +40,8 @@ from edgeclip.chain.loading import load_teacher
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.student import build_student
 from edgeclip.distillation.teachers import as_teacher
-from edgeclip.exporting.pipeline import ExportConfig, export
+from edgeclip.exporting.pipeline import export
+from edgeclip.exporting.plan import ExportPlan
 from edgeclip.models.oddtexts import odd_texts
 from edgeclip.models.openclip import save_hub_layout
 from edgeclip.towers.spec import StudentSpec
@@ -114,7 +115,7 @@ def _teacher_and_export(row: Row, folder: Path, out: Path, images: list[Image.Im
         files.append(out.parent / f"{number}.png")
         noise = np.random.default_rng(number).integers(0, 255, (48, 48, 3), np.uint8)
         Image.fromarray(noise).save(files[-1])
-    bundle = export(teacher, out, name="x", source="x", calibration=files, wishes=ExportConfig(precisions=()))
+    bundle = export(teacher, out, name="x", source="x", calibration=files, plan=ExportPlan(precisions=()))
     encoder = bundle.encoder("fp32")
     _ids(row, "bundle ids", encoder.tokenizer(TEXTS), theirs.ids)
     _cosine(row, "bundle image", encoder.encode_image(images), theirs.images)
@@ -203,14 +204,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="*", default=[""], help="configs whose name holds one of these words")
     parser.add_argument("--jobs", type=int, default=1, help="so many at a time")
-    wishes = parser.parse_args()
-    names = [name for name in open_clip.list_models() if any(word in name for word in wishes.only)]
+    options = parser.parse_args()
+    names = [name for name in open_clip.list_models() if any(word in name for word in options.only)]
     with tempfile.TemporaryDirectory() as scratch, progress_bar("configs", len(names)) as bar:
         keys = {name: json.dumps([shrunk(name, Path(scratch)), _preprocess(name)], sort_keys=True) for name in names}
         first = {key: name for name, key in reversed(keys.items())}
         bar.advance(len(names) - len(first))  # the same as another, once shrunk
         rows: dict[str, Row] = {}
-        with ProcessPoolExecutor(wishes.jobs, multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
             for row in pool.map(_quietly, first.values(), [scratch] * len(first)):
                 rows[row.name] = row
                 bar.advance()
@@ -223,7 +224,7 @@ def main() -> int:
     Console(width=None if sys.stdout.isatty() else 240).print(table)
     counts = {word: sum(row.outcome.startswith(word) for _, row in found) for word in ("equal", "refused", "DIFFERENT")}
     print(f"{len(found)} configs, {len(rows)} once shrunk: {counts}")
-    if wishes.only == [""]:
+    if options.only == [""]:
         results.save("openclip_parity", {"rows": [{"config": name, **asdict(row)} for name, row in found]})
     return int(counts["equal"] + counts["refused"] != len(found))
 

@@ -33,7 +33,8 @@ from edgeclip.distillation.run import Run
 from edgeclip.exporting.calibration import calibration_pixels
 from edgeclip.exporting.graphs import IMAGE_INPUT, quiet
 from edgeclip.exporting.inputs import exam_of
-from edgeclip.exporting.pipeline import ExportConfig, _split, export
+from edgeclip.exporting.pipeline import _split, export
+from edgeclip.exporting.plan import ExportPlan
 from edgeclip.exporting.validate import Exam, compare, examined
 from edgeclip.images.sources import find_images
 from edgeclip.models.openclip import OpenClipEncoder
@@ -101,10 +102,8 @@ def measure(model: OpenClipEncoder, args: argparse.Namespace, pythons: dict[str,
     exam = exam_of(model, args.heldout) if args.heldout else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        wishes = ExportConfig(precisions=("fp16", "int8"), exam=exam)
-        bundle = export(
-            model, folder / "b", name="b", source="-", calibration=files, wishes=wishes, threads=args.threads
-        )
+        plan = ExportPlan(precisions=("fp16", "int8"), exam=exam)
+        bundle = export(model, folder / "b", name="b", source="-", calibration=files, plan=plan, threads=args.threads)
         runs: dict[str, Any] = {"torch eager": model.encode_pixels}
         for variant in bundle.manifest.variants:
             runs[f"ours {variant.precision}"] = bundle.encoder(variant.precision, threads=args.threads).encode_pixels

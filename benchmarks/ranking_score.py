@@ -21,9 +21,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import results
 
+from edgeclip.chain.demo.openmoji import SIZE, write_dataset
 from edgeclip.chain.loading import open_teacher
+from edgeclip.data.training import TrainingData
 from edgeclip.data.views import Augment
-from edgeclip.demo.openmoji import SIZE, write_dataset
 from edgeclip.distillation.config import DistillConfig, Weights
 from edgeclip.distillation.pipeline import distill
 from edgeclip.distillation.run import Run
@@ -115,8 +116,13 @@ def train(each: StudentSpec, out: Path, work: Path, epochs: int) -> Run:
         augment=AUGMENT,
         tracker="none",
     )
-    inputs = (each, [open_teacher("demo")], work / "data/train", work / "data/sentences.txt", out)
-    return distill(*inputs, config=config, store=work / "store", resume=resume)
+    inputs = (
+        each,
+        [open_teacher("demo")],
+        TrainingData(work / "data/train", work / "data/sentences.txt", store=work / "store"),
+        out,
+    )
+    return distill(*inputs, config=config, resume=resume)
 
 
 def rank_correlation(left: list[float], right: list[float]) -> float:

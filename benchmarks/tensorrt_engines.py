@@ -31,8 +31,8 @@ import torch
 from onnx import numpy_helper
 
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.chain.demo.openmoji import write_dataset
 from edgeclip.chain.loading import load_teacher
-from edgeclip.demo.openmoji import write_dataset
 from edgeclip.distillation.run import Run
 from edgeclip.exporting.calibration import calibration_pixels
 from edgeclip.exporting.engine import layer_types

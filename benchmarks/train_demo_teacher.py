@@ -32,7 +32,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from edgeclip.demo.openmoji import TEMPLATES, Emoji, load_openmoji
+from edgeclip.chain.demo.openmoji import TEMPLATES, Emoji, load_openmoji
 from edgeclip.distillation.malloc import keep_freed_memory
 from edgeclip.models.openclip import save_hub_layout
 

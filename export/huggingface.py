@@ -18,6 +18,7 @@ from ..base.errors import EdgeclipError
 from ..base.files import write_bytes, write_json
 from ..base.folders import new_folder
 from ..models.openclip import OpenClipEncoder
+from .config import HUGGINGFACE
 
 BLOCK = {
     "ln_1": "layer_norm1",
@@ -40,7 +41,6 @@ SINGLE = {
     "ln_final.weight": "text_model.final_layer_norm.weight",
     "ln_final.bias": "text_model.final_layer_norm.bias",
 }
-KIND = "model in Hugging Face's layout"
 FLIPPED = {"visual.proj": "visual_projection.weight", "text_projection": "text_projection.weight"}
 
 
@@ -51,7 +51,7 @@ def write_huggingface(model: OpenClipEncoder, folder: Path, *, force: bool = Fal
         EdgeclipError: a tower is of a kind that CLIPModel cannot express, or ``folder`` is in the way.
     """
     weights = _renamed({name: value for name, value in model.model.state_dict().items() if not _buffer(name)})
-    with new_folder(folder, KIND, "config.json", force=force) as staging:
+    with new_folder(folder, HUGGINGFACE, "config.json", force=force) as staging:
         write_bytes(staging / "model.safetensors", save(weights, metadata={"format": "pt"}))
         write_json(staging / "config.json", _config(model, weights))
         write_json(staging / "preprocessor_config.json", _preprocessor(model))

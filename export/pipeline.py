@@ -24,7 +24,6 @@ from ..models.openclip import OpenClipEncoder
 from ..runtime.bundle import KIND, MANIFEST, Bundle
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
-from ..runtime.engines.tensorrt.config import EngineConfig
 from ..runtime.engines.tensorrt.engine import RECIPE, TENSORRT
 from ..runtime.golden import probe_image
 from ..runtime.target import Precision, Target
@@ -34,51 +33,19 @@ from . import optimumrecipes as optimum
 from .bundling import Contents, finish
 from .calibration import COUNT, FEWEST, calibration_pixels
 from .engine import build_engines
-from .extras import Classes, with_bytes_input, with_classes
+from .extras import with_bytes_input, with_classes
 from .fp16 import convert_fp16
 from .graphs import IMAGE_OUTPUT, read_graph, save_graph, weights_beside
 from .int8 import RECIPES, Calibrated, Recipe, recipe_for
+from .plan import ExportPlan
 from .sensitivity import plot
 from .towers import check_opset, export_image_tower
 from .tune import PRECISIONS, Candidate, Judge, Tuner
-from .validate import Exam, Gate, check_tower
+from .validate import check_tower
 from .words import GOLDEN_TEXTS, write_phrases, write_text_tower
 
 JUDGED_ON = 64  # images that set no range
 GOLDEN_IMAGES = 8
-
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """What a bundle is to hold beside fp32, and what it is judged by.
-
-    Args:
-        precisions: ``fp16``, ``int8``; ``auto`` is what the target has. fp32 is always made: the others are measured
-            against it.
-        recipes: int8 recipes, of ``RECIPES``, to be written beside the target's own.
-        opset: ONNX opset.
-        gate: what a variant must keep.
-        exam: a labelled dataset; with it the gate counts answers.
-        classes: makes a classifier graph for these.
-        text_tower: False: the bundle knows the classes alone, by their embeddings, and no other words.
-        bytes_input: makes a graph fed uint8 NHWC squares.
-        engines: builds TensorRT engines.
-    """
-
-    precisions: Sequence[str] = ("auto",)
-    recipes: Sequence[str] = ()
-    opset: int = 20
-    gate: Gate = field(default_factory=Gate)
-    exam: Exam | None = None
-    classes: Classes | None = None
-    text_tower: bool = True
-    bytes_input: bool = False
-    engines: EngineConfig | None = None
-
-    def wanted(self, target: Target) -> list[Precision]:
-        """The precisions to be made, fp32 first."""
-        asked = {*self.precisions, *(target.precisions if "auto" in self.precisions else ())}
-        return ["fp32", *(p for p in PRECISIONS[1:] if p in asked)]
 
 
 @dataclass
@@ -86,7 +53,7 @@ class _Job:
     """What every step of one export works on."""
 
     model: OpenClipEncoder
-    wishes: ExportConfig
+    plan: ExportPlan
     target: Target
     elsewhere: str | None  # why this machine's clock does not speak for the target
     folder: Path  # what will be the bundle
@@ -111,7 +78,7 @@ def export(
     name: str,
     source: str,
     calibration: Sequence[Path],
-    wishes: ExportConfig | None = None,
+    plan: ExportPlan | None = None,
     spec: StudentSpec | None = None,
     target: Target | None = None,
     threads: int | None = None,
@@ -128,55 +95,55 @@ def export(
         name: what the bundle calls itself.
         source: where the model came from, for the manifest.
         calibration: image files for int8 ranges and for fidelity.
-        wishes: what to make; all precisions where None.
+        plan: what to make; all precisions where None.
         spec: the student's spec, where there is one.
         target: what it is exported for; the spec's where None, and this machine where that names none either.
         threads: CPU threads for timing; the target's when None, all cores where it is another machine.
 
     Raises:
         EdgeclipError: too few calibration images, a bad opset, weights that are not finite, ``out`` in the way,
-            no space left, or engines are wished for and cannot be built here.
+            no space left, or engines are asked for and cannot be built here.
     """
-    wishes, target = wishes or ExportConfig(), target or (spec and spec.target) or target_here()
+    plan, target = plan or ExportPlan(), target or (spec and spec.target) or target_here()
     elsewhere = why_elsewhere(target)
     judge = Judge(find_engine(), None, threads or usable_cores())  # any machine can run and judge any target's graphs
     if elsewhere is None:
         own = target.runtime
         judge = Judge(find_engine(own.name), own.provider, threads or own.threads)
-    check_opset(wishes.opset)
-    if not (wishes.text_tower or wishes.classes):
+    check_opset(plan.opset)
+    if not (plan.text_tower or plan.classes):
         raise EdgeclipError("without its text tower a bundle knows its classes alone: give them, as --labels FILE")
-    wanted = _possible(model, wishes, wishes.wanted(target))
+    wanted = _possible(model, plan, plan.wanted(target))
     refuse_too_large(out, (len(wanted) + 1) * model.image_bytes // 2 + model.text_bytes)
     refuse_too_large(Path(tempfile.gettempdir()), 3 * model.image_bytes)  # candidates: fp32, fp16, int8 in a few ways
     every, chosen = calibration_pixels(calibration, model.preprocess, COUNT + JUDGED_ON)
     pixels, judged = _split(every)
     with new_folder(out, KIND, MANIFEST, force=force) as folder, scratch_folder() as scratch:
         with progress_bar("export", len(wanted) + 2) as bar:
-            exam = wishes.exam
+            exam = plan.exam
             asked = model.encode_pixels(exam.pixels) if exam else None
-            tuner = Tuner(model.encode_pixels(judged), judged, judge, wishes.gate, exam, asked)
-            job = _Job(model, wishes, target, elsewhere, folder, Path(scratch), pixels, judged, tuner, wanted, bar)
+            tuner = Tuner(model.encode_pixels(judged), judged, judge, plan.gate, exam, asked)
+            job = _Job(model, plan, target, elsewhere, folder, Path(scratch), pixels, judged, tuner, wanted, bar)
             _towers(job)
             _variants(job)
             _extras(job, _choose(job, spec))
             job.tell("")
         facts = {"name": name, "source": source, "student": spec.as_data() if spec else {}}
         counts = {"set_ranges": len(pixels), "judged": len(judged), "judged_unseen": judged is not pixels}
-        finish(folder, job.contents, model, wishes.opset, target, facts, chosen | counts)
+        finish(folder, job.contents, model, plan.opset, target, facts, chosen | counts)
     return Bundle.open(out)
 
 
-def _possible(model: OpenClipEncoder, wishes: ExportConfig, wanted: list[Precision]) -> list[Precision]:
+def _possible(model: OpenClipEncoder, plan: ExportPlan, wanted: list[Precision]) -> list[Precision]:
     """The precisions that can be made: of an image tower beyond protobuf's 2 GB only fp32.
 
     Raises:
-        EdgeclipError: other forms of such a tower are wished for.
+        EdgeclipError: other forms of such a tower are asked for.
     """
     if model.image_bytes <= graphs.LARGEST:
         return wanted
     size = f"the image tower has {model.image_bytes / 1e9:.1f} GB: of so large a one only fp32 is made"
-    if (wishes.classes and wishes.text_tower) or wishes.bytes_input or wishes.recipes or wishes.engines:
+    if (plan.classes and plan.text_tower) or plan.bytes_input or plan.recipes or plan.engines:
         raise EdgeclipError(f"{size}: leave out --labels, --uint8, --recipe and --tensorrt, or distil a student first")
     if len(wanted) > 1:
         say(f"{size}; not {', '.join(wanted[1:])}")
@@ -191,14 +158,14 @@ def _split(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np
 
 def _towers(job: _Job) -> None:
     """Both towers in fp32, checked against torch, the tokenizer, and golden values."""
-    model, opset, checks = job.model, job.wishes.opset, job.contents.checks
+    model, opset, checks = job.model, job.plan.opset, job.contents.checks
     job.bar.note("text tower")
     image = job.scratch / "image.fp32.onnx"
     golden: dict[str, NDArray[Any]] = {}
-    if job.wishes.text_tower:
+    if job.plan.text_tower:
         golden = write_text_tower(model, job.folder, job.contents, opset)
-    elif job.wishes.classes:
-        write_phrases(model, job.folder, job.contents, job.wishes.classes)
+    elif job.plan.classes:
+        write_phrases(model, job.folder, job.contents, job.plan.classes)
     job.tell("image tower fp32")
     export_image_tower(model.model, image, image_size=model.image_size, opset=opset)
     checks["image"] = check_tower(image, job.judged, model.encode_pixels, IMAGE_OUTPUT)
@@ -223,7 +190,7 @@ def _variants(job: _Job) -> None:
     if "int8" in wanted:
         job.tell("image tower int8")
         calibrated = Calibrated(fp32, job.pixels)
-        first, *others = _recipes(job.wishes, job.target)
+        first, *others = _recipes(job.plan, job.target)
         job.tuner.enter_int8(calibrated, first, job.scratch)
         if optimum.available() and not job.elsewhere:
             features = job.target.device.features
@@ -236,9 +203,9 @@ def _variants(job: _Job) -> None:
         job.tuner.time()
 
 
-def _recipes(wishes: ExportConfig, target: Target) -> list[Recipe]:
-    """The target's int8 recipe, and those that are wished for beside it."""
-    names = [*wishes.recipes, *([RECIPE] if wishes.engines else [])]
+def _recipes(plan: ExportPlan, target: Target) -> list[Recipe]:
+    """The target's int8 recipe, and those that are asked for beside it."""
+    names = [*plan.recipes, *([RECIPE] if plan.engines else [])]
     return list(dict.fromkeys([recipe_for(target), *(RECIPES[name] for name in names)]))
 
 
@@ -291,12 +258,12 @@ def _choose(job: _Job, spec: StudentSpec | None) -> Candidate:
 
 
 def _extras(job: _Job, chosen: Candidate) -> None:
-    """What else was wished for: bytes in, probabilities out, engines."""
-    wishes, model = job.wishes, job.model
+    """What else was asked for: bytes in, probabilities out, engines."""
+    plan, model = job.plan, job.model
     preprocess = job.contents.preprocess_of(model)
-    classify = wishes.classes if job.model.image_bytes <= graphs.LARGEST else None  # else they are the text tower alone
-    graph = read_graph(chosen.file) if classify or wishes.bytes_input else None
-    if graph and wishes.bytes_input:
+    classify = plan.classes if job.model.image_bytes <= graphs.LARGEST else None  # else they are the text tower alone
+    graph = read_graph(chosen.file) if classify or plan.bytes_input else None
+    if graph and plan.bytes_input:
         graph = with_bytes_input(graph, preprocess)
         file = job.folder / f"image.uint8.{chosen.precision}.onnx"
         save_graph(graph, file)
@@ -309,12 +276,12 @@ def _extras(job: _Job, chosen: Candidate) -> None:
         facts = {"labels": list(classify.labels), "templates": list(classify.templates)}
         facts["input"] = graph.graph.input[0].name
         job.contents.extra(file, "classifier", chosen.precision, facts)
-    if wishes.engines:
+    if plan.engines:
         job.bar.note("engines")
         tensorrt = job.folder / f"image.int8-{RECIPE}.onnx"  # beside the variants, where theirs is another machine's
         sources: dict[Precision, Path] = {"int8": tensorrt} if tensorrt.is_file() else {}
         for candidate in job.contents.variants:
             if TENSORRT.reads(candidate.recipe["recipe"]):
                 sources[candidate.precision] = candidate.file
-        for engine in build_engines(sources, job.folder, wishes.engines):
+        for engine in build_engines(sources, job.folder, plan.engines):
             job.contents.extra(engine.file, "engine", engine.precision, engine.facts)

@@ -128,8 +128,8 @@ def spec():
 def bundle(teacher, images_dir, tmp_path_factory):
     """The teacher, exported in every precision."""
     from edgeclip.exporting import export
-    from edgeclip.exporting.pipeline import ExportConfig
+    from edgeclip.exporting.plan import ExportPlan
 
     out, files = tmp_path_factory.mktemp("bundles") / "tiny", sorted(images_dir.iterdir())
-    wishes = ExportConfig(precisions=("fp16", "int8"))
-    return export(teacher, out, name="tiny", source="local", calibration=files, wishes=wishes)
+    plan = ExportPlan(precisions=("fp16", "int8"))
+    return export(teacher, out, name="tiny", source="local", calibration=files, plan=plan)

@@ -26,21 +26,13 @@ MAY_KNOW = {
     "measurement": BASE | {"comparison", "evaluation", "images", "profiling", "device", "runtime"},
     "exporting": BASE | {"measurement", "evaluation", "images", "data", "models", "towers", "device", "runtime"},
     "chain": BASE
-    | {
-        "exporting",
-        "measurement",
-        "reporting",
-        "comparison",
-        "evaluation",
-        "distillation",
-        "data",
-        "images",
-        "models",
-        "selection",
-        "towers",
-    }
-    | {"profiling", "device", "runtime"},
+    | {"exporting", "measurement", "reporting", "comparison", "evaluation", "distillation", "data", "images", "models"}
+    | {"selection", "towers", "profiling", "device", "runtime"},
     "ecosystem": BASE | {"reporting", "distillation", "runtime"},
+    "api": BASE
+    | {"chain", "ecosystem", "exporting", "measurement", "reporting", "comparison", "evaluation", "distillation"}
+    | {"data", "images", "models", "selection", "towers", "profiling", "device", "runtime"},
+    "cli": {"api", "reporting", "base", "__version__"},
     "profiles": set(),
 }
 PLACES = {"exporting": ROOT / "export", "profiles": ROOT / "profiles"}
@@ -48,10 +40,13 @@ FOLDERS = {room: PLACES.get(room, ROOT / "edgeclip" / room) for room in MAY_KNOW
 
 
 def rooms_imported_by(module: Path, room: str) -> set[str]:
-    """The rooms of edgeclip named by a module's import statements, relative or absolute."""
+    """The rooms of edgeclip named by a module's import statements, relative or absolute; in cli, not those of types."""
     package = ["edgeclip", room, *module.relative_to(FOLDERS[room]).parts[:-1]]
-    found = set()
-    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+    found, tree = set(), ast.parse(module.read_text(encoding="utf-8"))
+    of_types = {node for block in ast.walk(tree) if is_for_types(block) for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        if room == "cli" and node in of_types:
+            continue
         if isinstance(node, ast.ImportFrom):
             start = package[: len(package) - node.level + 1] if node.level else []
             full = [*start, *(node.module.split(".") if node.module else [])]
@@ -62,6 +57,10 @@ def rooms_imported_by(module: Path, room: str) -> set[str]:
             continue
         found |= {name[1] for name in names if name[0] == "edgeclip" and len(name) > 1}
     return found - {room}
+
+
+def is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
 @pytest.mark.parametrize("room", MAY_KNOW)

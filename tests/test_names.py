@@ -11,12 +11,13 @@ import pytest
 from PIL import Image
 
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.data.training import TrainingData
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.pipeline import distill
 from edgeclip.distillation.run import Run
 from edgeclip.distillation.teachers import as_teacher
 from edgeclip.exporting import export
-from edgeclip.exporting.pipeline import ExportConfig
+from edgeclip.exporting.plan import ExportPlan
 from edgeclip.images.sources import find_images
 
 from .test_cli import run
@@ -48,15 +49,17 @@ def odd(tmp_path, images_dir, texts_file):
 
 def test_from_images_to_a_bundle(odd, spec, teacher, tmp_path, capsys):
     texts = named(tmp_path, b"words\xff.txt")
-    made = distill(spec, [as_teacher("tiny", teacher)], odd, texts, tmp_path / "run", config=SHORT)
+    made = distill(spec, [as_teacher("tiny", teacher)], TrainingData(odd, texts), tmp_path / "run", config=SHORT)
     again = Run.open(made.path)
     assert Path(again.document.images) == odd, "the run finds its images again"
     assert again.document.figures["skipped"] == [os.fsdecode(b"brok\xfden.png")]
     files = find_images(Path(again.document.images))
     facts = {"name": "x", "source": str(odd), "calibration": files}
-    bundle = export(again.encoder(), tmp_path / "b", **facts, wishes=ExportConfig(precisions=()))
+    bundle = export(again.encoder(), tmp_path / "b", **facts, plan=ExportPlan(precisions=()))
     assert json.loads((bundle.path / "bundle.json").read_text("utf-8"))["source"] == str(odd)
-    again = distill(spec, [as_teacher("tiny", teacher)], odd, texts, tmp_path / "run", config=SHORT, resume=True)
+    again = distill(
+        spec, [as_teacher("tiny", teacher)], TrainingData(odd, texts), tmp_path / "run", config=SHORT, resume=True
+    )
     assert again.document.status == "finished"
 
 
@@ -75,5 +78,5 @@ def test_commands_show_them(odd, bundle, tmp_path):
 def test_output_below_such_a_name_is_refused_at_once(spec, teacher, images_dir, texts_file, tmp_path):
     out = named(tmp_path, b"ru\xffn")
     with pytest.raises(EdgeclipError, match="not UTF-8: choose another --out"):
-        distill(spec, [as_teacher("tiny", teacher)], images_dir, texts_file, out, config=SHORT)
+        distill(spec, [as_teacher("tiny", teacher)], TrainingData(images_dir, texts_file), out, config=SHORT)
     assert not out.exists()

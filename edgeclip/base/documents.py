@@ -79,9 +79,9 @@ class Document(Part):
         """What a file with this suffix holds: TOML for ``.toml``, else JSON."""
         return tomli_w.dumps(self.as_data()) if suffix == ".toml" else json_of(self.as_data())
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write to ``path`` (``.toml`` or JSON), atomically."""
-        write_text(path, self.as_text(path.suffix))
+        write_text(Path(path), self.as_text(Path(path).suffix))
 
 
 D = TypeVar("D", bound=Document)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..base.console import say
 from ..base.documents import read_document
 from ..base.folders import locked, new_folder
+from ..data.training import TrainingData
 from .project import HERE, Project, check_inputs, place, profile_name, read_project
 from .stages import AFTER, GONE, STAGES, Made, Planned, Stage, plan, refuse_others, set_aside, settings_of
-from .steps import THERE, announce, chosen_student, command_of, exported, profiled, refuse_anothers
+from .steps import THERE, announce, chosen_student, exported, profiled, refuse_anothers
 
 if TYPE_CHECKING:
     from ..distillation.run import Run
@@ -151,9 +152,12 @@ class _Work:
     def _check_data(self) -> None:
         from ..distillation.pipeline import check_data
 
+        check_data(self.teachers(), self._data(), self.project.settings)
+
+    def _data(self) -> TrainingData:
         own = self.project
-        images, texts = self._place(own.images), Path(self._place(own.texts or own.classes))
-        check_data(self.teachers(), images, texts, own.settings, classes=own.classes is not None)
+        images, sentences = self._place(own.images), Path(self._place(own.texts or own.classes))
+        return TrainingData(images, classes=sentences) if own.classes else TrainingData(images, sentences)
 
     def profile(self) -> Profile:
         """Of this device, or the one that is named; with the project's budget."""
@@ -245,10 +249,8 @@ class _Work:
 
         if "distill" in self._anew and (kept := set_aside(out)):
             say(f"      the run so far is kept as {kept}/: remove it when nobody needs it")
-        asked: dict[str, Any] = {"classes": self.project.classes is not None, "config": self.project.settings}
-        asked |= {"resume": (out / "run.json").is_file(), "rehearsal": rehearse}
-        sentences = Path(self._place(self.project.texts or self.project.classes))
-        return distill(spec, self.teachers(), self._place(self.project.images), sentences, out, **asked)
+        asked: dict[str, Any] = {"resume": (out / "run.json").is_file(), "rehearsal": rehearse}
+        return distill(spec, self.teachers(), self._data(), out, config=self.project.settings, **asked)
 
     def export(self, run: Run, profile: Profile) -> Bundle:
         """The student's bundle, for the profile's target."""
@@ -271,17 +273,16 @@ class _Work:
 
     def _proved(self, profile: Profile, bundle: Bundle, out: Path, *, few_images: bool) -> Report:
         from ..reporting import write_report
-        from .proof import prove
+        from .report import ReportConfig, make_report
 
         dataset = Path(self._place(self.project.dataset)) if self.project.dataset else None
         limits = self.project.budget.model_dump(exclude_none=True)
         words = {"profile": self._named, "dataset": dataset, "teacher": self.project.teacher, **limits, "out": out}
         words |= {"other_device": not self._own, "few_images": few_images}
-        command = command_of(f"edgeclip report {shlex.quote(str(bundle.path))}", **words)
-        say(f"      $ {command}")
-        asked: dict[str, Any] = {"teacher": self.project.teacher, "seconds": REPORT_SECONDS, "budget": limits}
-        asked |= {"command": command, "profile_name": str(self._named)}
-        found = prove(bundle.path, profile, dataset, **asked, other_device=not self._own, few_images=few_images)
+        announce(f"edgeclip report {shlex.quote(str(bundle.path))}", **words)
+        doubts: dict[str, bool] = {"other_device": not self._own, "few_images": few_images}
+        config = ReportConfig(self.project.teacher, seconds=REPORT_SECONDS, **doubts)
+        found = make_report(bundle.path, profile, dataset, budget=self.project.budget, config=config)
         with new_folder(out, "report", "report.json", force=True) as scratch:
             write_report(found, scratch)
         return found

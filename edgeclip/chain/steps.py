@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.console import say
 from ..base.errors import EdgeclipError
 from ..base.pictures import image_files
+from ..base.visible import without_secrets
+from ..selection.config import SelectConfig
 from .project import place, read_project
 
 if TYPE_CHECKING:
+    from ..distillation.pipeline import Validation
     from ..distillation.run import Run
-    from ..encoder import Encoder
     from ..profiling.schema import Profile
     from ..runtime.bundle import Bundle
-    from ..runtime.target import Precision
     from ..selection.finalists import WriteGraph
     from ..towers.spec import StudentSpec
 
@@ -30,27 +31,29 @@ def announce(command: str, **options: object) -> None:
 
 
 def command_of(command: str, **options: object) -> str:
-    """A command line with these options."""
+    """A command line with these options; one that is None or False is left out, and so are secrets."""
     words = [command]
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
         for one in value if isinstance(value, (list, tuple)) else [value]:
             if one is not None and one is not False:
-                words.append(flag if one is True else f"{flag} {shlex.quote(str(one))}")
+                words.append(flag if one is True else f"{flag} {shlex.quote(without_secrets(str(one)))}")
     return " ".join(words)
 
 
-def judge_on(dataset: str | Path) -> Callable[[Encoder], float]:
+def validation_on(dataset: str | Path) -> Validation:
     """Zero-shot top-1 of an encoder on labelled images, which are looked for now.
 
     Raises:
         EdgeclipError: as :func:`edgeclip.images.datasets.open_dataset`.
     """
+    from ..distillation.pipeline import Validation
     from ..evaluation import evaluate
     from ..images.datasets import open_dataset
 
-    data = open_dataset(dataset)
-    return lambda encoder: evaluate(encoder, data).top1
+    data, name = open_dataset(dataset), str(dataset)
+    name = str(Path(name).absolute()) if Path(name).exists() else name  # a run is gone on with from any folder
+    return Validation(name, lambda encoder: evaluate(encoder, data).top1)
 
 
 def graph_writer(profile: Profile, *, wanted: bool) -> tuple[WriteGraph | None, str]:
@@ -70,8 +73,7 @@ def chosen_student(
     max_image_size: int,
     *,
     given: StudentSpec | None = None,
-    precisions: Sequence[Precision] = (),
-    measured: bool = True,
+    selection: SelectConfig | None = None,
 ) -> StudentSpec:
     """The student that was given, for this profile's device, or the best that fits the profile's budget; it is said.
 
@@ -84,8 +86,10 @@ def chosen_student(
     if given:
         spec = for_profile(given, profile)
     else:
-        writer, told = graph_writer(profile, wanted=measured)
-        limits: dict[str, Any] = {"max_image_size": max_image_size, "precisions": precisions or None}
+        selection = selection or SelectConfig()
+        writer, told = graph_writer(profile, wanted=selection.measure)
+        limits: dict[str, Any] = {"max_image_size": selection.max_image_size or max_image_size}
+        limits["precisions"] = selection.precisions or None
         spec = select(profile, profile.budget, **limits, write_graph=writer)[0]
         if writer is None:
             say(told)
@@ -153,14 +157,14 @@ def exported(
     """A run's or a teacher's bundle, calibrated on ``images``, or on those that it learnt from."""
     from ..exporting import export
     from ..exporting.inputs import calibration_files
-    from ..exporting.pipeline import ExportConfig
+    from ..exporting.plan import ExportPlan
     from .loading import open_exportable
 
     model, spec, own = open_exportable(source)
     with calibration_files(str(images or own)) as found:
         facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec, "threads": threads}
         facts["target"] = target.target if target else None
-        return export(model, out, **facts, calibration=found, wishes=ExportConfig(precisions=precisions), force=True)
+        return export(model, out, **facts, calibration=found, plan=ExportPlan(precisions=precisions), force=True)
 
 
 def next_commands(folder: Path) -> list[str]:

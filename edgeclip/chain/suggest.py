@@ -5,26 +5,23 @@ where the machine is much faster than its profile says, the larger student that 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..base.errors import EdgeclipError
-from ..profiling.schema import Budget
 from ..reporting.criteria import BUSY
+from .steps import command_of
 
 if TYPE_CHECKING:
     from ..measurement.schema import Row
-    from ..profiling.schema import Profile
+    from ..profiling.schema import Budget, Profile
     from ..reporting.schema import Next, Report
     from ..towers.spec import StudentSpec
 
 SHORTER = 0.97  # a student that is predicted to fit by less than this may just miss it
 
 
-def suggest(
-    report: Report, profile: Profile, limits: Mapping[str, float], bundle: Path, profile_name: str
-) -> list[Next]:
+def suggest(report: Report, profile: Profile, limits: Budget, bundle: Path) -> list[Next]:
     """The next variant of this bundle, or else the next student, that should meet the limits that judged.
 
     The prediction is corrected by what this report found: a student that ran twice as long as predicted halves the
@@ -35,12 +32,12 @@ def suggest(
     if line is None or chosen.timing is None:
         return []
     if line.met:
-        return _larger(report, profile, limits, profile_name)
+        return _larger(report, profile, limits)
     own = [row for row in report.rows if row.stage.startswith("exported") and not row.recommended]
     fitting = [row for row in own if row.timing and row.timing.p90_ms <= line.limit]
     if fitting:
         return [_variant(max(fitting, key=lambda row: row.top1 or 0), bundle)]
-    return _student(report, profile, limits, chosen, profile_name)
+    return _student(report, profile, limits, chosen)
 
 
 def _variant(row: Row, bundle: Path) -> Next:
@@ -52,61 +49,48 @@ def _variant(row: Row, bundle: Path) -> Next:
     return Next(what=f"the {precision} variant", p50_ms=row.timing.p50_ms, known="measured", command=command)
 
 
-def _student(
-    report: Report, profile: Profile, limits: Mapping[str, float], chosen: Row, profile_name: str
-) -> list[Next]:
+def _student(report: Report, profile: Profile, limits: Budget, chosen: Row) -> list[Next]:
     """A smaller one, where one exists; else the advice about the line says what is left to do."""
     from ..reporting.schema import Next
 
-    assert chosen.timing is not None
+    assert chosen.timing is not None and limits.latency_ms is not None  # a latency was missed
     optimism = chosen.timing.p50_ms / chosen.predicted_ms if chosen.predicted_ms else 1.0
-    within = min(limits["latency_ms"], limits["latency_ms"] * SHORTER / optimism)
-    spec, command = _selected(report, profile, limits, within, profile_name)
+    within = min(limits.latency_ms, limits.latency_ms * SHORTER / optimism)
+    spec, command = _selected(report, profile, limits, within)
     if spec is None:
         return []
     what = f"the student {spec.name} in {spec.precision}"
     return [Next(what=what, p50_ms=(spec.predicted_ms or 0) * optimism, known="predicted", command=command)]
 
 
-def _larger(report: Report, profile: Profile, limits: Mapping[str, float], profile_name: str) -> list[Next]:
+def _larger(report: Report, profile: Profile, limits: Budget) -> list[Next]:
     """A more accurate one, where the machine is so much faster than when it was profiled that one fits."""
     from ..reporting.schema import Next
 
     own, reference = report.student.get("score"), report.reference
-    if own is None or reference is None or reference.profile_ms is None:
+    if own is None or reference is None or reference.profile_ms is None or limits.latency_ms is None:
         return []
     pace = reference.p50_ms / reference.profile_ms
     if pace > 1 / BUSY:
         return []
-    spec, command = _selected(report, profile, limits, limits["latency_ms"] * SHORTER / pace, profile_name)
+    spec, command = _selected(report, profile, limits, limits.latency_ms * SHORTER / pace)
     if spec is None or (spec.score or 0) <= own:
         return []
     what = f"the larger student {spec.name} in {spec.precision}, which this machine affords as fast as it is now"
     return [Next(what=what, p50_ms=(spec.predicted_ms or 0) * pace, known="predicted", command=command)]
 
 
-def _selected(
-    report: Report, profile: Profile, limits: Mapping[str, float], within: float, profile_name: str
-) -> tuple[StudentSpec | None, str]:
+def _selected(report: Report, profile: Profile, limits: Budget, within: float) -> tuple[StudentSpec | None, str]:
     """The best student for ``within`` milliseconds, no larger in input than this one, and the command that finds it."""
     from ..selection.select import best, survey
 
-    aim = Budget.model_validate({**limits, "latency_ms": within})
+    aim = limits.model_copy(update={"latency_ms": within})
     size = int((report.student.get("vision_cfg") or {}).get("image_size", 224))
     try:
         spec = best(profile, survey(profile, max_image_size=size), aim, 1)[0]
     except EdgeclipError:
         return None, ""
-    words = [
-        "edgeclip",
-        "select",
-        "--profile",
-        profile_name,
-        "--image-size",
-        str(size),
-        "--latency-ms",
-        f"{within:.3g}",
-    ]
-    for name in ("memory_mb", "size_mb"):
-        words += [f"--{name.replace('_', '-')}", f"{limits[name]:.3g}"] if name in limits else []
-    return spec, shlex.join([*words, "--out", "student.json"])
+    options = {"latency_ms": within, "memory_mb": limits.memory_mb, "size_mb": limits.size_mb}
+    told = {name: f"{limit:.3g}" for name, limit in options.items() if limit is not None}
+    command = command_of("edgeclip select", profile=profile.opened_as, image_size=size, **told, out="student.json")
+    return spec, command

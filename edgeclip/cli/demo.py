@@ -20,16 +20,15 @@ def demo(out: Path, as_json: bool) -> None:
 
     Example:  edgeclip demo
     """
-    from ..demo.chain import run_demo
-    from ..demo.criteria import exit_code
+    from ..api import project
     from ..reporting.render import table
     from .tables import show
 
     with if_interrupted("run the same command again to resume"):
-        result = run_demo(out)
+        result = project.demo(out)
     show(as_json, result.as_data(), lambda: table(result))
     tell(f"wrote {out}/report.html, report.md and report.json")
-    code = exit_code(result)
+    code = project.demo_exit_code(result)
     if code != result.exit_code:
         tell("the chain works, and what the demo promises was kept; milliseconds need a machine that does nothing else")
     sys.exit(code)

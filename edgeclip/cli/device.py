@@ -41,17 +41,13 @@ def profile(
 
     Example:  edgeclip profile my-laptop --out my-laptop.toml
     """
+    from ..api.device import profile as measure_device
     from ..base.files import writable_file
-    from ..measurement.farprofile import profile_there
-    from ..profiling.probe import profile as measure_device
     from .tables import profile_table, show
 
     writable_file(out, force=force)
-    asked: dict[str, Any] = {"engine": engine, "provider": provider, "precisions": precisions, "families": families}
-    if device:
-        measured = profile_there(name, device, seconds=seconds, threads=threads, **asked)
-    else:
-        measured = measure_device(name, threads=threads, seconds=seconds, **asked)
+    settings: dict[str, Any] = {"engine": engine, "provider": provider, "precisions": precisions, "families": families}
+    measured = measure_device(name, device=device, threads=threads, seconds=seconds, **settings)
     show(as_json, measured.as_data(), lambda: profile_table(measured))
     measured.save(out)
     tell(f"wrote {out}")
@@ -65,7 +61,7 @@ def profiles(name: str | None, as_json: bool) -> None:
 
     Example:  edgeclip profiles raspberry-pi-5
     """
-    from ..profiling.store import list_profiles, load_profile
+    from ..api.device import list_profiles, load_profile
     from .tables import profile_table, profiles_table, show
 
     if name:
@@ -83,8 +79,8 @@ def doctor(as_json: bool) -> None:
 
     Example:  edgeclip doctor
     """
-    from ..device.doctor import examine
+    from ..api import device
     from .tables import doctor_table, show
 
-    findings = examine()
-    show(as_json, findings, lambda: doctor_table(findings))
+    report = device.doctor()
+    show(as_json, report.as_data(), lambda: doctor_table(report))

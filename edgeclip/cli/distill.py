@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .inputs import budget_over, open_profile
 from .options import (
     JSON,
     NO_BUDGET,
@@ -21,14 +22,11 @@ from .options import (
     TRUST,
     budget_options,
     complete_models,
-    if_interrupted,
     tell,
 )
 
 if TYPE_CHECKING:
     from ..distillation.config import DistillConfig
-    from ..distillation.run import Run
-
 
 NEEDED = ("profile_name", "teachers", "images", "out")  # of a new run
 WITH_RESUME = ("resume", "trust", "threads", "as_json")
@@ -107,6 +105,7 @@ def distill_command(
                 --teacher ViT-B-16:openai --images photos/ \\
                 --texts sentences.txt --out runs/pi
     """
+    from ..api import student
     from ..base.errors import require
     from .tables import show
 
@@ -119,7 +118,8 @@ def distill_command(
     if resume:
         if too_many := sorted(_flag(name) for name, value in given.items() if value and name not in WITH_RESUME):
             raise click.UsageError(f"--resume goes on with the run as it is: leave out {', '.join(too_many)}")
-        run = _resumed(resume, trust=trust)
+        with _if_cut(resume):
+            run = student.resume(resume, trust=trust)
     else:
         if missing := [_flag(name) for name in NEEDED if not given[name]]:
             raise click.UsageError(f"a new run needs {' and '.join(missing)}")
@@ -127,20 +127,15 @@ def distill_command(
             raise click.UsageError("give either --texts or --classes")
         if templates and not classes:
             raise click.UsageError("--templates are for --classes")
-        settings = {name: others.pop(name) for name in SETTINGS}
-        asked: dict[str, Any] = {
-            "config": _config(config_file, settings),
-            "templates": templates,
-            "spec_file": spec_file,
-            "precisions": precisions,
-            "measured": not no_measure,
-            "budget": others,
-            "no_budget": no_budget,
-            "store": store,
-            "dataset": dataset,
-        }
         assert profile_name is not None and images is not None and out is not None  # NEEDED
-        run = _begun(profile_name, teachers, images, texts or classes, out, classes=classes is not None, **asked)
+        profile, settings = open_profile(profile_name), {name: others.pop(name) for name in SETTINGS}
+        budget = budget_over(profile, others, no_budget=no_budget)
+        selection = student.SelectConfig(budget, precisions, measure=not no_measure)
+        data = student.TrainingData(images, texts, classes, templates, store)
+        config = _config(config_file, settings)
+        chosen: dict[str, Any] = {"spec": spec_file, "selection": selection}
+        with _if_cut(out):
+            run = student.distill(profile, teachers, data, out, **chosen, config=config, dataset=dataset)
     tell(f"wrote {run.path}; next: edgeclip export {run.path} --out {run.path}-bundle")
     show(as_json, run.document.as_data(), lambda: f"student: {run.document.spec.name}, in {run.path}/student")
 
@@ -154,8 +149,8 @@ def _flag(name: str) -> str:
 
 
 def _write_config(file: Path) -> None:
+    from ..api.student import example
     from ..base.files import writable_file, write_text
-    from ..distillation.config import example
 
     writable_file(file)
     write_text(file, example())
@@ -173,8 +168,8 @@ def _config(file: Path | None, flags: dict[str, Any]) -> DistillConfig:
     """The settings of a file, or the defaults; what flags say comes first."""
     from pydantic import ValidationError
 
+    from ..api.student import DistillConfig
     from ..base.documents import read_document
-    from ..distillation.config import DistillConfig
 
     config = read_document(file, DistillConfig) if file else DistillConfig()
     try:
@@ -185,76 +180,12 @@ def _config(file: Path | None, flags: dict[str, Any]) -> DistillConfig:
         raise click.UsageError(told) from error
 
 
-def _begun(
-    profile_name: str,
-    teachers: Sequence[str],
-    images: str,
-    sentences: Any,
-    out: Path,
-    *,
-    classes: bool,
-    templates: str | None,
-    config: DistillConfig,
-    spec_file: Path | None,
-    precisions: Sequence[Any],
-    measured: bool,
-    budget: dict[str, float | None],
-    no_budget: bool,
-    store: Path | None,
-    dataset: Path | None,
-) -> Run:
-    """A new run. What can be wrong is looked at first, in the order of what it takes: the teacher last."""
-    from ..chain.loading import open_teacher
-    from ..chain.rehearsal import rehearse
-    from ..chain.steps import chosen_student, judge_on
-    from ..data.sentences import read_templates, refuse_unfit
-    from ..distillation import distill
-    from ..distillation.run import refuse_in_the_way
-    from ..images.sources import refuse_missing
-    from ..towers.spec import read_spec
-    from .inputs import open_profile, refuse_no_budget
-
-    profile = open_profile(profile_name, budget)
-    given = read_spec(spec_file) if spec_file else None
-    if given is None and not no_budget:
-        refuse_no_budget(profile)
-    judge = judge_on(dataset) if dataset else None
-    refuse_missing(images)
-    refuse_unfit(sentences)
-    read_templates(templates)
-    refuse_in_the_way(out)
-    opened = [open_teacher(name) for name in teachers]
-    spec = chosen_student(profile, opened[0].image_size, given=given, precisions=precisions, measured=measured)
-    facts: dict[str, Any] = {"classes": classes, "templates": templates, "config": config, "store": store}
-    with _if_cut(out):
-        named = str(dataset.absolute()) if dataset else None
-        return distill(spec, opened, images, sentences, out, dataset=named, judge=judge, rehearsal=rehearse, **facts)
-
-
-def _resumed(path: Path, *, trust: bool) -> Run:
-    """The run that was cut, gone on with as it was asked for."""
-    from ..chain.loading import open_teacher, refuse_code
-    from ..chain.steps import judge_on
-    from ..distillation import distill
-    from ..distillation.run import Run
-
-    run = Run.open(path)
-    if not (trust or run.ours):
-        refuse_code(run.document.teachers, path)
-    found = run.document
-    opened = [open_teacher(name) for name in found.teachers]
-    asked: dict[str, Any] = {
-        "classes": found.classes,
-        "templates": found.templates,
-        "config": found.config,
-        "store": Path(found.store) if found.store else None,
-        "dataset": found.dataset,
-        "judge": judge_on(found.dataset) if found.dataset else None,
-    }
-    with _if_cut(path):
-        return distill(found.spec, opened, found.images, Path(found.texts), path, resume=True, **asked)
-
-
-def _if_cut(out: Path) -> AbstractContextManager[None]:
-    command = f"edgeclip distill --resume {shlex.quote(str(out))}"
-    return if_interrupted(f"progress is saved; resume with: {command}")
+@contextmanager
+def _if_cut(out: Path) -> Iterator[None]:
+    """After Ctrl-C, say how to go on with a run, once there is one."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (out / "run.json").is_file():
+            tell(f"progress is saved; resume with: edgeclip distill --resume {shlex.quote(str(out))}")
+        raise

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import ENGINE, FORCE, JSON, PATH, PROVIDER, complete_models, if_interrupted, shipped, tell
+from .options import ENGINE, FORCE, JSON, PATH, PROVIDER, complete_models, shipped, tell
+
+if TYPE_CHECKING:
+    from ..encoder import Encoder
 
 DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or torchvision:NAME:FOLDER."
 
@@ -60,7 +62,7 @@ def eval_command(
     data: Path | None,
     hub: bool,
     task: Any,
-    metric: str,
+    metric: Any,
     train: str | None,
     shots: int,
     keep_duplicates: bool,
@@ -74,13 +76,8 @@ def eval_command(
 
     Example:  edgeclip eval runs/pi --dataset testset/
     """
-    from .. import load
+    from ..api.proof import EvaluationTask, evaluate
     from ..base.files import writable_file
-    from ..demo.sets import DEFAULT_SUITE, built_in
-    from ..evaluation.results import Evaluation
-    from ..evaluation.suite import evaluate_suite, load_suite
-    from ..evaluation.tasks import Asked, score
-    from ..images.datasets import open_dataset
     from .evaluation_tables import scores_table
     from .tables import show
 
@@ -88,22 +85,15 @@ def eval_command(
         raise click.UsageError("give either --dataset or --suite")
     if out:
         writable_file(out, force=force)
-    asked = Asked(task, metric, shots, train, keep_duplicates or suite is not None)
-    part: Path | None = None
-    if dataset:
-        encoder = load(model, engine=engine, provider=provider)
-        one = score(encoder, model, open_dataset(dataset, keep_duplicates=keep_duplicates), dataset, asked)
-        found = Evaluation(model=model, suite="", scores=[one], missing=[])
-    else:
-        wanted, encoder = load_suite(suite or DEFAULT_SUITE), load(model, engine=engine, provider=provider)
-        if out and getattr(encoder, "fingerprint", None):  # else nobody could tell whether it is the same later
-            part = out.with_name(f"{out.name}.part")
-        with (
-            if_interrupted("run the same command again to resume after the data sets that are done")
-            if part
-            else nullcontext()
-        ):
-            found = evaluate_suite(encoder, model, wanted, data, asked, hub=hub, built_in=built_in, part=part)
+    task_of = EvaluationTask(task, metric, shots, train, keep_duplicates)
+    part = out.with_name(f"{out.name}.part") if out and not dataset else None
+    where: dict[str, Any] = {"dataset": dataset, "suite": suite, "data": data, "hub": hub, "part": part}
+    try:
+        found = evaluate(_opened(model, engine, provider), task=task_of, name=model, **where)
+    except KeyboardInterrupt:
+        if part and part.is_file():
+            tell("run the same command again to resume after the data sets that are done")
+        raise
     told = found.scores[0].model_dump(exclude_none=True) if dataset else {**found.as_data(), "mean": found.mean}
     show(as_json, told, lambda: scores_table(found))
     if out:
@@ -111,6 +101,13 @@ def eval_command(
         if part:
             part.unlink(missing_ok=True)
         tell(f"wrote {out}")
+
+
+def _opened(model: str, engine: str | None, provider: str | None) -> str | Encoder:
+    """A name as it is, which is opened when the data set is there; a bundle in the engine that is asked for."""
+    from ..api.bundle import load
+
+    return load(model, engine=engine, provider=provider) if engine or provider else model
 
 
 @click.command(name="retention")
@@ -134,13 +131,9 @@ def retention_command(
 
     Example:  edgeclip retention ViT-B-16:openai runs/pi bundles/pi --dataset testset/ --out kept/
     """
-    from .. import load
-    from ..base.errors import EdgeclipError
+    from ..api.proof import retention
     from ..base.files import writable, write_text
     from ..base.folders import new_folder, refuse_foreign
-    from ..comparison.retention import retention
-    from ..evaluation import evaluate
-    from ..images.datasets import open_dataset
     from ..reporting.confusion import confusion_svg
     from .evaluation_tables import retention_table
     from .tables import show
@@ -148,12 +141,8 @@ def retention_command(
     if out:
         writable(out)
         refuse_foreign(out, "retention", force=force)
-    if len(set(models)) < 2:
-        raise EdgeclipError("retention needs two models: the reference first, then what was made of it")
-    data = open_dataset(dataset)
-    opened = {name: load(name, engine=engine, provider=provider) for name in models}
-    results = {name: evaluate(one, data, title=f"zero-shot, {name}") for name, one in opened.items()}
-    found = retention(results, data.classnames, dataset=data.name)
+    opened = [_opened(name, engine, provider) for name in models]
+    found = retention(*opened, dataset=dataset, names=models)
     show(as_json, found.as_data(), lambda: retention_table(found))
     if out:
         with new_folder(out, "retention", "retention.json", force=force) as folder:

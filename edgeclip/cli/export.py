@@ -11,7 +11,6 @@ from ..base.errors import EdgeclipError
 from .options import FORCE, JSON, PATH, THREADS, Number, complete_models, shipped, tell
 
 if TYPE_CHECKING:
-    from ..runtime.bundle import Bundle
     from ..runtime.engines.tensorrt.config import EngineConfig
 
 
@@ -93,7 +92,7 @@ if TYPE_CHECKING:
 def export_command(
     run: str,
     out: Path,
-    precisions: tuple[str, ...],
+    precisions: tuple[Any, ...],
     calibration: Path | None,
     opset: int,
     threads: int | None,
@@ -113,100 +112,54 @@ def export_command(
     labels: Path | None,
     no_text_tower: bool,
     bytes_input: bool,
-    exif: str | None,
+    exif: Any,
     huggingface: Path | None,
 ) -> None:
     """Export a run or an open_clip model to a bundle: ONNX in each precision, checked against PyTorch.
 
     Example:  edgeclip export runs/pi --out bundles/pi
     """
+    from ..api.bundle import HUGGINGFACE, ExportConfig, add_engines, export, write_huggingface
+    from ..api.opening import is_bundle
     from ..base.files import writable
     from ..base.folders import refuse_foreign
-    from ..runtime.bundle import KIND
     from .tables import bundle_table, show, tried_table
 
     for folder in filter(None, (out, huggingface)):
         writable(folder)
-    refuse_foreign(out, KIND, force=force)
+    refuse_foreign(out, "bundle", force=force)
     special = {"version_compatible": version_compatible, "hardware_compatible": hardware_compatible, "dla": dla}
     engines = _engines(tensorrt, target_gpu, max_batch, workspace_mb, **special)
-    if engines and (Path(run) / "bundle.json").is_file():
-        from ..exporting.rebuild import add_engines
-
-        bundle = add_engines(Path(run), out, engines, force=force)
+    if engines and is_bundle(run):
+        bundle = add_engines(run, out, engines, force=force)
     else:
-        wishes: dict[str, Any] = {
-            "precisions": precisions,
-            "recipes": recipes,
-            "opset": opset,
-            "bytes_input": bytes_input,
-            "text_tower": not no_text_tower,
-        }
-        asked: dict[str, Any] = {
-            "dataset": dataset,
-            "accuracy_drop": accuracy_drop,
-            "labels": labels,
-            "huggingface": huggingface,
-            "profile_name": profile_name,
-            "exif": exif,
-            "force": force,
-        }
-        bundle = _export(run, out, calibration, threads, {**wishes, "engines": engines}, **asked)
+        config = ExportConfig(
+            precisions=precisions,
+            recipes=recipes,
+            opset=opset,
+            dataset=dataset,
+            accuracy_drop=accuracy_drop,
+            labels=labels,
+            text_tower=not no_text_tower,
+            bytes_input=bytes_input,
+            exif=exif,
+            engines=engines,
+        )
+        given: dict[str, Any] = {"profile": profile_name, "calibration": calibration, "threads": threads}
+        if huggingface:
+            refuse_foreign(huggingface, HUGGINGFACE, force=force)
+        bundle = export(run, out, config=config, **given, force=force)
+        if huggingface:
+            write_huggingface(run, huggingface, exif=exif, force=force)
     manifest = bundle.manifest
     tell(f"wrote {bundle.path}; recommended: {manifest.recommended or manifest.recommendation}")
     show(as_json, manifest.as_data(), lambda: tried_table(manifest) if manifest.tried else bundle_table(manifest))
 
 
-def _export(
-    source: str,
-    out: Path,
-    calibration: Path | None,
-    threads: int | None,
-    wishes: dict[str, Any],
-    *,
-    dataset: Path | None,
-    accuracy_drop: float,
-    labels: Path | None,
-    huggingface: Path | None,
-    profile_name: str | None,
-    exif: str | None,
-    force: bool,
-) -> Bundle:
-    """Open the model and what it is judged by, and export it."""
-    from ..base.folders import refuse_foreign
-    from ..chain.loading import open_exportable
-    from ..profiling.store import load_profile
-
-    target = load_profile(profile_name).target if profile_name else None
-    if wishes["engines"]:  # a missing TensorRT is told now, not after minutes
-        from ..runtime.engines.tensorrt import library as trt  # noqa: F401
-    model, spec, images = open_exportable(source)
-    model = model.with_exif(exif) if exif else model
-    from ..exporting import export
-    from ..exporting.huggingface import KIND, write_huggingface
-    from ..exporting.inputs import calibration_files, classes_of, exam_of
-    from ..exporting.pipeline import ExportConfig
-    from ..exporting.validate import Gate
-
-    if huggingface:
-        refuse_foreign(huggingface, KIND, force=force)
-    calibrating = calibration or images
-    if calibrating is None:
-        raise EdgeclipError(f"{source} is not a run, so it has no images to calibrate on: give --calibration FOLDER")
-    judged: dict[str, Any] = {"exam": exam_of(model, dataset) if dataset else None, "gate": Gate(drop=accuracy_drop)}
-    asked = ExportConfig(**wishes, **judged, classes=classes_of(model, labels) if labels else None)
-    with calibration_files(str(calibrating)) as files:
-        facts: dict[str, Any] = {"name": out.resolve().name, "source": source, "spec": spec, "target": target}
-        bundle = export(model, out, **facts, calibration=files, wishes=asked, threads=threads, force=force)
-    if huggingface:
-        write_huggingface(model, huggingface, force=force)
-    return bundle
-
-
 def _engines(
     wanted: bool, target_gpu: str | None, largest_batch: int, workspace_mb: int, **special: Any
 ) -> EngineConfig | None:
-    """``EngineConfig`` from the command line's flags; None where no engine is wished for.
+    """``EngineConfig`` from the command line's flags; None where none is asked for.
 
     Raises:
         EdgeclipError: a flag about engines is there, and --tensorrt is not.
@@ -215,6 +168,6 @@ def _engines(
         if target_gpu or any(value not in (None, False) for value in special.values()):
             raise EdgeclipError("--target-gpu, --dla and --…-compatible are about engines: add --tensorrt")
         return None
-    from ..runtime.engines.tensorrt.config import EngineConfig
+    from ..api.bundle import EngineConfig
 
     return EngineConfig(target_gpu, largest_batch, workspace_mb, **special)

@@ -70,7 +70,7 @@ class Threads(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Refuse what would only be in its own way; of another device's cores nothing is known yet."""
-        from ..runtime.cores import usable_cores
+        from ..api.device import usable_cores
 
         found, cores = super().convert(value, param, ctx), usable_cores()
         most, elsewhere = self.A_CORE * cores, ctx is not None and isinstance(ctx.params.get("device"), str)

@@ -27,12 +27,13 @@ def init_command(folder: Path, as_json: bool) -> None:
 
     Example:  edgeclip init my-project
     """
-    from ..chain.project import FILE, NOTES, init_project
+    from ..api.project import init
     from .tables import show
 
-    init_project(folder)
-    told = {"project": str(folder / FILE), "folders": sorted({str((folder / name).parent) for name in NOTES})}
-    show(as_json, told, lambda: f"wrote {folder / FILE}: edit it, put your data beside it, then: edgeclip run {folder}")
+    file = init(folder)
+    folders = [str(folder), str(folder / "images"), str(folder / "testset")]
+    told = {"project": str(file), "folders": folders}
+    show(as_json, told, lambda: f"wrote {file}: edit it, put your data beside it, then: edgeclip run {folder}")
 
 
 @click.command(name="run")
@@ -54,22 +55,18 @@ def run_command(
 
     Example:  edgeclip run my-project
     """
-    from ..base.errors import require
+    from ..api.project import next_commands, plan, run
+    from ..reporting.render import table
     from .tables import plan_table, show
 
-    require("torch", "distill")
-    from ..chain.follow import planned_project, run_project
-    from ..chain.steps import next_commands
-    from ..reporting.render import table
-
     if plan_only:
-        stages = planned_project(folder, again=again, few_images=few_images, trust=trust)
+        stages = plan(folder, again=again, few_images=few_images, trust=trust)
         show(as_json, [asdict(stage) for stage in stages], lambda: plan_table(stages))
         return
     somebody = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
     asked: dict[str, Any] = {"few_images": few_images, "trust": trust, "again": again}
     with if_interrupted(f"what is done is kept; go on with: edgeclip run {shlex.quote(str(folder))}"):
-        result = run_project(folder, **asked, ask=partial(click.confirm, err=True) if somebody else None)
+        result = run(folder, **asked, ask=partial(click.confirm, err=True) if somebody else None)
     show(as_json, result.as_data(), lambda: table(result))
     tell(f"wrote {folder}/report/report.html, report.md and report.json")
     tell("next:")

@@ -34,14 +34,9 @@ def push_command(
 
     Example:  edgeclip push runs/pi me/clip-pi --bundle bundles/pi --report reports/pi/report.json --licence mit
     """
-    from ..ecosystem.push import push, write_model
+    from ..api.bundle import push
     from .tables import show
 
-    if to:
-        write_model(run, repo, to, bundle=bundle, report=report, licence=licence)
-        tell(f"wrote {to}: README.md is the card; nothing was uploaded")
-        show(as_json, {"repo": repo, "folder": str(to)}, lambda: str(to))
-        return
-    address = push(run, repo, bundle=bundle, report=report, licence=licence, private=private)
-    tell(f"pushed to {address}")
-    show(as_json, {"repo": repo, "address": address}, lambda: address)
+    where = push(run, repo, bundle=bundle, report=report, licence=licence, private=private, to=to)
+    tell(f"wrote {to}: README.md is the card; nothing was uploaded" if to else f"pushed to {where}")
+    show(as_json, {"repo": repo, "folder" if to else "address": where}, lambda: where)

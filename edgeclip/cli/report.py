@@ -21,7 +21,6 @@ from .options import (
     THREADS,
     Number,
     budget_options,
-    command_line,
     complete_models,
     tell,
 )
@@ -91,43 +90,32 @@ def report_command(
 
     Example:  edgeclip report bundles/mine --profile mine.toml --latency-ms 20 --dataset testset/ --out reports/mine
     """
-    from ..base.documents import read_document
+    from ..api.proof import ReportConfig, report, write_report
     from ..base.files import writable
-    from ..base.folders import new_folder, refuse_foreign
-    from ..chain.proof import prove
-    from ..measurement.schema import Figures
-    from ..reporting import write_report
+    from ..base.folders import refuse_foreign
     from ..reporting.render import table
-    from .inputs import open_profile
+    from .inputs import given_budget
     from .tables import show
 
     if figures_file and (device or engine or provider):
         raise click.UsageError("--figures were measured already: leave out --device, --engine and --provider")
     writable(out)
     refuse_foreign(out, "report", force=force)
-    profile = open_profile(profile_name, {})
-    result = prove(
-        bundle,
-        profile,
-        dataset,
-        command=command_line(),
-        profile_name=profile_name,
-        budget=budget,
-        figures=read_document(figures_file, Figures) if figures_file else None,
+    config = ReportConfig(
         teacher=teacher,
         run=run,
         seconds=seconds,
-        threads=threads,
+        sustained=sustained,
         engine=engine,
         provider=provider,
-        device=device,
-        sustained=sustained,
+        threads=threads,
         other_device=other_device,
         few_images=few_images,
     )
+    settings: dict[str, Any] = {"figures": figures_file, "device": device, "config": config}
+    result = report(bundle, profile_name, dataset, budget=given_budget(budget), **settings)
     show(as_json, result.as_data(), lambda: table(result))
-    with new_folder(out, "report", "report.json", force=force) as folder:
-        write_report(result, folder)
+    write_report(result, out, force=force)
     tell(f"wrote {out}/report.html, report.md and report.json")
     sys.exit(result.exit_code)
 
@@ -151,7 +139,7 @@ def classify_command(
     images: tuple[Path, ...],
     labels: str | None,
     top: int,
-    precision: str | None,
+    precision: Any,
     engine: str | None,
     provider: str | None,
     threads: int | None,
@@ -167,13 +155,12 @@ def classify_command(
 
     Example:  edgeclip classify bundles/pi cat.jpg --labels "a cat,a dog"
     """
-    from ..runtime.classify import classify
-    from .inputs import open_model
+    from ..api.bundle import classify
     from .tables import classes_table, show
 
-    asked: dict[str, Any] = {"precision": precision, "threads": threads, "engine": engine, "provider": provider}
-    answers = classify(open_model(model), images, labels, **asked, top=top)
-    show(as_json, answers, lambda: classes_table(answers))
+    settings: dict[str, Any] = {"precision": precision, "threads": threads, "engine": engine, "provider": provider}
+    answers = classify(model, images, labels, **settings, top=top)
+    show(as_json, [answer.as_data() for answer in answers], lambda: classes_table(answers))
 
 
 @click.command(name="verify")
@@ -190,12 +177,12 @@ def verify_command(bundle: Path, as_json: bool, **settings: Any) -> None:
 
     Example:  edgeclip verify bundles/pi --device ssh://pi@raspberry.local
     """
-    from ..measurement import verify
+    from ..api.bundle import verify
     from .tables import findings_table, show
 
     found = verify(bundle, **settings)
-    show(as_json, found, lambda: findings_table(found))
-    sys.exit(0 if found["verified"] else 3)
+    show(as_json, found.model_dump(), lambda: findings_table(found))
+    sys.exit(0 if found.verified else 3)
 
 
 @click.command(name="measure")
@@ -212,7 +199,7 @@ def verify_command(bundle: Path, as_json: bool, **settings: Any) -> None:
 @FORCE
 @JSON
 def measure_command(
-    bundle: Path, dataset: str | None, out: Path | None, force: bool, as_json: bool, **settings: Any
+    bundle: Path, dataset: str | None, out: Path | None, force: bool, as_json: bool, device: str | None, **settings: Any
 ) -> None:
     """Verify a bundle, then measure accuracy, latency and memory of each variant.
 
@@ -220,13 +207,13 @@ def measure_command(
 
     Example:  edgeclip measure bundles/pi --dataset testset/ --out figures.json
     """
+    from ..api.proof import MeasureConfig, measure
     from ..base.files import writable_file
-    from ..measurement import measure
     from .tables import figures_table, show
 
     if out:
         writable_file(out, force=force)
-    found = measure(bundle, dataset, **settings)
+    found = measure(bundle, dataset, device=device, config=MeasureConfig(**settings))
     show(as_json, found.as_data(), lambda: figures_table(found))
     if out:
         found.save(out)
@@ -268,17 +255,18 @@ def compare_command(
     """
     from dataclasses import asdict
 
+    from ..api.opening import as_report
+    from ..api.proof import compare
     from ..base.files import writable_file, write_marked
-    from ..reporting.compare import compare, comparison_cells
+    from ..reporting.compare import comparison_cells
     from ..reporting.render import comparison_markdown, comparison_table
-    from .inputs import read_reports
     from .tables import show
 
     if out:
         writable_file(out, force=force)
-    opened = read_reports(reports)
+    opened = [as_report(path) for path in reports]
     limits: dict[str, Any] = {"worse_percent": worse, "lost_points": lost}
-    found = compare(opened, **limits, other_device=other_device, other_dataset=other_dataset)
+    found = compare(*opened, **limits, other_device=other_device, other_dataset=other_dataset)
     show(as_json, [asdict(line) for line in found], lambda: comparison_table(opened, found))
     if out:
         write_marked(out, comparison_markdown(opened, found))

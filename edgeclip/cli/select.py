@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -21,12 +20,6 @@ from .options import (
     complete_models,
     tell,
 )
-
-if TYPE_CHECKING:
-    from ..encoder import Encoder
-    from ..towers.spec import StudentSpec
-
-TRIAL_EPOCHS = 8
 
 
 @click.command(name="select")
@@ -87,68 +80,29 @@ def select_command(
 
     Example:  edgeclip select --profile raspberry-pi-5 --latency-ms 20
     """
+    from ..api.student import TrainingData, Trials, front_svg, select, text_advice
     from ..base.files import writable_file, write_marked
-    from ..chain.steps import graph_writer
-    from ..selection import select
-    from ..selection.front import front, front_svg
-    from ..selection.select import survey
-    from ..selection.texttowers import text_advice
-    from .inputs import open_profile, refuse_no_budget
+    from .inputs import budget_over, open_profile
     from .tables import show, specs_table
 
     for file in filter(None, (plot, out)):
         writable_file(file, force=force)
     if trials and not (teacher and images and texts and dataset and work):
         raise click.UsageError("--trials needs --teacher, --images, --texts, --dataset and --work")
-    profile = open_profile(profile_name, budget)
-    if not no_budget:
-        refuse_no_budget(profile)
-    limits: dict[str, Any] = {"max_image_size": image_size, "precisions": precisions or None}
-    writer, told = graph_writer(profile, wanted=not no_measure)
-    every = trials is not None  # whoever may be trained is timed before
-    specs = select(profile, profile.budget, **limits, top=trials or top, write_graph=writer, every=every)
-    if writer is None:
-        tell(told)
+    profile = open_profile(profile_name)
+    limits = budget_over(profile, budget, no_budget=no_budget)
+    settings: dict[str, Any] = {"max_image_size": image_size, "precisions": precisions, "measure": not no_measure}
     if trials:
-        specs = _tried(specs, teacher, images, texts, dataset, work)
+        assert teacher and images and texts and dataset and work  # see above
+        settings["trials"] = Trials(trials, teacher, TrainingData(images, texts), dataset, work)
+    specs = select(profile, limits, **settings, top=top)
     if text_mb is not None:
         tell(text_advice(text_mb))
     show(as_json, [s.as_data() for s in specs], lambda: specs_table(specs, profile))
     if plot:
-        offers = survey(profile, **limits, to_measure=writer is not None)
-        write_marked(plot, front_svg(front(offers, profile.budget), specs, offers, profile, profile.budget))
+        settings.pop("trials", None)
+        write_marked(plot, front_svg(specs, profile, limits, **settings))
         tell(f"wrote {plot}")
     if out:
         specs[0].save(out)
         tell(f"wrote {out}")
-
-
-def _tried(
-    specs: Sequence[StudentSpec], teacher: Any, images: Any, texts: Any, dataset: Any, work: Any
-) -> list[StudentSpec]:
-    """The specs ranked by short distillations in ``work``, which share the teacher's embeddings."""
-    from ..base.errors import require
-    from ..selection.trials import rank_by_trials
-
-    require("optuna", "trials")
-    require("torch", "distill")
-    from ..chain.loading import open_teacher
-    from ..distillation import distill
-    from ..distillation.config import DistillConfig
-    from ..evaluation import evaluate
-    from ..images.datasets import open_dataset
-
-    opened, data = open_teacher(teacher), open_dataset(dataset)
-    config = DistillConfig(epochs=TRIAL_EPOCHS, warmup_epochs=1, views=2, judge_epochs=1, tracker="none")
-
-    def train(spec: StudentSpec, told: Callable[[float], None]) -> None:
-        def judge(encoder: Encoder) -> float:
-            top1 = evaluate(encoder, data).top1
-            told(top1)
-            return top1
-
-        out = work / f"trial-{spec.name}-{spec.precision}"
-        settings: dict[str, Any] = {"config": config, "store": work / "store", "dataset": str(dataset)}
-        distill(spec, [opened], images, texts, out, judge=judge, **settings)
-
-    return rank_by_trials(specs, train)

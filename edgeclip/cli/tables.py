@@ -17,9 +17,11 @@ from ..base.visible import json_text, visible
 
 if TYPE_CHECKING:
     from ..chain.stages import Planned
-    from ..measurement.schema import Figures
+    from ..device.doctor import DoctorReport
+    from ..measurement.schema import Figures, Verification
     from ..models.listing import Listed
     from ..profiling.schema import Profile
+    from ..runtime.classify import ImageAnswer
     from ..runtime.manifest import Manifest
     from ..towers.spec import StudentSpec
 
@@ -202,23 +204,23 @@ def tried_table(manifest: Manifest) -> Table:
     return table
 
 
-def classes_table(answers: Sequence[dict[str, Any]]) -> Table:
+def classes_table(answers: Sequence[ImageAnswer]) -> Table:
     """The best labels of each image."""
     table = table_of("image", "label", "probability")
     for answer in answers:
-        if problem := answer.get("problem"):
-            table.add_row(Text(answer["image"]), Text(problem.removeprefix(f"{answer['image']}: "), style="red"), "")
-        for rank, (label, probability) in enumerate(answer.get("labels", ())):
-            table.add_row(Text(answer["image"] if rank == 0 else ""), Text(label), f"{probability:.1%}")
+        if answer.problem:
+            table.add_row(Text(answer.image), Text(answer.problem.removeprefix(f"{answer.image}: "), style="red"), "")
+        for rank, (label, probability) in enumerate(answer.labels):
+            table.add_row(Text(answer.image if rank == 0 else ""), Text(label), f"{probability:.1%}")
     return table
 
 
-def findings_table(found: dict[str, Any]) -> Table:
+def findings_table(verification: Verification) -> Table:
     """What was verified, part by part."""
-    table = table_of("part", "", "", title="verified" if found["verified"] else "NOT what was exported")
-    for part in found["findings"]:
-        mark = {True: "ok", False: "WRONG", None: "not checked"}[part["ok"]]
-        table.add_row(part["part"], mark, Text(part["detail"]), style="red" if part["ok"] is False else None)
+    table = table_of("part", "", "", title="verified" if verification.verified else "NOT what was exported")
+    for part in verification.findings:
+        mark = {True: "ok", False: "WRONG", None: "not checked"}[part.ok]
+        table.add_row(part.part, mark, Text(part.detail), style="red" if part.ok is False else None)
     return table
 
 
@@ -247,14 +249,14 @@ def figures_table(figures: Figures) -> Table:
     return table
 
 
-def doctor_table(findings: dict[str, Any]) -> Table:
+def doctor_table(report: DoctorReport) -> Table:
     """What is here and how to get the rest."""
-    device = findings["device"]
-    title = f"edgeclip {findings['edgeclip']}, Python {findings['python']}, {device['cpu']}, {device['cores']} cores"
+    cpu, cores = report.device.cpu, report.device.cores
+    title = f"edgeclip {report.edgeclip}, Python {report.python}, {cpu}, {cores} cores"
     table = table_of("for", "package", "version", "to get it", title=title)
-    for part in findings["parts"]:
-        table.add_row(part["for"], part["package"], part["version"] or "missing", part["mend"] or "")
-    table.caption = "execution providers: " + (", ".join(findings["providers"]) or "none")
+    for part in report.parts:
+        table.add_row(part.purpose, part.package, part.version or "missing", part.hint or "")
+    table.caption = "execution providers: " + (", ".join(report.providers) or "none")
     return table
 
 

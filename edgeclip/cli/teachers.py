@@ -20,13 +20,8 @@ def teachers_command(word: str, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from ..base.errors import EdgeclipError, require
+    from ..api.student import list_teachers
     from .tables import show, teachers_table
 
-    require("open_clip", "distill")
-    from ..models.listing import list_teachers
-
     found = list_teachers(word)
-    if not found:
-        raise EdgeclipError(f"no teacher has {word!r} in its name: edgeclip teachers lists all")
     show(as_json, [asdict(one) for one in found], lambda: teachers_table(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -64,15 +65,11 @@ def select(
 
     Example:  edgeclip texts select --images photos/ --corpus wiki.txt.gz --teacher ViT-B-16:openai --out kept.jsonl
     """
-    from ..base.errors import require
-    from ..chain.loading import open_teacher
+    from ..api.student import select_texts
     from .tables import show
 
-    require("torch", "distill")
-    from ..distillation.grounding import check_out, select_sentences
-
-    check_out(out, force=force)
-    found = select_sentences(images, corpus, open_teacher(teacher), out, neighbours=neighbours, cap=cap, store=store)
+    settings: dict[str, Any] = {"neighbours": neighbours, "cap": cap, "store": store, "force": force}
+    found = select_texts(images, corpus, teacher, out, **settings)
     tell(f"wrote {out} and {out.with_suffix('.summary.json')}; next: edgeclip distill … --texts {out}")
     line = f"kept {found.kept} of {found.candidates} sentences ({found.said_twice} said twice)"
     show(as_json, found.as_data(), lambda: line)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from importlib import metadata
+from typing import Any
 
 from .. import __version__
 from ..runtime.engines.ort import Onnxruntime
+from ..runtime.target import Device
 
 # what needs it -> the distributions that bring it; the first that is installed counts
 PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
@@ -30,22 +33,41 @@ PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 
-def examine() -> dict[str, object]:
+@dataclass(frozen=True)
+class Package:
+    """One part that is installed, or not."""
+
+    purpose: str
+    package: str
+    version: str | None  # None: it is not installed
+    hint: str | None  # the command that installs it, where it is not
+
+
+@dataclass(frozen=True)
+class DoctorReport:
+    """What is installed on a machine."""
+
+    edgeclip: str  # versions
+    python: str
+    device: Device
+    providers: list[str]  # of onnxruntime
+    parts: list[Package]
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**vars(self), "device": self.device.model_dump(), "parts": [vars(part) for part in self.parts]}
+
+
+def examine() -> DoctorReport:
     """Versions of Python, edgeclip and every part; execution providers and GPU; how to get what is missing."""
     from .facts import describe_device
 
     parts = []
     for purpose, (name, distributions, extra) in PARTS.items():
         version = next((found for d in distributions if (found := _version(d))), None)
-        mend = None if version else f"pip install 'edgeclip[{extra}]'" if extra else f"pip install {name}"
-        parts.append({"for": purpose, "package": name, "version": version, "mend": mend})
-    return {
-        "edgeclip": __version__,
-        "python": sys.version.split()[0],
-        "device": describe_device().model_dump(),
-        "providers": _providers(),
-        "parts": parts,
-    }
+        hint = None if version else f"pip install 'edgeclip[{extra}]'" if extra else f"pip install {name}"
+        parts.append(Package(purpose, name, version, hint))
+    return DoctorReport(__version__, sys.version.split()[0], describe_device(), _providers(), parts)
 
 
 def _version(distribution: str) -> str | None:

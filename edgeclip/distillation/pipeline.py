@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from ..base.strings import StringsOnDisk, digest
 from ..data.processes import processes
 from ..data.sentences import OPENAI, kept_sentences, read_templates
 from ..data.squares import Images
+from ..data.training import TrainingData
 from ..data.views import Views
 from ..images.sources import located, open_source
 from ..models.openclip import OpenClipEncoder, save_hub_layout
@@ -40,19 +42,27 @@ Judge = Callable[[OpenClipEncoder], float]
 Rehearsal = Callable[[StudentSpec, Sequence[Teacher], DistillConfig], None]
 
 
+@dataclass(frozen=True)
+class Validation:
+    """What the student is judged on while it learns: the best weights are kept.
+
+    Args:
+        dataset: its name or path, for the run's record.
+        top1: the zero-shot top-1 of an encoder on it, 0..1.
+    """
+
+    dataset: str
+    top1: Callable[[OpenClipEncoder], float]
+
+
 def distill(
     spec: StudentSpec,
     teachers: Sequence[Teacher],
-    images: str | Path,
-    texts: Path,
+    data: TrainingData,
     out: Path,
     *,
-    classes: bool = False,
-    templates: str | None = None,
     config: DistillConfig | None = None,
-    store: Path | None = None,
-    dataset: str | None = None,
-    judge: Judge | None = None,
+    validation: Validation | None = None,
     rehearsal: Rehearsal | None = None,
     resume: bool = False,
 ) -> Run:
@@ -62,16 +72,10 @@ def distill(
         spec: the student's image tower.
         teachers: whose embeddings the student learns. It lives in the first one's space, and keeps its text tower
             unless the settings give the student one of its own.
-        images: as :func:`~edgeclip.images.sources.open_source` reads them; they need no captions.
-        texts: sentences; they need no images.
+        data: images and sentences; they need not be paired.
         out: the run's folder.
-        classes: ``texts`` holds class names, and sentences are made of them.
-        templates: of these sentences, as :func:`~edgeclip.data.sentences.read_templates` takes them.
         config: training settings; the defaults where None.
-        store: where the teachers' embeddings are kept; where None, in the user's cache, shared by every run that needs
-            the same.
-        dataset: what ``judge`` judges on, for the run's record.
-        judge: gives the zero-shot top-1 of the student so far; the best one becomes the student. None: the last one.
+        validation: finds the best weights; None: the last ones are kept.
         rehearsal: tries everything on one batch before a new run begins; see :func:`edgeclip.chain.rehearsal.rehearse`.
         resume: go on with the run that is in ``out``.
 
@@ -87,12 +91,12 @@ def distill(
         teacher=teachers[0].name,
         more_teachers=[teacher.name for teacher in teachers[1:]],
         teacher_fingerprint=digest([teacher.fingerprint for teacher in teachers]),
-        images=located(images),
-        texts=str(texts.absolute()),
-        classes=classes,
-        templates=templates if templates in (None, OPENAI) else str(Path(templates).absolute()),
-        dataset=dataset,
-        store=str(store.absolute()) if store else None,
+        images=located(data.images),
+        texts=str(data.sentences.absolute()),
+        classes=data.classes is not None,
+        templates=data.templates if data.templates in (None, OPENAI) else str(Path(data.templates).absolute()),
+        dataset=validation.dataset if validation else None,
+        store=str(Path(data.store).absolute()) if data.store else None,
         spec=spec,
         config=config,
     )
@@ -111,7 +115,9 @@ def distill(
             return run
         for teacher in teachers:
             teacher.check()
+        store = Path(data.store) if data.store else None
         pictures, sentences = _inputs(run, teachers, store or cache_folder())
+        judge = validation.top1 if validation else None
         _train(run, teachers, pictures, sentences, store=store, judge=judge, resume=resume)
     return run
 
@@ -152,23 +158,19 @@ def _opened(
     return pictures, sentences
 
 
-def check_data(
-    teachers: Sequence[Teacher], images: str | Path, texts: Path, config: DistillConfig, *, classes: bool = False
-) -> None:
+def check_data(teachers: Sequence[Teacher], data: TrainingData, config: DistillConfig) -> None:
     """Refuse data that are too few, or whose embeddings will not fit on the cache's disk, before anything is done.
 
     Args:
         teachers: as for :func:`distill`, like the others.
-        images: likewise.
-        texts: likewise.
+        data: likewise.
         config: likewise.
-        classes: likewise.
 
     Raises:
         EdgeclipError: with how many there are, or how much is needed and free; or an input cannot be read.
     """
-    templates = read_templates(None) if classes else None
-    pictures, sentences = _opened(located(images), texts, templates, teachers, cache_folder(), config)
+    templates = read_templates(data.templates) if data.classes else None
+    pictures, sentences = _opened(located(data.images), data.sentences, templates, teachers, cache_folder(), config)
     refuse_no_room(None, config, teachers, pictures, sentences)
 
 

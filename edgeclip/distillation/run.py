@@ -11,6 +11,7 @@ from ..base.errors import EdgeclipError, FormatError
 from ..base.files import sha256, writable
 from ..base.folders import content_of
 from ..base.trust import is_ours, sign
+from ..data.training import TrainingData
 from ..models.openclip import OpenClipEncoder
 from ..towers.spec import StudentSpec
 from .config import DistillConfig
@@ -63,6 +64,13 @@ class RunDocument(Document):
         """All of them, by the names that they were given."""
         return [self.teacher, *self.more_teachers]
 
+    @property
+    def data(self) -> TrainingData:
+        """What is learnt from."""
+        texts, store = Path(self.texts), Path(self.store) if self.store else None
+        named = {"classes": texts, "templates": self.templates} if self.classes else {"texts": texts}
+        return TrainingData(self.images, store=store, **named)  # type: ignore[arg-type]
+
     def signed(self, path: Path) -> RunDocument:
         """The document as this user's own, of a run at ``path``."""
         return self.model_copy(update={"signature": sign(KIND, str(path.resolve()), *self.teachers)})
@@ -85,6 +93,11 @@ class Run:
         if not (path / "run.json").is_file():
             raise EdgeclipError(f"{path} is not a run (run.json is missing): pass the --out folder of edgeclip distill")
         return cls(path, read_document(path / "run.json", RunDocument))
+
+    def __repr__(self) -> str:
+        """The folder, the student, and whether it is finished."""
+        spec = self.document.spec
+        return f"Run({self.path}: {spec.name}, {spec.precision}, {self.document.status})"
 
     @property
     def student_dir(self) -> Path:

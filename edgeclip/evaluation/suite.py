@@ -19,7 +19,7 @@ from ..images.labelled import Dataset, Some
 from ..images.location import HUB
 from .metrics import Metric
 from .results import Evaluation, Missing, Score
-from .tasks import Asked, score
+from .tasks import EvaluationTask, score
 
 BuiltIn = Callable[[str], "tuple[str, Dataset] | None"]
 
@@ -72,7 +72,7 @@ def evaluate_suite(
     model: str,
     suite: Suite,
     data: Path | None,
-    asked: Asked,
+    task: EvaluationTask,
     *,
     hub: bool = False,
     built_in: BuiltIn | None = None,
@@ -85,7 +85,7 @@ def evaluate_suite(
         model: what it is called.
         suite: the sets; each has a metric of its own.
         data: a folder with a folder for each.
-        asked: the task.
+        task: what is measured, and how.
         hub: fetch what is not there.
         built_in: gives those sets that need no folder, by name: where they lie, and the set; None for others.
         part: where the scores so far are kept, set by set: what is there of the same model, suite and task is not
@@ -95,7 +95,7 @@ def evaluate_suite(
         EdgeclipError: not one of the sets is at hand.
     """
     missing: list[Missing] = []
-    of = _identity(encoder, suite, data, asked, hub)
+    of = _identity(encoder, suite, data, task, hub)
     kept = _kept(part, of)
     scores: list[Score] = []
     for entry in suite.datasets:
@@ -109,7 +109,7 @@ def evaluate_suite(
                 missing.append(Missing(dataset=entry.name, why=f"not found; get it: {entry.get}"))
                 continue
             dataset = own[1] if own else open_entry(entry, where)
-            one = score(encoder, model, dataset, where, Asked(asked.task, entry.metric, asked.shots))
+            one = score(encoder, model, dataset, where, EvaluationTask(task.task, entry.metric, task.shots))
         except EdgeclipError as error:
             missing.append(Missing(dataset=entry.name, why=str(error)))
             say(f"{entry.name}: {error}")
@@ -125,10 +125,10 @@ def evaluate_suite(
     return Evaluation(model=model, suite=suite.name, scores=scores, missing=missing, of=of)
 
 
-def _identity(encoder: Encoder, suite: Suite, data: Path | None, asked: Asked, hub: bool) -> str:
+def _identity(encoder: Encoder, suite: Suite, data: Path | None, task: EvaluationTask, hub: bool) -> str:
     """A digest of all that the scores depend on but the images."""
     own = getattr(encoder, "fingerprint", None)
-    told = [own, suite.model_dump_json(), data and str(data.absolute()), repr(asked), hub]
+    told = [own, suite.model_dump_json(), data and str(data.absolute()), repr(task), hub]
     return hashlib.sha256(repr(told).encode()).hexdigest()
 
 

@@ -14,6 +14,7 @@ from ..base.console import say
 from ..base.errors import EdgeclipError
 from ..runtime.engines.registry import find_engine
 from ..runtime.plain import asked_runtime, readable
+from .config import MeasureConfig
 
 if TYPE_CHECKING:
     from ..images.labelled import Dataset
@@ -28,13 +29,8 @@ def measure(
     bundle: Path,
     dataset: Path | str | None = None,
     *,
-    precisions: Sequence[str] = (),
-    seconds: float = 20,
-    sustained: float = 0,
     device: str | None = None,
-    threads: int | None = None,
-    provider: str | None = None,
-    engine: str | None = None,
+    config: MeasureConfig | None = None,
     before: Sequence[Stage] = (),
 ) -> Figures:
     """Measure a bundle's variants here or on a device, each in a process of its own, in turns with a reference graph.
@@ -43,13 +39,8 @@ def measure(
         bundle: its folder or archive.
         dataset: labelled images, as :func:`~edgeclip.images.datasets.open_dataset` reads them; without them there is
             no accuracy.
-        precisions: the variants to measure; all when empty. Only of all of them can the best be named.
-        seconds: for latency, all rows together.
-        sustained: seconds without a break, of the variant that is used.
         device: address of another machine; this one when None.
-        threads: CPU threads; those of the bundle's target when None, on this machine no more than it has cores.
-        provider: of the engine; the target's when None, or the usual one of another engine than the target's.
-        engine: what executes the variants; the target's when None.
+        config: which variants, in what, for how long; the defaults when None.
         before: stages of the chain that come before the variants, measured beside them.
 
     Raises:
@@ -65,23 +56,22 @@ def measure(
 
     opened = Bundle.open(bundle)
     data = without_copies(open_dataset(dataset)) if dataset is not None else None
-    settings = settings_of(opened, engine, provider, threads, here=device is None)
-    stages = [*before, *_variants(opened, precisions, before, settings)]
+    config = config or MeasureConfig()
+    settings = settings_of(opened, config, here=device is None)
+    stages = [*before, *_variants(opened, config.precisions, before, settings)]
     with open_place(device) as place:
         with device_steps(f"verify on {place.name}") as tell:
             told = place.verify(opened.path, **settings, on_step=tell)
         verified = [Finding(**finding) for finding in told["findings"]]
-        found = run_chain(stages, data, place, seconds=seconds, sustained=sustained)
+        found = run_chain(stages, data, place, seconds=config.seconds, sustained=config.sustained)
     rows = [_judged(row, verified) for row in found.rows]
-    complete = not precisions or {*precisions} >= {v.precision for v in opened.manifest.variants}
+    complete = not config.precisions or {*config.precisions} >= {v.precision for v in opened.manifest.variants}
     best = _best(opened, rows) if complete else None
     rows = [row.model_copy(update={"recommended": row.stage == f"{EXPORTED}{best}"}) for row in rows]
     return figures_of(opened, replace(found, rows=rows), data, verified=verified, recommended=best)
 
 
-def settings_of(
-    bundle: Bundle, engine: str | None, provider: str | None, threads: int | None, *, here: bool
-) -> dict[str, Any]:
+def settings_of(bundle: Bundle, config: MeasureConfig, *, here: bool) -> dict[str, Any]:
     """``engine``, ``provider`` and ``threads``: what was asked for, else the target's.
 
     Raises:
@@ -90,10 +80,10 @@ def settings_of(
     from ..runtime.cores import usable_cores
 
     own = bundle.manifest.target.runtime
-    engine, provider = asked_runtime({"target": bundle.manifest.target.model_dump()}, engine, provider)
+    engine, provider = asked_runtime({"target": bundle.manifest.target.model_dump()}, config.engine, config.provider)
     if here:  # before a process is started for each variant
         find_engine(engine, provider)
-    threads = threads or (min(own.threads, usable_cores()) if here else own.threads)
+    threads = config.threads or (min(own.threads, usable_cores()) if here else own.threads)
     return {"engine": engine, "provider": provider, "threads": threads}
 
 

@@ -138,6 +138,13 @@ class Finding(Part):
     detail: str  # what differs, and by how much
 
 
+class Verification(Part):
+    """What a device gave of what was recorded at export."""
+
+    verified: bool  # no part differs
+    findings: list[Finding]
+
+
 class Reference(Part):
     """A graph that is the same in every report: how fast this machine was, and how far it drifted meanwhile."""
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+from .config import MeasureConfig
+from .schema import Verification
 
 
 def verify(
     bundle: Path,
     *,
     device: str | None = None,
-    threads: int | None = None,
-    provider: str | None = None,
-    engine: str | None = None,
-) -> dict[str, Any]:
-    """Is every file whole, and does the device give what was recorded? ``verified``, and ``findings`` by part.
+    config: MeasureConfig | None = None,
+) -> Verification:
+    """Is every file whole, and does the device give what was recorded at export?
 
-    ``engine``, ``provider`` and ``threads`` are as for :func:`edgeclip.measurement.measure`.
+    ``config`` names the engine, the provider and the threads, as for :func:`edgeclip.measurement.measure`.
 
     Raises:
         EdgeclipError: no bundle, a file of it is missing or altered, or the device cannot be reached.
@@ -26,6 +26,6 @@ def verify(
     from .place import device_steps, open_place
 
     opened = Bundle.open(bundle)
-    settings = settings_of(opened, engine, provider, threads, here=device is None)
+    settings = settings_of(opened, config or MeasureConfig(), here=device is None)
     with open_place(device) as place, device_steps(f"verify on {place.name}") as tell:
-        return place.verify(opened.path, **settings, on_step=tell)
+        return Verification.model_validate(place.verify(opened.path, **settings, on_step=tell))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from ..base.documents import Count, Document, NonNegative, Part, Positive, Size
 from ..runtime.target import Device, Precision, Runtime, Target
@@ -129,6 +129,21 @@ class Profile(Document):
     base_memory_mb: Positive | None = None  # of a process that is ready to encode, but for its student
     cost_model: dict[Precision, CostModel]
     latency: list[Latency] = []
+    _opened_as: str | None = PrivateAttr(None)
+
+    def __repr__(self) -> str:
+        """The device, what ran on it, and how far its predictions are off."""
+        errors = ", ".join(f"{name} ±{model.held_out_error:.0%}" for name, model in self.cost_model.items())
+        return f"Profile({self.name}: {self.provenance}; {self.device.cpu}, {self.runtime.told}; {errors})"
+
+    def __eq__(self, other: object) -> bool:
+        """The same figures, whatever they were opened by."""
+        return isinstance(other, Profile) and self.as_data() == other.as_data()
+
+    @property
+    def opened_as(self) -> str:
+        """The file or the shipped name that it was opened by, for commands that open it again."""
+        return self._opened_as or self.name
 
     @property
     def precisions(self) -> list[Precision]:

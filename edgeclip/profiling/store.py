@@ -19,16 +19,22 @@ def load_profile(name_or_path: str | Path) -> Profile:
     """
     path = Path(name_or_path)
     if path.suffix in (".toml", ".json") or len(path.parts) > 1 or path.is_file():
-        return read_document(path, Profile)
+        return _opened(path, str(path))
     shipped = _shipped()
     if path.name not in shipped:
         raise EdgeclipError(f"no profile is called {str(name_or_path)!r}; {did_you_mean(path.name, shipped)}")
-    return read_document(shipped[path.name], Profile)
+    return _opened(shipped[path.name], path.name)
 
 
 def list_profiles() -> list[Profile]:
     """The profiles that come with the package, by name."""
-    return [read_document(path, Profile) for _, path in sorted(_shipped().items())]
+    return [_opened(path, name) for name, path in sorted(_shipped().items())]
+
+
+def _opened(path: Path, name: str) -> Profile:
+    profile = read_document(path, Profile)
+    profile._opened_as = name
+    return profile
 
 
 def _shipped() -> dict[str, Path]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ..measurement.schema import Finding, Reference, Row
+from ..runtime.target import Runtime
 from .criteria import BUSY, RESTLESS, asked_always, asked_for
 from .sanity import sanity
 from .schema import ALWAYS, Criterion, Report
@@ -24,57 +26,72 @@ MENDS = {
 }
 
 
-def report(
+@dataclass(frozen=True)
+class Subject:
+    """What a report is of: fields of :class:`~edgeclip.reporting.schema.Report` that are shown and not judged.
+
+    Args:
+        name: what was measured.
+        dataset: facts for the reader, ``chance`` and ``classes`` among them; likewise ``profile``, ``device``, ``host``
+            and ``student``.
+        software: what made it, by name and version.
+        runtime: what executed the variants.
+        bundle: sha256 of its manifest.
+        rule: how latency was measured; ``reference``, ``before`` and ``after``: how the machine was meanwhile.
+    """
+
+    name: str
+    dataset: dict[str, Any]
+    profile: dict[str, Any]
+    device: dict[str, Any]
+    software: dict[str, str]
+    host: dict[str, Any] = field(default_factory=dict)
+    student: dict[str, Any] = field(default_factory=dict)
+    runtime: Runtime | None = None
+    bundle: str = ""
+    rule: str = ""
+    reference: Reference | None = None
+    before: dict[str, Any] = field(default_factory=dict)
+    after: dict[str, Any] = field(default_factory=dict)
+
+
+def build_report(
     rows: Sequence[Row],
-    *,
-    name: str,
+    subject: Subject,
     budget: Mapping[str, float],
-    dataset: dict[str, Any],
-    profile: dict[str, Any],
-    device: dict[str, Any],
-    software: dict[str, str],
+    *,
     verified: Sequence[Finding],
     more: Sequence[Criterion] = (),
     cautions: Sequence[str] = (),
     withheld: str = "",
     few_images: bool = False,
-    **facts: Any,
 ) -> Report:
     """Judge the rows by what was asked for. What was not measured is unknown, and unknown is not met.
 
     Args:
-        rows: the chain, as :func:`edgeclip.measurement.chain.measure` returns it; exactly one is ``recommended``.
-        name: what was measured.
+        rows: the chain, as :func:`edgeclip.measurement.chain.run_chain` returns it; exactly one is ``recommended``.
+        subject: what it is of.
         budget: limits by name: latency_ms (p90), memory_mb, size_mb, accuracy_drop (points); absent means not asked.
-        dataset: facts for the reader, ``chance`` and ``classes`` among them; likewise ``profile``, ``device`` and
-            ``software``.
         verified: what the device gave of what was recorded at export.
         more: criteria of the caller's own.
         cautions: what a reader must know first.
         withheld: why this machine's latency and memory do not count.
         few_images: accuracy is judged by its point value, however few images it is of.
-        facts: other fields of the report: ``student``, ``commands``, ``rule``, ``reference``, ``before``, ``after``.
     """
     chosen = next(row for row in rows if row.recommended)
-    asked: dict[str, Any] = {"chance": dataset.get("chance"), "withheld": withheld, "few_images": few_images}
-    asked["pace"] = _pace(facts.get("reference"))
-    criteria = [*asked_for(rows, chosen, budget, **asked), *more]
+    limits: dict[str, Any] = {"chance": subject.dataset.get("chance"), "withheld": withheld, "few_images": few_images}
+    criteria = [*asked_for(rows, chosen, budget, **limits, pace=_pace(subject.reference)), *more]
     criteria += asked_always(rows, chosen, verified)
-    criteria += sanity(rows, chosen, dataset, student=bool(facts.get("student")), few_images=few_images)
+    criteria += sanity(rows, chosen, subject.dataset, student=bool(subject.student), few_images=few_images)
     return Report(
-        name=name,
+        **{one.name: getattr(subject, one.name) for one in fields(subject)},
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         verdict=verdict_of(criteria),
         recommended=chosen.stage,
         rows=list(rows),
         criteria=criteria,
-        cautions=[*cautions, *_doubts(facts.get("reference"), chosen)],
-        dataset=dataset,
-        profile=profile,
-        device=device,
-        software=software,
+        cautions=[*cautions, *_doubts(subject.reference, chosen)],
         verified=list(verified),
-        **facts,
         advice=[_advice(one) for one in criteria if not one.met],
     )
 

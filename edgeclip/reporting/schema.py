@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from ..base.documents import Document, NonNegative, Part
+from ..base.visible import escape
 from ..evaluation.intervals import Interval
 from ..measurement.schema import Finding, Picture, Reference, Row
 from ..runtime.target import Runtime
@@ -76,6 +77,19 @@ class Report(Document):
     pictures: list[Picture] = []  # some that are right, some that are wrong, some that a precision changed
     curve: list[tuple[NonNegative, NonNegative]] = []  # of the training: epoch, loss
     next: list[Next] = []  # the next student or variant, where the latency was missed
+
+    def __repr__(self) -> str:
+        """The verdict, and what the recommended variant reaches."""
+        chosen = next((row for row in self.rows if row.recommended), None)
+        figures = [f"top-1 {chosen.top1:.1%}"] if chosen and chosen.top1 is not None else []
+        figures += [f"p90 {chosen.timing.p90_ms:.2f} ms"] if chosen and chosen.timing else []
+        return f"Report({self.name}: {self.verdict}; {', '.join([self.recommended, *figures])})"
+
+    def _repr_html_(self) -> str:
+        """The report's page in a frame, for notebooks."""
+        from .page import html  # which knows this module
+
+        return f'<iframe srcdoc="{escape(html(self))}" width="100%" height="800" style="border: 0"></iframe>'
 
     @property
     def exit_code(self) -> int:

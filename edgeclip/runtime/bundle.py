@@ -14,6 +14,7 @@ from ..base.documents import read_document
 from ..base.errors import EdgeclipError, FormatError
 from ..base.files import sha256
 from ..base.scratch import scratch_folder
+from ..base.visible import escape
 from .archive import is_archive, unpack
 from .labels import odds
 from .manifest import Artefact, File, Manifest
@@ -52,6 +53,22 @@ class Bundle:
             for artefact in bundle.artefacts:
                 _check(path, artefact)
         return bundle
+
+    def __repr__(self) -> str:
+        """The folder, and each variant with its size."""
+        sizes = ", ".join(f"{variant.precision} {variant.size / 1e6:.1f} MB" for variant in self.manifest.variants)
+        return f"Bundle({self.path}: {sizes}; {self.manifest.chosen} is used)"
+
+    def _repr_html_(self) -> str:
+        """The variants as a table, for notebooks."""
+        own = self.manifest
+        rows = [
+            f"<tr><td>{escape(one.precision)}</td><td>{one.size / 1e6:.2f}</td><td>{escape(one.file)}</td></tr>"
+            for one in own.variants
+        ]
+        head = "<tr><th>variant</th><th>MB</th><th>file</th></tr>"
+        caption = f"{escape(str(self.path))}, for {escape(own.target.runtime.told)}; {own.chosen} is used"
+        return f"<table><caption>{caption}</caption>{head}{''.join(rows)}</table>"
 
     @property
     def sha256(self) -> str:

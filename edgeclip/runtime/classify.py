@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,23 +17,38 @@ SCALE = 100.0  # of an encoder that does not tell its own: CLIP's
 PATIENCE = 2.0  # seconds that pass before progress is shown
 
 
+@dataclass(frozen=True)
+class ImageAnswer:
+    """The likeliest labels of one image, or why it cannot be read."""
+
+    image: str  # its file
+    labels: list[tuple[str, float]] = field(default_factory=list)  # with their probabilities, the likeliest first
+    problem: str = ""
+
+    def as_data(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        told = {"problem": self.problem} if self.problem else {"labels": self.labels}
+        return {"image": self.image, **told}
+
+
 def classify(
     model: Path | Encoder,
     images: Sequence[Path],
-    labels: str | None = None,
+    labels: str | list[str] | None = None,
     *,
     precision: str | None = None,
     threads: int | None = None,
     engine: str | None = None,
     provider: str | None = None,
     top: int | None = None,
-) -> list[dict[str, Any]]:
+) -> list[ImageAnswer]:
     """The likeliest labels of each image with their probabilities, or the ``problem`` of one that cannot be read.
 
     Args:
         model: a bundle's folder or archive, or anything that encodes, of which the next four say nothing.
         images: as :func:`image_paths` reads them.
-        labels: as in :func:`~edgeclip.runtime.labels.read_labels`; None: the classes of a bundle without text tower.
+        labels: a list, or as in :func:`~edgeclip.runtime.labels.read_labels`; None: the classes of a bundle without
+            text tower.
         precision: the one that the bundle chooses where None.
         threads: all cores where None.
         engine: what executes the image tower; the target's where None, as its provider.
@@ -44,9 +60,10 @@ def classify(
     """
     from ..base.console import progress_bar, say
     from ..base.errors import EdgeclipError
-    from .labels import read_labels
+    from .labels import distinct_labels, read_labels
 
-    names, files = read_labels(labels, say) if labels is not None else None, image_paths(images)
+    names = read_labels(labels, say) if isinstance(labels, str) else labels and distinct_labels(labels, say)
+    files = image_paths(images)
     settings: dict[str, Any] = {"threads": threads, "engine": engine, "provider": provider}
     if isinstance(model, Path):
         encoder, scorer = _of_bundle(model, names, top, precision, settings)
@@ -54,15 +71,15 @@ def classify(
         raise EdgeclipError("--precision, --threads, --engine and --provider are of a bundle: export the model first")
     else:
         encoder, scorer = _of_model(model, names, top)
-    answers: list[dict[str, Any]] = []
+    answers: list[ImageAnswer] = []
     with progress_bar("classify", len(files), after=PATIENCE) as bar:
         for start in range(0, len(files), AT_ONCE):
             part, problems = _read(files[start : start + AT_ONCE])
             ranked = iter(scorer.best(encoder.encode_image(part))) if part else iter(())
             for file, problem in problems.items():
-                answers.append({"image": file, **({"problem": problem} if problem else {"labels": next(ranked)})})
+                answers.append(ImageAnswer(file, [] if problem else next(ranked), problem))
             bar.advance(len(problems))
-    failed = [answer["problem"] for answer in answers if "problem" in answer]
+    failed = [answer.problem for answer in answers if answer.problem]
     if len(failed) == len(answers):
         raise EdgeclipError(failed[0] + (f" (and {len(failed) - 1} others)" if failed[1:] else ""))
     return answers

@@ -54,6 +54,12 @@ class StudentSpec(Document):
     score: float | None = None  # expected accuracy rank, higher is better; see prior.py
     trial_top1: float | None = None  # zero-shot top-1 after a short distillation, where students were tried so
 
+    def __repr__(self) -> str:
+        """The tower, its precision, and what it is expected to take."""
+        took = self.measured_ms or self.predicted_ms
+        how = "measured untrained" if self.measured_ms else "predicted"
+        return f"StudentSpec({self.name}, {self.precision}{f', {took:.2f} ms {how}' if took else ''})"
+
     @property
     def image_size(self) -> int:
         """Side of the square input, in pixels."""

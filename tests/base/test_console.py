@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from edgeclip.base import console
-from edgeclip.base.console import progress_bar
+from edgeclip.base.console import Progress, progress, progress_bar, say
 
 
 @pytest.fixture
@@ -57,3 +57,17 @@ def test_a_bar_that_needs_no_more_is_full(log):
         bar.advance()
         bar.enough()
     assert "1/1" in log.getvalue()
+
+
+def test_a_callback_gets_all_of_it_and_stderr_nothing(log):
+    told = []
+    with progress(told.append):
+        say("a \x1b[31mline")
+        with progress_bar("distil", 2, unit="epochs") as bar:
+            bar.note("loss 0.5")
+            bar.advance()
+    assert told == [Progress("a \\x1b[31mline"), Progress("distil", 1, 2, "epochs", "loss 0.5")]
+    assert [str(one) for one in told] == ["a \\x1b[31mline", "distil: 1 of 2 epochs, loss 0.5"]
+    assert log.getvalue() == ""
+    say("again")
+    assert log.getvalue() == "again\n", "stderr has its lines again after the block"

@@ -7,6 +7,7 @@ from torch import nn
 
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.chain.rehearsal import rehearse
+from edgeclip.data.training import TrainingData
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.pipeline import distill
 from edgeclip.distillation.student import build_student
@@ -50,7 +51,13 @@ def test_several_teachers_and_one_of_ones_own(spec, teacher):
 def test_a_store_is_rehearsed_without_its_teacher(spec, teacher, images_dir, texts_file, tmp_path):
     store = tmp_path / "store"
     config = DistillConfig(**SHORT)
-    distill(spec, [as_teacher("tiny", teacher)], images_dir, texts_file, tmp_path / "run", config=config, store=store)
+    distill(
+        spec,
+        [as_teacher("tiny", teacher)],
+        TrainingData(images_dir, texts_file, store=store),
+        tmp_path / "run",
+        config=config,
+    )
     rehearse(spec, [StoredTeacher(store)], config)
 
 
@@ -110,7 +117,7 @@ def test_a_teacher_that_fails(spec):
 
 def test_a_run_that_cannot_work_leaves_nothing_behind(spec, teacher, images_dir, texts_file, tmp_path):
     out, odd = tmp_path / "run", spec_of(spec, nonsense=1)
-    where = (images_dir, texts_file, out)
+    where = (TrainingData(images_dir, texts_file), out)
     with pytest.raises(EdgeclipError, match="cannot be built"):
         distill(odd, [as_teacher("tiny", teacher)], *where, config=DistillConfig(**SHORT), rehearsal=rehearse)
     assert not (out / "run.json").exists()

@@ -16,7 +16,7 @@ PROFILE = load_profile("x86-avx2-2core")
 
 def next_of(report, **more):
     limits = {"latency_ms": next(line.limit for line in report.criteria if line.kind == "latency"), **more}
-    return suggest(report, PROFILE, limits, "bundles/my bundle", PROFILE.name)
+    return suggest(report, PROFILE, Budget(**limits), "bundles/my bundle")
 
 
 def test_nothing_where_the_budget_is_met():
@@ -65,7 +65,7 @@ def test_nothing_where_no_student_is_so_fast():
 def test_the_next_student_meets_all_limits_that_judged_and_not_the_profiles_own():
     profile = PROFILE.model_copy(update={"budget": Budget(size_mb=0.001)})
     slow = make(budget={"latency_ms": 2.0}, chain=[row("exported fp32", 0.57, 4.0, recommended=True)])
-    (found,) = suggest(slow, profile, {"latency_ms": 2.0, "size_mb": 1.5}, "b", PROFILE.name)
+    (found,) = suggest(slow, profile, Budget(latency_ms=2.0, size_mb=1.5), "b")
     assert "--size-mb 1.5" in found.command
     aim = Budget(latency_ms=float(found.command.split("--latency-ms ")[1].split()[0]), size_mb=1.5)
     assert select(PROFILE, aim, max_image_size=224, top=1)[0].name in found.what

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from edgeclip.data.processes import processes
+from edgeclip.data.training import TrainingData
 from edgeclip.distillation.pipeline import distill
 
 from .training import batch_of, equal, trainer, weights
@@ -23,7 +24,7 @@ pytestmark = [
 def test_a_run_learns_in_every_precision(precision, settings, spec, tiny, images_dir, texts_file, config, tmp_path):
     assert processes().device.type == "cuda"
     asked = config.model_copy(update={"mixed_precision": precision, "epochs": 6, "warmup_epochs": 1.0, **settings})
-    run = distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=asked)
+    run = distill(spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / "run", config=asked)
     told = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in told if "loss" in row]
     assert np.isfinite(losses).all()
@@ -38,7 +39,7 @@ def test_a_gpu_learns_what_a_cpu_learns(spec, tiny, images_dir, texts_file, conf
         if cpu:
             monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
             processes()._reset_state()
-        run = distill(spec, [tiny], images_dir, texts_file, tmp_path / str(cpu), config=config)
+        run = distill(spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / str(cpu), config=config)
         assert processes().device.type == ("cpu" if cpu else "cuda")
         found.append([json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()])
     processes()._reset_state()

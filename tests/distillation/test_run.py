@@ -17,15 +17,18 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from edgeclip.base.errors import EdgeclipError, FormatError
+from edgeclip.data.training import TrainingData
 from edgeclip.distillation.config import DistillConfig
-from edgeclip.distillation.pipeline import distill
+from edgeclip.distillation.pipeline import Validation, distill
 from edgeclip.distillation.run import Run
 from edgeclip.distillation.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
 def run(spec, tiny, images_dir, texts_file, config, tmp_path_factory):
-    return distill(spec, [tiny], images_dir, texts_file, tmp_path_factory.mktemp("runs") / "run", config=config)
+    return distill(
+        spec, [tiny], TrainingData(images_dir, texts_file), tmp_path_factory.mktemp("runs") / "run", config=config
+    )
 
 
 def rows(file):
@@ -57,7 +60,7 @@ def test_few_images_and_broken_ones(spec, tiny, texts_file, config, tmp_path, ca
         Image.fromarray(draw.integers(0, 256, (32, 32, 3), np.uint8)).save(folder / f"{number:03d}.png")
     for name in ("007.png", "113.png", "199.png"):
         (folder / name).write_bytes((folder / name).read_bytes()[:40])
-    run = distill(spec, [tiny], folder, texts_file, tmp_path / "run", config=config)
+    run = distill(spec, [tiny], TrainingData(folder, texts_file), tmp_path / "run", config=config)
     assert "3 unreadable image(s) skipped: 007.png, 113.png, 199.png" in capsys.readouterr().err
     assert run.document.figures["images"] == 197
     assert run.document.figures["skipped"] == ["007.png", "113.png", "199.png"]
@@ -168,7 +171,7 @@ def test_one_process_goes_on_where_one_of_two_was_killed(command, environment, c
 def test_a_compiled_student_learns_the_same(spec, tiny, images_dir, texts_file, config, tmp_path):
     for compiled in (False, True):
         settings = config.model_copy(update={"compile": compiled})
-        distill(spec, [tiny], images_dir, texts_file, tmp_path / str(compiled), config=settings)
+        distill(spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / str(compiled), config=settings)
     assert close_weights(tmp_path / "True", tmp_path / "False")
 
 
@@ -176,12 +179,12 @@ def test_what_cannot_be_compiled_says_so_first(spec, tiny, images_dir, texts_fil
     monkeypatch.setenv("CXX", "no-such-compiler")
     settings = config.model_copy(update={"compile": True})
     with pytest.raises(EdgeclipError, match="needs the C\\+\\+ compiler no-such-compiler"):
-        distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=settings)
+        distill(spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / "run", config=settings)
 
 
 def test_a_batch_larger_than_the_data_is_said(spec, tiny, images_dir, texts_file, config, tmp_path, capsys):
     settings = config.model_copy(update={"batch_size": 64})
-    run = distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=settings)
+    run = distill(spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / "run", config=settings)
     assert "only 40 images (batch size 64): every step uses all of them" in capsys.readouterr().err
     assert run.document.figures["steps"] == settings.epochs
 
@@ -189,9 +192,9 @@ def test_a_batch_larger_than_the_data_is_said(spec, tiny, images_dir, texts_file
 def test_two_runs_into_one_folder_at_once(spec, tiny, images_dir, texts_file, config, tmp_path):
     def meanwhile(*_):
         with pytest.raises(EdgeclipError, match="in use by process"):
-            distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=config)
+            distill(spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / "run", config=config)
 
-    given = (spec, [tiny], images_dir, texts_file, tmp_path / "run")
+    given = (spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / "run")
     distill(*given, config=config, rehearsal=meanwhile)
 
 
@@ -212,7 +215,7 @@ def test_a_batch_in_parts_teaches_the_same(spec, tiny, images_dir, texts_file, c
     weights = []
     for micro in (None, 3):
         settings = DistillConfig.model_validate({**config.model_dump(), "micro_batch": micro})
-        made = distill(spec, [tiny], images_dir, texts_file, tmp_path / str(micro), config=settings)
+        made = distill(spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / str(micro), config=settings)
         weights.append(made.encoder().model.state_dict())
     for name, value in weights[0].items():
         other = weights[1][name].clone()
@@ -222,7 +225,7 @@ def test_a_batch_in_parts_teaches_the_same(spec, tiny, images_dir, texts_file, c
 
 
 def test_what_a_run_refuses(run, spec, tiny, images_dir, texts_file, config, tmp_path):
-    inputs = (spec, [tiny], images_dir, texts_file)
+    inputs = (spec, [tiny], TrainingData(images_dir, texts_file))
     with pytest.raises(EdgeclipError, match="edgeclip distill --resume"):
         distill(*inputs, run.path, config=config)
     other = config.model_copy(update={"lr": 0.5})
@@ -239,7 +242,7 @@ def test_a_resume_with_other_inputs_is_refused(
 ):
     shutil.copytree(images_dir, tmp_path / "images")
     shutil.copy(texts_file, tmp_path / "texts.txt")
-    given = (spec, [tiny], tmp_path / "images", tmp_path / "texts.txt", tmp_path / "run")
+    given = (spec, [tiny], TrainingData(tmp_path / "images", tmp_path / "texts.txt"), tmp_path / "run")
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -254,7 +257,7 @@ def test_a_resume_with_other_inputs_is_refused(
 
 def test_a_text_longer_than_the_context_is_cut(spec, tiny, images_dir, config, tmp_path):
     (tmp_path / "long.txt").write_text("word " * 500 + "".join(f"\nshort {number}" for number in range(15)))
-    run = distill(spec, [tiny], images_dir, tmp_path / "long.txt", tmp_path / "run", config=config)
+    run = distill(spec, [tiny], TrainingData(images_dir, tmp_path / "long.txt"), tmp_path / "run", config=config)
     assert run.document.figures["sentences"] == 16
 
 
@@ -271,17 +274,17 @@ def test_a_student_that_was_altered_is_refused(run, tmp_path):
 def test_too_few_to_learn_from(spec, tiny, images_dir, texts_file, config, tmp_path):
     (tmp_path / "few.txt").write_text("a cat\na dog\na cat\n")
     with pytest.raises(EdgeclipError, match="only 2 sentences: training needs"):
-        distill(spec, [tiny], images_dir, tmp_path / "few.txt", tmp_path / "run", config=config)
+        distill(spec, [tiny], TrainingData(images_dir, tmp_path / "few.txt"), tmp_path / "run", config=config)
     (tmp_path / "few").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "few/a.png")
     with pytest.raises(EdgeclipError, match="only 1 images: training needs"):
-        distill(spec, [tiny], tmp_path / "few", texts_file, tmp_path / "run2", config=config)
+        distill(spec, [tiny], TrainingData(tmp_path / "few", texts_file), tmp_path / "run2", config=config)
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_term(spec, tiny, images_dir, texts_file, config, tmp_path):
     wild = config.model_copy(update={"lr": 1e30, "grad_clip": 1e30, "warmup_epochs": 0.0})
     with pytest.raises(EdgeclipError, match=r"step \d+: the \w+ was not finite 10 times in a row"):
-        distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=wild)
+        distill(spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / "run", config=wild)
 
 
 def test_the_best_student_by_the_judge_is_kept(spec, tiny, images_dir, texts_file, config, tmp_path):
@@ -292,7 +295,14 @@ def test_the_best_student_by_the_judge_is_kept(spec, tiny, images_dir, texts_fil
         return next(told)
 
     settings = config.model_copy(update={"judge_epochs": 1.0})
-    run = distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=settings, judge=judge, dataset="d")
+    run = distill(
+        spec,
+        [tiny],
+        TrainingData(images_dir, texts_file),
+        tmp_path / "run",
+        config=settings,
+        validation=Validation("d", judge),
+    )
     assert run.document.figures["best_top1"] == 0.9
     assert np.allclose(run.encoder().encode_image([Image.new("RGB", (32, 32), "teal")]), seen[1], atol=1e-6)
     assert [row["top1"] for row in rows(run.path / "metrics.jsonl") if "top1" in row] == [0.2, 0.9, 0.3]
@@ -301,6 +311,6 @@ def test_the_best_student_by_the_judge_is_kept(spec, tiny, images_dir, texts_fil
 @pytest.mark.parametrize("precision", ["bf16"])
 def test_a_run_in_half_precision(spec, tiny, images_dir, texts_file, config, tmp_path, precision):
     settings = config.model_copy(update={"mixed_precision": precision})
-    run = distill(spec, [tiny], images_dir, texts_file, tmp_path / "run", config=settings)
+    run = distill(spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / "run", config=settings)
     logged = rows(run.path / "metrics.jsonl")
     assert logged[-1]["loss"] < logged[0]["loss"]

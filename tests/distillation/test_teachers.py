@@ -6,6 +6,7 @@ import torch
 
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.chain.loading import load_encoder
+from edgeclip.data.training import TrainingData
 from edgeclip.distillation.pipeline import distill
 from edgeclip.distillation.teachers import PluginTeacher, StoredTeacher, as_teacher
 
@@ -29,14 +30,16 @@ class Colours:
 def stored(spec, tiny, config, images_dir, texts_file, tmp_path_factory):
     """A run, and the store it left."""
     folder = tmp_path_factory.mktemp("stored")
-    run = distill(spec, [tiny], images_dir, texts_file, folder / "run", config=config, store=folder / "store")
+    run = distill(
+        spec, [tiny], TrainingData(images_dir, texts_file, store=folder / "store"), folder / "run", config=config
+    )
     return run, folder / "store"
 
 
 def test_a_store_alone_teaches_the_same(stored, spec, config, images_dir, texts_file, tmp_path):
     run, store = stored
     teacher = StoredTeacher(store / "tiny")
-    again = distill(spec, [teacher], images_dir, texts_file, tmp_path / "run", config=config)
+    again = distill(spec, [teacher], TrainingData(images_dir, texts_file), tmp_path / "run", config=config)
     one, two = (torch.cat([p.flatten() for p in r.encoder().model.parameters()]) for r in (run, again))
     assert torch.equal(one, two)
     assert not (tmp_path / "run/store/tiny").exists(), "what was stored was computed again"
@@ -46,7 +49,13 @@ def test_a_store_that_lacks_something_says_so(stored, spec, config, images_dir, 
     _, store = stored
     (tmp_path / "other.txt").write_text("".join(f"another sentence {number}\n" for number in range(16)))
     with pytest.raises(EdgeclipError, match="differs in sentences"):
-        distill(spec, [StoredTeacher(store)], images_dir, tmp_path / "other.txt", tmp_path / "run", config=config)
+        distill(
+            spec,
+            [StoredTeacher(store)],
+            TrainingData(images_dir, tmp_path / "other.txt"),
+            tmp_path / "run",
+            config=config,
+        )
     with pytest.raises(EdgeclipError, match="name the folder of one teacher's store"):
         StoredTeacher(tmp_path)
     with pytest.raises(EdgeclipError, match="lacks some images"):
@@ -56,11 +65,11 @@ def test_a_store_that_lacks_something_says_so(stored, spec, config, images_dir, 
 def test_a_plug_in_teaches_a_student_with_a_text_tower_of_its_own(spec, config, images_dir, texts_file, tmp_path):
     teacher = as_teacher("colours", Colours())
     with pytest.raises(EdgeclipError, match="set text_tower to student"):
-        distill(spec, [teacher], images_dir, texts_file, tmp_path / "no", config=config)
+        distill(spec, [teacher], TrainingData(images_dir, texts_file), tmp_path / "no", config=config)
     shape = {"width": 16, "layers": 1, "heads": 2}
     own = config.model_copy(update={"text_tower": "student"})
     own = type(own).model_validate({**own.model_dump(), "text_shape": shape})
-    run = distill(spec, [teacher], images_dir, texts_file, tmp_path / "run", config=own)
+    run = distill(spec, [teacher], TrainingData(images_dir, texts_file), tmp_path / "run", config=own)
     student = run.encoder()
     assert student.embed_dim == 4
     assert student.encode_text(["a cat"]).shape == (1, 4)
@@ -69,7 +78,7 @@ def test_a_plug_in_teaches_a_student_with_a_text_tower_of_its_own(spec, config, 
 def test_two_teachers_of_different_width(spec, tiny, config, images_dir, texts_file, tmp_path):
     both = [tiny, as_teacher("colours", Colours())]
     store = tmp_path / "store"
-    run = distill(spec, both, images_dir, texts_file, tmp_path / "run", config=config, store=store)
+    run = distill(spec, both, TrainingData(images_dir, texts_file, store=store), tmp_path / "run", config=config)
     assert run.document.more_teachers == ["colours"]
     assert run.encoder().embed_dim == tiny.embed_dim, "the student lives in the first teacher's space"
     assert {path.name for path in store.iterdir()} == {"tiny", "colours", "sentences"}

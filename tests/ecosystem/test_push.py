@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import edgeclip
+from edgeclip.data.training import TrainingData
 from edgeclip.ecosystem.card import Facts, card, data_facts
 from edgeclip.ecosystem.layout import write_layout
 from edgeclip.reporting.schema import Report
@@ -33,12 +34,14 @@ def trained(spec, teacher, images_dir, texts_file, tmp_path_factory):
     from edgeclip.distillation.pipeline import distill
     from edgeclip.distillation.teachers import as_teacher
     from edgeclip.exporting import export
-    from edgeclip.exporting.pipeline import ExportConfig
+    from edgeclip.exporting.plan import ExportPlan
 
     folder = tmp_path_factory.mktemp("trained")
     config = DistillConfig(epochs=1, batch_size=20, views=1, tracker="none")
-    made = distill(spec, [as_teacher("tiny", teacher)], images_dir, texts_file, folder / "run", config=config)
-    facts = {"name": "bundle", "source": str(made.path), "spec": spec, "wishes": ExportConfig(precisions=("int8",))}
+    made = distill(
+        spec, [as_teacher("tiny", teacher)], TrainingData(images_dir, texts_file), folder / "run", config=config
+    )
+    facts = {"name": "bundle", "source": str(made.path), "spec": spec, "plan": ExportPlan(precisions=("int8",))}
     export(made.encoder(), folder / "bundle", calibration=sorted(images_dir.iterdir()), **facts)
     make(name=HOSTILE).save(folder / "report.json")
     return folder

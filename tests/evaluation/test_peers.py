@@ -28,7 +28,7 @@ def exactness():
 @pytest.fixture(scope="module")
 def emoji(exactness, tmp_path_factory):
     """Sixty of the demo's held-out emoji as folders and as shards: the benchmark takes all of them."""
-    from edgeclip.demo.openmoji import write_dataset
+    from edgeclip.chain.demo.openmoji import write_dataset
     from edgeclip.images.datasets import open_dataset
 
     folder = tmp_path_factory.mktemp("emoji")

@@ -11,15 +11,15 @@ from PIL import Image
 
 from edgeclip.base.documents import read_document
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.chain.demo.sets import shift
 from edgeclip.comparison.retention import Retention, retention
-from edgeclip.demo.sets import shift
 from edgeclip.evaluation import evaluate
 from edgeclip.evaluation import suite as suite_module
 from edgeclip.evaluation.embed import Embedded
 from edgeclip.evaluation.probe import halves
 from edgeclip.evaluation.results import Evaluation
 from edgeclip.evaluation.suite import evaluate_suite, load_suite, only, suites
-from edgeclip.evaluation.tasks import Asked, score
+from edgeclip.evaluation.tasks import EvaluationTask, score
 from edgeclip.evaluation.zeroshot import classify
 from edgeclip.images.datasets import open_dataset
 from edgeclip.reporting.confusion import confusion_svg
@@ -190,10 +190,10 @@ def test_a_suite_that_was_cut_goes_on_after_the_sets_that_were_measured(own_suit
 
 def test_what_was_measured_of_another_model_is_not_taken_for_this_one(own_suite, teacher, tmp_path, capsys):
     suite, part = load_suite(str(own_suite)), tmp_path / "part.json"
-    evaluate_suite(teacher, "t", suite, tmp_path / "data", Asked(), part=part)
+    evaluate_suite(teacher, "t", suite, tmp_path / "data", EvaluationTask(), part=part)
     own = read_document(part, Evaluation)
     own.model_copy(update={"of": "another"}).save(part)
-    evaluate_suite(teacher, "t", suite, tmp_path / "data", Asked(), part=part)
+    evaluate_suite(teacher, "t", suite, tmp_path / "data", EvaluationTask(), part=part)
     assert "is of another evaluation" in capsys.readouterr().err
 
 
@@ -339,7 +339,7 @@ def test_the_shift_keeps_names_and_changes_drawings(tmp_path, monkeypatch, capsy
 @pytest.mark.skipif(not os.environ.get("EDGECLIP_NOTO"), reason="EDGECLIP_NOTO names no tar of Noto emoji")
 def test_the_demos_teacher_knows_notos_drawings(tmp_path):
     from edgeclip import load
-    from edgeclip.demo.openmoji import write_dataset
+    from edgeclip.chain.demo.openmoji import write_dataset
 
     write_dataset(tmp_path / "data")
     found = shift({"teacher": load("demo")}, tmp_path / "data/heldout")["teacher"]

@@ -9,7 +9,7 @@ from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.evaluation import evaluate, zeroshot
 from edgeclip.evaluation.embed import Embedded
 from edgeclip.evaluation.metrics import mean_average_precision_11, softmax
-from edgeclip.evaluation.tasks import Asked, score
+from edgeclip.evaluation.tasks import EvaluationTask, score
 from edgeclip.evaluation.zeroshot import class_embeddings, classify, top_k
 from edgeclip.images.datasets import open_dataset
 
@@ -119,7 +119,7 @@ def test_a_class_list_longer_than_the_folders_is_said(folder, capsys):
 )
 def test_a_metric_of_other_labels_is_refused_before_any_image_is_looked_at(metric, complaint, folder):
     with pytest.raises(EdgeclipError, match=complaint):
-        score(None, "m", open_dataset(folder), str(folder), Asked("zero-shot", metric))
+        score(None, "m", open_dataset(folder), str(folder), EvaluationTask("zero-shot", metric))
 
 
 @pytest.mark.parametrize("task", ["zero-shot", "linear-probe", "few-shot"])
@@ -127,7 +127,7 @@ def test_one_class_alone_is_refused(task, tmp_path):
     (tmp_path / "a").mkdir()
     Image.new("RGB", (8, 8), "red").save(tmp_path / "a/1.png")
     with pytest.raises(EdgeclipError, match="has one class, a: nothing can be taken for another"):
-        score(None, "m", open_dataset(tmp_path), str(tmp_path), Asked(task))
+        score(None, "m", open_dataset(tmp_path), str(tmp_path), EvaluationTask(task))
 
 
 def test_folders_that_are_no_dataset(tmp_path):

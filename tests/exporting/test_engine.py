@@ -15,7 +15,7 @@ from edgeclip.exporting import export
 from edgeclip.exporting.engine import check_precision, inspected_types, layer_types, trtexec
 from edgeclip.exporting.fp16 import convert_fp16
 from edgeclip.exporting.int8 import TENSORRT, X86, quantize_int8
-from edgeclip.exporting.pipeline import ExportConfig
+from edgeclip.exporting.plan import ExportPlan
 from edgeclip.profiling.probekit import Kit
 from edgeclip.profiling.store import load_profile
 from edgeclip.runtime.engines.tensorrt.config import EngineConfig
@@ -137,7 +137,7 @@ def test_an_unknown_gpu_lists_those_that_are_known(graphs, tmp_path):
 @pytest.mark.tensorrt
 def test_a_jetsons_bundle_has_its_graphs_and_engines_in_every_precision(teacher, images_dir, tmp_path):
     files, target = sorted(images_dir.iterdir()), load_profile("jetson-orin-nano").target
-    asked = {"calibration": files, "target": target, "wishes": ExportConfig(engines=EngineConfig(target_gpu="sm86"))}
+    asked = {"calibration": files, "target": target, "plan": ExportPlan(engines=EngineConfig(target_gpu="sm86"))}
     made = export(teacher, tmp_path / "b", name="b", source="local", **asked)
     engines = [one.precision for one in made.manifest.extras if one.kind == "engine"]
     assert sorted(engines) == ["fp16", "fp32", "int8"]

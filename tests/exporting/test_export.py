@@ -12,7 +12,7 @@ from edgeclip.device.facts import target_here
 from edgeclip.exporting import export
 from edgeclip.exporting.calibration import calibration_pixels
 from edgeclip.exporting.extras import Classes
-from edgeclip.exporting.pipeline import ExportConfig
+from edgeclip.exporting.plan import ExportPlan
 from edgeclip.models.openclip import OpenClipEncoder
 from edgeclip.profiling.store import load_profile
 from edgeclip.runtime.engines.ort import Onnxruntime
@@ -23,10 +23,10 @@ def rich(teacher, images_dir, tmp_path_factory):
     """A bundle for another device, with everything that needs no GPU."""
     labels = ["a cat", "a dog", "<i>a fox</i>"]
     classes = Classes(labels, ("{}",), teacher.encode_text(labels))
-    wishes = ExportConfig(precisions=("int8",), recipes=("tensorrt",), classes=classes, bytes_input=True)
+    plan = ExportPlan(precisions=("int8",), recipes=("tensorrt",), classes=classes, bytes_input=True)
     out, files = tmp_path_factory.mktemp("bundles") / "rich", sorted(images_dir.iterdir())
     target = load_profile("raspberry-pi-5").target
-    return export(teacher, out, name="rich", source="local", calibration=files, wishes=wishes, target=target)
+    return export(teacher, out, name="rich", source="local", calibration=files, plan=plan, target=target)
 
 
 def extra(bundle, kind):
@@ -102,8 +102,8 @@ def test_what_was_measured_on_the_target_is_recommended(bundle):
 def test_another_version_of_the_engine_is_another_target(teacher, images_dir, tmp_path, capsys):
     here = target_here()
     target = here.model_copy(update={"runtime": here.runtime.model_copy(update={"version": "0.1"})})
-    files, wishes = sorted(images_dir.iterdir()), ExportConfig(precisions=())
-    made = export(teacher, tmp_path / "b", name="b", source="x", calibration=files, wishes=wishes, target=target)
+    files, plan = sorted(images_dir.iterdir()), ExportPlan(precisions=())
+    made = export(teacher, tmp_path / "b", name="b", source="x", calibration=files, plan=plan, target=target)
     assert made.manifest.recommended is None
     assert "it speaks for onnxruntime 0.1" in capsys.readouterr().err
 

@@ -11,7 +11,8 @@ from edgeclip.base.decode import read_image
 from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.exporting import export, graphs
 from edgeclip.exporting.inputs import classes_of
-from edgeclip.exporting.pipeline import ExportConfig, _possible
+from edgeclip.exporting.pipeline import _possible
+from edgeclip.exporting.plan import ExportPlan
 from edgeclip.measurement import verify
 from edgeclip.models.openclip import OpenClipEncoder
 from edgeclip.runtime.bundle import Bundle
@@ -40,8 +41,8 @@ def few(teacher, images_dir, tmp_path_factory):
     """A bundle of three classes."""
     folder = tmp_path_factory.mktemp("few")
     (folder / "labels.txt").write_text("a cat\nthe dog\nÜnïcode\n")
-    wishes = ExportConfig(precisions=(), classes=classes_of(teacher, folder / "labels.txt"), text_tower=False)
-    return export(teacher, folder / "b", **FACTS, calibration=sorted(images_dir.iterdir()), wishes=wishes)
+    plan = ExportPlan(precisions=(), classes=classes_of(teacher, folder / "labels.txt"), text_tower=False)
+    return export(teacher, folder / "b", **FACTS, calibration=sorted(images_dir.iterdir()), plan=plan)
 
 
 def test_labels_given_twice_are_said(teacher, labels, capsys):
@@ -59,7 +60,7 @@ def test_a_bundle_without_text_tower_knows_its_classes(few, teacher, calibration
     with pytest.raises(EdgeclipError, match=r"'a bird' is none of the 3 classes .* \(a cat, the dog, Ünïcode\)"):
         encoder.encode_text(["a cat", "a bird"])
     found = verify(bundle.path)
-    assert found["verified"] and [one["part"] for one in found["findings"]] == ["preprocessing", "image tower fp32"]
+    assert found.verified and [one.part for one in found.findings] == ["preprocessing", "image tower fp32"]
     told = json.loads(run("classify", bundle.path, calibration[0], "--json").stdout)
     assert {label for label, _ in told[0]["labels"]} == set(known)
     said = run("classify", bundle.path, calibration[0], "--labels", "a cat,a bird", expect=2).stderr
@@ -76,7 +77,7 @@ def test_the_single_file_runner_knows_them_too(few, calibration):
 
 def test_no_words_at_all_are_refused(teacher, calibration, tmp_path):
     with pytest.raises(EdgeclipError, match="give them, as --labels FILE"):
-        export(teacher, tmp_path / "b", **FACTS, calibration=calibration, wishes=ExportConfig(text_tower=False))
+        export(teacher, tmp_path / "b", **FACTS, calibration=calibration, plan=ExportPlan(text_tower=False))
     assert not (tmp_path / "b").exists()
 
 
@@ -110,7 +111,7 @@ def test_weights_lie_beside_graphs_that_they_do_not_fit(large, bundle, teacher):
 
 
 def test_they_are_verified_measured_and_archived_with_them(large, tmp_path):
-    assert verify(large.path)["verified"]
+    assert verify(large.path).verified
     told = json.loads(run("measure", large.path, "--seconds", "1", "--json").stdout)
     assert told["rows"][0]["size_bytes"] == large.manifest.variant("fp32").size
     for name in ("text.fp32.onnx.data", "image.fp32.onnx.data"):
@@ -125,14 +126,14 @@ def test_they_are_verified_measured_and_archived_with_them(large, tmp_path):
 
 def test_what_is_dropped_is_said(teacher, capsys, monkeypatch):
     monkeypatch.setattr(graphs, "LARGEST", 100_000)
-    assert _possible(teacher, ExportConfig(), ["fp32", "fp16", "int8"]) == ["fp32"]
+    assert _possible(teacher, ExportPlan(), ["fp32", "fp16", "int8"]) == ["fp32"]
     assert "of so large a one only fp32 is made; not fp16, int8" in capsys.readouterr().err
 
 
 def test_other_forms_of_such_a_tower_are_refused_at_once(teacher, calibration, tmp_path, monkeypatch):
     monkeypatch.setattr(graphs, "LARGEST", 100_000)
     with pytest.raises(EdgeclipError, match=r"the image tower has 0\.0 GB: .* leave out --labels, --uint8"):
-        export(teacher, tmp_path / "b", **FACTS, calibration=calibration, wishes=ExportConfig(bytes_input=True))
+        export(teacher, tmp_path / "b", **FACTS, calibration=calibration, plan=ExportPlan(bytes_input=True))
     assert not (tmp_path / "b").exists()
 
 
@@ -145,7 +146,7 @@ def test_a_text_tower_of_more_than_2_gb(calibration, tmp_path):
     model = open_clip.model.CustomTextCLIP(16, dict(vision), dict(text))
     settings = {"size": 32, "mean": (0.5,) * 3, "std": (0.5,) * 3}
     own = OpenClipEncoder(model, config, settings, open_clip.SimpleTokenizer(context_length=8))
-    bundle = export(own, tmp_path / "b", **FACTS, calibration=calibration, wishes=ExportConfig(precisions=()))
+    bundle = export(own, tmp_path / "b", **FACTS, calibration=calibration, plan=ExportPlan(precisions=()))
     assert bundle.manifest.text.size > 2**31 > bundle.manifest.text.bytes
     assert np.allclose(bundle.encoder().encode_text(["a cat"]), own.encode_text(["a cat"]), atol=1e-5)
     assert own_peak_mb() < 9_000

@@ -18,6 +18,7 @@ from edgeclip.device.facts import describe_device
 from edgeclip.images.datasets import open_dataset
 from edgeclip.measurement import measure
 from edgeclip.measurement.chain import Stage, accuracy_here
+from edgeclip.measurement.config import MeasureConfig
 from edgeclip.measurement.schema import Figures
 from edgeclip.profiling.store import load_profile
 from edgeclip.reporting.schema import Report
@@ -90,7 +91,7 @@ def test_the_hash_of_a_data_set_is_of_its_content(bundle, dataset, figures, tmp_
 
 @pytest.mark.usefixtures("few_samples")
 def test_of_one_variant_alone_nobody_knows_the_best(bundle):
-    found = measure(bundle.path, precisions=["int8"], seconds=0.1)
+    found = measure(bundle.path, config=MeasureConfig(precisions=["int8"], seconds=0.1))
     assert [row.stage for row in found.rows] == ["exported int8"]
     assert (found.recommended, found.dataset) == (None, None)
 
@@ -102,7 +103,7 @@ def test_what_is_not_what_was_recorded_has_failed(bundle, tmp_path, capsys):
         save_file({**tensors, "image_embeds": np.ascontiguousarray(-tensors["image_embeds"])}, file)
 
     folder = rewritten(bundle, tmp_path / "b", "golden.safetensors", other_way)
-    found = measure(folder, seconds=0.1)
+    found = measure(folder, config=MeasureConfig(seconds=0.1))
     assert [one.part for one in found.wrong][-3:] == [f"image tower {p}" for p in ("fp32", "fp16", "int8")]
     assert all("does not give what was recorded" in row.failed for row in found.rows)
     assert "cosine -" in found.wrong[-1].detail

@@ -15,6 +15,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 from transformers import GemmaTokenizer, PreTrainedTokenizerFast
 
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.data.training import TrainingData
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.pipeline import distill
 from edgeclip.distillation.teachers import as_teacher
@@ -252,7 +253,9 @@ def test_a_siglip_is_distilled_exported_and_gives_sigmoids(tmp_path, spec, image
     (folder / "open_clip_config.json").write_text(json.dumps(content))
     teacher = OpenClipEncoder.load(f"local-dir:{folder}")
     assert teacher.logit_bias == -3.0
-    run = distill(spec, [as_teacher("siglip", teacher)], images_dir, texts_file, tmp_path / "run", config=SHORT)
+    run = distill(
+        spec, [as_teacher("siglip", teacher)], TrainingData(images_dir, texts_file), tmp_path / "run", config=SHORT
+    )
     stock_model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{run.student_dir}")
     tokenizer, labels = open_clip.get_tokenizer(f"local-dir:{run.student_dir}"), ["a red thing", "A Blue, thing!", "x"]
     bundle = export(

@@ -1,5 +1,6 @@
 """One set of rows, three views; nothing from outside becomes markup."""
 
+from dataclasses import fields
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from edgeclip.base.documents import read_document
 from edgeclip.evaluation.intervals import paired_interval, wilson
 from edgeclip.measurement.schema import Finding, Reference, Row, Timing
-from edgeclip.reporting import report, write_report
+from edgeclip.reporting import Subject, build_report, write_report
 from edgeclip.reporting.criteria import DROP, LATENCY, VERIFIED, at_most
 from edgeclip.reporting.page import html
 from edgeclip.reporting.render import markdown
@@ -45,10 +46,12 @@ def rows(**fp32):
 
 def make(name="tiny", budget=None, commands=("edgeclip report x",), chain=None, **more):
     dataset = {"name": name, "images": 1000, "classes": 10, "chance": 0.1}
-    facts = {"dataset": dataset, "profile": {"name": name}, "device": {"cpu": name}, "verified": VERIFIED_PARTS}
+    facts = {"name": name, "dataset": dataset, "profile": {"name": name}, "device": {"cpu": name}}
+    facts |= {"software": {"onnx": name}}
+    facts |= {field.name: more.pop(field.name) for field in fields(Subject) if field.name in more}
     budget = {"latency_ms": 1.5} if budget is None else budget
-    facts |= {"name": name, "budget": budget, "commands": commands, "software": {"onnx": name}}
-    return report(chain or rows(), **{**facts, **more})
+    judged = build_report(chain or rows(), Subject(**facts), budget, **{"verified": VERIFIED_PARTS, **more})
+    return judged.model_copy(update={"commands": list(commands)})
 
 
 def test_a_budget_that_is_met():

@@ -37,7 +37,7 @@ def test_a_command_that_gets_none_says_so(monkeypatch):
     def greedy(*_):
         raise MemoryError("Unable to allocate 7.28 TiB")
 
-    monkeypatch.setattr("edgeclip.profiling.store.list_profiles", greedy)
+    monkeypatch.setattr("edgeclip.api.device.list_profiles", greedy)
     told = run("profiles", expect=2).stderr
     assert told.startswith("edgeclip: too little memory for this (Unable to allocate 7.28 TiB): end other programs")
     assert told.count("\n") == 1

@@ -1,6 +1,6 @@
 import pytest
 
-from edgeclip.demo import pace
+from edgeclip.chain.demo import pace
 from edgeclip.distillation.config import DistillConfig
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..base.console import say
-from ..base.errors import EdgeclipError, MissingExtra
+from ...base.console import say
+from ...base.errors import EdgeclipError, MissingExtra
 
 if TYPE_CHECKING:
-    from ..encoder import Encoder
-    from ..images.labelled import Dataset
+    from ...encoder import Encoder
+    from ...images.labelled import Dataset
 
 DEFAULT_SUITE = "openmoji"
 NOTO = ("noto-names", "noto-categories")
@@ -24,8 +24,8 @@ def built_in(name: str) -> tuple[str, Dataset] | None:
     Raises:
         EdgeclipError: the environment names a file that is not there.
     """
-    from ..evaluation.noto import open_noto_categories, open_noto_names
-    from ..images.datasets import open_dataset
+    from ...evaluation.noto import open_noto_categories, open_noto_names
+    from ...images.datasets import open_dataset
 
     if name not in (DEFAULT_SUITE, *NOTO):
         return None
@@ -60,9 +60,9 @@ def shift(encoders: Mapping[str, Encoder], heldout: Path, file: Path | None = No
     """
     import numpy as np
 
-    from ..evaluation import evaluate
-    from ..evaluation.noto import ENVIRONMENT, open_noto_categories, open_noto_names
-    from ..images.datasets import open_dataset
+    from ...evaluation import evaluate
+    from ...evaluation.noto import ENVIRONMENT, open_noto_categories, open_noto_names
+    from ...images.datasets import open_dataset
 
     found = file or noto_file()
     if found is None:
@@ -87,8 +87,8 @@ def shift(encoders: Mapping[str, Encoder], heldout: Path, file: Path | None = No
 
 def _openmoji() -> Path:
     """The demo's held-out emoji, written once into the cache."""
-    from .. import __version__
-    from ..base.folders import cache_folder
+    from ... import __version__
+    from ...base.folders import cache_folder
     from .openmoji import write_dataset
 
     folder = cache_folder() / f"openmoji-{__version__}"
@@ -99,7 +99,7 @@ def _openmoji() -> Path:
 
 def noto_file() -> Path | None:
     """The tar of Noto's drawings that the environment names."""
-    from ..evaluation.noto import ENVIRONMENT
+    from ...evaluation.noto import ENVIRONMENT
 
     named = os.environ.get(ENVIRONMENT)
     if named and not Path(named).is_file():

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from edgeclip import load
+from edgeclip.chain.demo.openmoji import ALIKE, TEMPLATES, Emoji, load_openmoji, sentences, write_dataset
 from edgeclip.chain.loading import demo_teacher
-from edgeclip.demo.openmoji import ALIKE, TEMPLATES, Emoji, load_openmoji, sentences, write_dataset
 from edgeclip.evaluation import evaluate
 from edgeclip.images.datasets import open_dataset
 

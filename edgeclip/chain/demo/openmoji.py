@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 
-from ..base.console import progress_bar
-from ..base.errors import EdgeclipError, folder_of, require
-from ..base.files import write_json, write_text
-from ..base.folders import new_folder
+from ...base.console import progress_bar
+from ...base.errors import EdgeclipError, folder_of, require
+from ...base.files import write_json, write_text
+from ...base.folders import new_folder
 
 CREDIT = "Emoji drawings: OpenMoji (https://openmoji.org), CC BY-SA 4.0"
 SIZE = 64  # pixels a side

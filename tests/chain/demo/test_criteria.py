@@ -2,11 +2,11 @@
 
 import pytest
 
-from edgeclip.demo.criteria import KEPT, exit_code, promises
+from edgeclip.chain.demo.criteria import KEPT, exit_code, promises
 from edgeclip.measurement.schema import Reference
 from edgeclip.reporting.criteria import at_least
 
-from ..reporting.test_report import make, row, rows
+from ...reporting.test_report import make, row, rows
 
 
 def judged(chain):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..distillation.config import DistillConfig
-    from ..towers.spec import StudentSpec
+    from ...distillation.config import DistillConfig
+    from ...towers.spec import StudentSpec
 
 SECONDS = 180.0  # of bare steps; views, averages and logs take longer. The whole demo: about six minutes
 # Epochs, whatever they take: fewer do not keep nine tenths of the teacher (benchmarks/results/demo_epochs.json).
@@ -26,7 +26,7 @@ def paced(config: DistillConfig, spec: StudentSpec, images: int) -> DistillConfi
         spec: the student.
         images: how many there are to learn from.
     """
-    from ..distillation.pace import step_seconds
+    from ...distillation.pace import step_seconds
 
     return config.model_copy(update={"epochs": _epochs(config, step_seconds(config, spec), images)})
 
@@ -38,8 +38,8 @@ def foretold(config: DistillConfig, images: int) -> str:
         config: the settings.
         images: how many there are to learn from.
     """
-    from ..distillation.pace import OVERHEAD, lasting, step_seconds
-    from ..towers.spec import StudentSpec
+    from ...distillation.pace import OVERHEAD, lasting, step_seconds
+    from ...towers.spec import StudentSpec
 
     each = step_seconds(config, StudentSpec.model_validate({"name": "usual", "vision_cfg": USUAL}))
     slower = max(1.0, each / STEP_SECONDS)

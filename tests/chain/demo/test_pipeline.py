@@ -8,7 +8,7 @@ from PIL import Image
 
 from edgeclip.base.documents import read_document
 from edgeclip.base.folders import mark
-from edgeclip.demo import chain, pace
+from edgeclip.chain.demo import pace, pipeline
 from edgeclip.device.facts import describe_device, target_here
 from edgeclip.distillation.run import Run
 from edgeclip.profiling.schema import Budget
@@ -16,7 +16,7 @@ from edgeclip.profiling.store import load_profile
 from edgeclip.reporting.schema import SANITY, Report
 from edgeclip.runtime.bundle import Bundle
 
-from ..test_cli import run
+from ...test_cli import run
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def started(tmp_path, few_samples, monkeypatch):
     found = {"name": "demo", "device": describe_device(), "runtime": target_here().runtime}
     profile = load_profile("x86-avx2-2core").model_copy(update={**found, "budget": Budget(latency_ms=2.0)})
     profile.save(tmp_path / "demo/profile.toml")
-    mark(tmp_path / "demo", chain.KIND)
-    monkeypatch.setattr(chain, "REPORT_SECONDS", 0.2)
-    monkeypatch.setattr(chain, "FINALISTS", 1)
+    mark(tmp_path / "demo", pipeline.KIND)
+    monkeypatch.setattr(pipeline, "REPORT_SECONDS", 0.2)
+    monkeypatch.setattr(pipeline, "FINALISTS", 1)
     monkeypatch.setattr(pace, "SECONDS", 0.1)
     monkeypatch.setattr(pace, "FEWEST", 2)
     return tmp_path / "demo"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..measurement.schema import Row
-    from ..reporting.schema import Criterion, Report
+    from ...measurement.schema import Row
+    from ...reporting.schema import Criterion, Report
 
 FASTER = 4.0  # than the teacher's image tower
 RETAINED = 0.90  # of what the teacher's top-1 has above chance
@@ -29,8 +29,8 @@ def exit_code(report: Report) -> int:
 
 def promises(rows: Sequence[Row], chosen: Row, chance: float) -> list[Criterion]:
     """The criteria; each is unknown where a row that it needs is missing, or says nothing above ``chance``."""
-    from ..evaluation.chance import kept_above_chance
-    from ..reporting.criteria import at_least, at_most, points_lost, times_as_long
+    from ...evaluation.chance import kept_above_chance
+    from ...reporting.criteria import at_least, at_most, points_lost, times_as_long
 
     by_stage = {row.stage: row for row in rows}
     teacher, fp32 = by_stage.get("teacher"), by_stage.get("exported fp32")

@@ -5,23 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..base.console import say
-from ..base.errors import folder_of, require
-from ..base.files import writable
-from ..base.folders import locked, mark, refuse_foreign
-from ..chain.steps import THERE, announce, command_of, exported, exported_run, profiled
-from ..runtime.engines.registry import DEFAULT
+from ...base.console import say
+from ...base.errors import folder_of, require
+from ...base.files import writable
+from ...base.folders import locked, mark, refuse_foreign
+from ...data.training import TrainingData
+from ...runtime.engines.registry import DEFAULT
+from ..steps import THERE, announce, exported, exported_run, profiled
 from .criteria import FASTER
 from .pace import PROBE_SECONDS
 
 if TYPE_CHECKING:
-    from ..distillation.config import DistillConfig
-    from ..distillation.run import Run
-    from ..profiling.schema import Profile
-    from ..reporting.schema import Report
-    from ..runtime.bundle import Bundle
+    from ...distillation.config import DistillConfig
+    from ...distillation.run import Run
+    from ...profiling.schema import Profile
+    from ...reporting.schema import Report
+    from ...runtime.bundle import Bundle
 
 KIND = "demo"
 FINALISTS = 4  # that are measured, at a few seconds each
@@ -84,10 +85,10 @@ def _data(paths: Paths) -> None:
 
 def _whole() -> DistillConfig:
     """The settings of its training, before the machine is looked at."""
-    from ..base.documents import read_document
-    from ..distillation.config import DistillConfig
+    from ...base.documents import read_document
+    from ...distillation.config import DistillConfig
 
-    return read_document(Path(str(files("edgeclip.demo") / "config.toml")), DistillConfig)
+    return read_document(Path(str(files("edgeclip.chain.demo") / "config.toml")), DistillConfig)
 
 
 def _profile(paths: Paths) -> Profile:
@@ -97,8 +98,8 @@ def _profile(paths: Paths) -> Profile:
 
 def _teacher(paths: Paths) -> Bundle:
     """The teacher exported too: its latency sets the budget, and students are compared with it like for like."""
-    from ..chain.loading import DEMO, load_teacher
-    from ..runtime.bundle import Bundle
+    from ...runtime.bundle import Bundle
+    from ..loading import DEMO, load_teacher
 
     say(f"[3/6] export the teacher, to measure its latency -> {paths.teacher}/")
     announce(f"edgeclip export {DEMO}", out=paths.teacher, precision="fp32", calibration=paths.data / "train")
@@ -117,10 +118,10 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
     """
     import numpy as np
 
-    from ..profiling.costmodel import tail
-    from ..profiling.probekit import Kit
-    from ..runtime.engines.registry import find_engine
-    from ..runtime.timing import interleaved
+    from ...profiling.costmodel import tail
+    from ...profiling.probekit import Kit
+    from ...runtime.engines.registry import find_engine
+    from ...runtime.timing import interleaved
 
     if profile.budget.latency_ms is not None:
         return profile
@@ -141,14 +142,14 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
 
 def _distil(paths: Paths, profile: Profile) -> Run:
     """Select and distil; an interrupted run is resumed, a finished one is used again."""
-    from ..base.documents import read_document
-    from ..chain.loading import DEMO, open_teacher
-    from ..distillation import distill
-    from ..distillation.config import DistillConfig
-    from ..distillation.run import Run
-    from ..exporting.untrained import export_untrained
-    from ..selection import select
-    from ..towers.spec import StudentSpec
+    from ...base.documents import read_document
+    from ...distillation import distill
+    from ...distillation.config import DistillConfig
+    from ...distillation.run import Run
+    from ...exporting.untrained import export_untrained
+    from ...selection import select
+    from ...towers.spec import StudentSpec
+    from ..loading import DEMO, open_teacher
     from .openmoji import SIZE
     from .pace import paced
 
@@ -173,7 +174,7 @@ def _distil(paths: Paths, profile: Profile) -> Run:
         say(THERE)
         return Run.open(paths.run)
     spec, config = read_document(paths.spec, StudentSpec), read_document(paths.config, DistillConfig)
-    return distill(spec, [open_teacher(DEMO)], train, texts, paths.run, config=config, resume=resume)
+    return distill(spec, [open_teacher(DEMO)], TrainingData(train, texts), paths.run, config=config, resume=resume)
 
 
 def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
@@ -182,13 +183,13 @@ def _export(paths: Paths, run: Run, profile: Profile) -> Bundle:
 
 
 def _report(paths: Paths, profile: Profile) -> Report:
-    from ..chain.proof import prove
-    from ..reporting import write_report
+    from ...reporting import write_report
+    from ..report import ReportConfig, make_report
     from .criteria import promises
 
     dataset = paths.data / "heldout"
     say(f"[6/6] measure, and report -> {paths.out}/report.html, report.md, report.json")
-    command = command_of(
+    announce(
         f"edgeclip report {paths.bundle}",
         profile=paths.profile,
         dataset=dataset,
@@ -196,10 +197,8 @@ def _report(paths: Paths, profile: Profile) -> Report:
         latency_ms=profile.budget.latency_ms,
         out=paths.out / "report",
     )
-    say(f"      $ {command}")
-    settings: dict[str, Any] = {"teacher": str(paths.teacher), "seconds": REPORT_SECONDS, "promises": promises}
-    settings["budget"] = profile.budget.model_dump()  # what the student was chosen for leaves some of it to spare
-    settings |= {"command": command, "profile_name": str(paths.profile)}
-    found = prove(paths.bundle, profile, dataset, **settings)
+    config = ReportConfig(str(paths.teacher), seconds=REPORT_SECONDS)
+    budget = profile.budget  # what the student was chosen for leaves some of it to spare
+    found = make_report(paths.bundle, profile, dataset, budget=budget, config=config, promises=promises)
     write_report(found, paths.out)
     return found
