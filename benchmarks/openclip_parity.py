@@ -115,7 +115,7 @@ def _teacher_and_export(row: Row, folder: Path, out: Path, images: list[Image.Im
         files.append(out.parent / f"{number}.png")
         noise = np.random.default_rng(number).integers(0, 255, (48, 48, 3), np.uint8)
         Image.fromarray(noise).save(files[-1])
-    bundle = export(teacher, out, name="x", source="x", calibration=files, plan=ExportPlan(precisions=()))
+    bundle = export(teacher, out, source="x", calibration=files, plan=ExportPlan(precisions=()))
     encoder = bundle.encoder("fp32")
     _ids(row, "bundle ids", encoder.tokenizer(TEXTS), theirs.ids)
     _cosine(row, "bundle image", encoder.encode_image(images), theirs.images)

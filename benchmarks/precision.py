@@ -103,7 +103,7 @@ def measure(model: OpenClipEncoder, args: argparse.Namespace, pythons: dict[str,
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         plan = ExportPlan(precisions=("fp16", "int8"), exam=exam)
-        bundle = export(model, folder / "b", name="b", source="-", calibration=files, plan=plan, threads=args.threads)
+        bundle = export(model, folder / "b", source="-", calibration=files, plan=plan, threads=args.threads)
         runs: dict[str, Any] = {"torch eager": model.encode_pixels}
         for variant in bundle.manifest.variants:
             runs[f"ours {variant.precision}"] = bundle.encoder(variant.precision, threads=args.threads).encode_pixels

@@ -75,12 +75,10 @@ def export(
     model: OpenClipEncoder,
     out: Path,
     *,
-    name: str,
     source: str,
     calibration: Sequence[Path],
     plan: ExportPlan | None = None,
     spec: StudentSpec | None = None,
-    target: Target | None = None,
     threads: int | None = None,
     force: bool = False,
 ) -> Bundle:
@@ -91,20 +89,19 @@ def export(
 
     Args:
         model: student or teacher.
-        out: the bundle's folder: new, empty, or a bundle that ``force`` allows to replace.
-        name: what the bundle calls itself.
+        out: the bundle's folder: new, empty, or a bundle that ``force`` allows to replace. The bundle has its name.
         source: where the model came from, for the manifest.
         calibration: image files for int8 ranges and for fidelity.
-        plan: what to make; all precisions where None.
+        plan: what to make, and for which target; all precisions where None.
         spec: the student's spec, where there is one.
-        target: what it is exported for; the spec's where None, and this machine where that names none either.
         threads: CPU threads for timing; the target's when None, all cores where it is another machine.
 
     Raises:
         EdgeclipError: too few calibration images, a bad opset, weights that are not finite, ``out`` in the way,
             no space left, or engines are asked for and cannot be built here.
     """
-    plan, target = plan or ExportPlan(), target or (spec and spec.target) or target_here()
+    plan = plan or ExportPlan()
+    target = plan.target or (spec and spec.target) or target_here()
     elsewhere = why_elsewhere(target)
     judge = Judge(find_engine(), None, threads or usable_cores())  # any machine can run and judge any target's graphs
     if elsewhere is None:
@@ -128,7 +125,7 @@ def export(
             _variants(job)
             _extras(job, _choose(job, spec))
             job.tell("")
-        facts = {"name": name, "source": source, "student": spec.as_data() if spec else {}}
+        facts = {"name": out.resolve().name, "source": source, "student": spec.as_data() if spec else {}}
         counts = {"set_ranges": len(pixels), "judged": len(judged), "judged_unseen": judged is not pixels}
         finish(folder, job.contents, model, plan.opset, target, facts, chosen | counts)
     return Bundle.open(out)

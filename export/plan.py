@@ -20,6 +20,7 @@ class ExportPlan:
     """What a bundle is to hold beside fp32, and what it is judged by.
 
     Args:
+        target: what it is exported for; the spec's where None, and this machine where that names none either.
         precisions: ``fp16``, ``int8``; ``auto`` is what the target has. fp32 is always made: the others are measured
             against it.
         recipes: int8 recipes, of ``RECIPES``, to be written beside the target's own.
@@ -32,6 +33,7 @@ class ExportPlan:
         engines: builds TensorRT engines.
     """
 
+    target: Target | None = None
     precisions: Sequence[str] = ("auto",)
     recipes: Sequence[str] = ()
     opset: int = OPSET
@@ -48,13 +50,14 @@ class ExportPlan:
         return ["fp32", *(p for p in PRECISIONS[1:] if p in asked)]
 
 
-def plan_of(model: OpenClipEncoder, config: ExportConfig) -> ExportPlan:
+def plan_of(model: OpenClipEncoder, config: ExportConfig, target: Target | None = None) -> ExportPlan:
     """The plan of a config, for a model: its data set and labels are read, and embedded by the model.
 
     Raises:
         EdgeclipError: the data set or the labels cannot be read.
     """
     return ExportPlan(
+        target=target,
         precisions=config.precisions,
         recipes=config.recipes,
         opset=config.opset,

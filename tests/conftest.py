@@ -132,4 +132,4 @@ def bundle(teacher, images_dir, tmp_path_factory):
 
     out, files = tmp_path_factory.mktemp("bundles") / "tiny", sorted(images_dir.iterdir())
     plan = ExportPlan(precisions=("fp16", "int8"))
-    return export(teacher, out, name="tiny", source="local", calibration=files, plan=plan)
+    return export(teacher, out, source="local", calibration=files, plan=plan)

@@ -136,3 +136,33 @@ def test_modules_and_functions_stay_small():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 assert (node.end_lineno or 0) - node.lineno <= 75, f"{module}: {node.name} is over a screen"
+
+
+MOST_ROOMS, MOST_LINES, MOST_PARAMETERS, MOST_OF_A_FUNCTION = 20, 300, 8, 55
+
+
+def python_files():
+    return [(room, file) for room, folder in FOLDERS.items() for file in folder.rglob("*.py")]
+
+
+def functions(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_the_house_is_small_enough_to_be_read():
+    assert len(FOLDERS) <= MOST_ROOMS
+    assert {path.parent for path in (ROOT / "edgeclip").glob("*/__init__.py")} <= set(FOLDERS.values())
+    long = [(file, count) for _, file in python_files() if (count := len(file.read_text().splitlines())) > MOST_LINES]
+    assert not long
+
+
+def test_functions_are_under_a_screen_and_take_few_parameters():
+    """But for those of the command line: click gives a parameter for each option."""
+    for room, file in python_files():
+        for node in functions(file):
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            named = [one.arg for one in arguments if one.arg not in ("self", "cls")]
+            assert room == "cli" or len(named) <= MOST_PARAMETERS, (file, node.name, len(named))
+            words = len((ast.get_docstring(node) or "").splitlines())
+            assert node.end_lineno - node.body[0].lineno + 1 - words <= MOST_OF_A_FUNCTION, (file, node.name)

@@ -54,7 +54,7 @@ def test_from_images_to_a_bundle(odd, spec, teacher, tmp_path, capsys):
     assert Path(again.document.images) == odd, "the run finds its images again"
     assert again.document.figures["skipped"] == [os.fsdecode(b"brok\xfden.png")]
     files = find_images(Path(again.document.images))
-    facts = {"name": "x", "source": str(odd), "calibration": files}
+    facts = {"source": str(odd), "calibration": files}
     bundle = export(again.encoder(), tmp_path / "b", **facts, plan=ExportPlan(precisions=()))
     assert json.loads((bundle.path / "bundle.json").read_text("utf-8"))["source"] == str(odd)
     again = distill(

@@ -80,10 +80,10 @@ def export(
     calibrating = calibration or images
     if calibrating is None:
         raise EdgeclipError(f"{source} is not a run, so it has no images to calibrate on: give --calibration FOLDER")
-    plan = plan_of(encoder, config)
+    plan = plan_of(encoder, config, target)
     with calibration_files(str(calibrating)) as files:
-        facts: dict[str, Any] = {"name": out.resolve().name, "source": source, "spec": spec, "target": target}
-        return exported(encoder, out, **facts, calibration=files, plan=plan, threads=threads, force=force)
+        given: dict[str, Any] = {"source": source, "spec": spec, "threads": threads, "force": force}
+        return exported(encoder, out, **given, calibration=files, plan=plan)
 
 
 def write_huggingface(

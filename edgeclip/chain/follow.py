@@ -280,8 +280,8 @@ class _Work:
         words = {"profile": self._named, "dataset": dataset, "teacher": self.project.teacher, **limits, "out": out}
         words |= {"other_device": not self._own, "few_images": few_images}
         announce(f"edgeclip report {shlex.quote(str(bundle.path))}", **words)
-        doubts: dict[str, bool] = {"other_device": not self._own, "few_images": few_images}
-        config = ReportConfig(self.project.teacher, seconds=REPORT_SECONDS, **doubts)
+        few, other = few_images, not self._own
+        config = ReportConfig(self.project.teacher, seconds=REPORT_SECONDS, other_device=other, few_images=few)
         found = make_report(bundle.path, profile, dataset, budget=self.project.budget, config=config)
         with new_folder(out, "report", "report.json", force=True) as scratch:
             write_report(found, scratch)

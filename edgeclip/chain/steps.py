@@ -162,9 +162,9 @@ def exported(
 
     model, spec, own = open_exportable(source)
     with calibration_files(str(images or own)) as found:
-        facts: dict[str, Any] = {"name": out.name, "source": source, "spec": spec, "threads": threads}
-        facts["target"] = target.target if target else None
-        return export(model, out, **facts, calibration=found, plan=ExportPlan(precisions=precisions), force=True)
+        plan = ExportPlan(target=target.target if target else None, precisions=precisions)
+        given: dict[str, Any] = {"source": source, "spec": spec, "threads": threads, "force": True}
+        return export(model, out, **given, calibration=found, plan=plan)
 
 
 def next_commands(folder: Path) -> list[str]:

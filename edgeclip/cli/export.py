@@ -125,9 +125,10 @@ def export_command(
     from ..base.folders import refuse_foreign
     from .tables import bundle_table, show, tried_table
 
-    for folder in filter(None, (out, huggingface)):
-        writable(folder)
-    refuse_foreign(out, "bundle", force=force)
+    for folder, kind in ((out, "bundle"), (huggingface, HUGGINGFACE)):
+        if folder:
+            writable(folder)
+            refuse_foreign(folder, kind, force=force)
     special = {"version_compatible": version_compatible, "hardware_compatible": hardware_compatible, "dla": dla}
     engines = _engines(tensorrt, target_gpu, max_batch, workspace_mb, **special)
     if engines and is_bundle(run):
@@ -146,8 +147,6 @@ def export_command(
             engines=engines,
         )
         given: dict[str, Any] = {"profile": profile_name, "calibration": calibration, "threads": threads}
-        if huggingface:
-            refuse_foreign(huggingface, HUGGINGFACE, force=force)
         bundle = export(run, out, config=config, **given, force=force)
         if huggingface:
             write_huggingface(run, huggingface, exif=exif, force=force)

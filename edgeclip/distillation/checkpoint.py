@@ -92,3 +92,13 @@ def _digest(tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> str:
         state.update(name.encode())
         state.update(value.reshape(-1).view(torch.uint8).numpy().data)
     return state.hexdigest()
+
+
+def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies that safetensors can write."""
+    return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
+
+
+def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Those whose name begins so, by the rest of it."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ..base.documents import Document, Part
 from ..data.views import Augment
-from .objectives import PRESETS
+from .presets import PRESETS
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Decay = Annotated[float, Field(ge=0, lt=1)]

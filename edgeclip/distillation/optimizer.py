@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
+import sys
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..base.errors import EdgeclipError
 from .config import DistillConfig
 
 WITHOUT_DECAY = ("embedding", "pos_embed")  # in names, of towers that have no ``no_weight_decay``
@@ -55,3 +59,14 @@ def ema_update(average: nn.Module, model: nn.Module, decay: float, step: int) ->
             mean.lerp_(value.to(mean.dtype), 1 - keep)
         else:
             mean.copy_(value)
+
+
+def refuse_no_compiler(device: torch.device) -> None:
+    """Find out early what torch.compile would end with on its first step.
+
+    Raises:
+        EdgeclipError: it has no C++ compiler here.
+    """
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if device.type == "cpu" and shutil.which(compiler) is None:
+        raise EdgeclipError(f"compile needs the C++ compiler {compiler}: install it, or set compile to false")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -237,9 +238,7 @@ def _train(
         return
     towers.load_state_dict(load_file(run.best) if judge else trainer.student.state_dict())
     save_hub_layout(model, model_cfg, preprocess.model_dump(), run.student_dir, tokenizer)
-    run.document.status = "finished"
-    run.document.student = {file.name: sha256(file) for file in sorted(run.student_dir.iterdir())}
-    run.document.figures = {
+    figures = {
         "images": len(targets.rows),
         "skipped": targets.broken[:1000],
         "sentences": len(sentences),
@@ -248,6 +247,14 @@ def _train(
         "store_seconds": round(stored - start, 1),
         "train_seconds": round(time.monotonic() - stored, 1),
     }
+    _finish(run, figures)
+
+
+def _finish(run: Run, figures: dict[str, Any]) -> None:
+    """The student is there: vouch for its files."""
+    run.document.status = "finished"
+    run.document.student = {file.name: sha256(file) for file in sorted(run.student_dir.iterdir())}
+    run.document.figures = figures
     run.save()
 
 

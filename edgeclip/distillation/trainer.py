@@ -6,9 +6,6 @@ import contextlib
 import copy
 import json
 import math
-import os
-import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,11 +22,11 @@ from ..base.files import write_bytes
 from ..base.interrupts import held_interrupts
 from ..data.processes import processes
 from .batches import Batch, prefetch
-from .checkpoint import newest_checkpoint, random_states, set_random_states, write_checkpoint
+from .checkpoint import newest_checkpoint, on_cpu, random_states, set_random_states, under, write_checkpoint
 from .config import DistillConfig
 from .metrics import Metrics
 from .objectives import Embeddings, objective
-from .optimizer import ema_update, learning_rate, parameter_groups
+from .optimizer import ema_update, learning_rate, parameter_groups, refuse_no_compiler
 from .run import Run
 from .student import Towers
 
@@ -231,7 +228,7 @@ class Trainer:
             self.accelerator.log({"top1": top1}, step=self.step - 1)
             if top1 > self.best_top1:
                 self.best_top1 = top1
-                write_bytes(self.run.best, save(_on_cpu(self.student.state_dict()), metadata={"step": str(self.step)}))
+                write_bytes(self.run.best, save(on_cpu(self.student.state_dict()), metadata={"step": str(self.step)}))
         self.accelerator.wait_for_everyone()
 
     @property
@@ -274,11 +271,11 @@ class Trainer:
         """
         tensors, notes = newest_checkpoint(self.run.checkpoint)
         try:
-            self.accelerator.unwrap_model(self.towers).load_state_dict(_under("towers.", tensors))
+            self.accelerator.unwrap_model(self.towers).load_state_dict(under("towers.", tensors))
             if self.average is not None:
-                self.average.load_state_dict(_under("average.", tensors))
+                self.average.load_state_dict(under("average.", tensors))
             state: dict[int, dict[str, Any]] = {}
-            for name, value in _under("optimizer.", tensors).items():
+            for name, value in under("optimizer.", tensors).items():
                 row, _, key = name.partition(".")
                 state.setdefault(int(row), {})[key] = value
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
@@ -291,23 +288,3 @@ class Trainer:
             raise FormatError(f"{self.run.checkpoint}: of another student, or edgeclip: start a new run") from error
         if self.accelerator.is_main_process:
             self._metrics.cut(self.step)
-
-
-def refuse_no_compiler(device: torch.device) -> None:
-    """Find out early what torch.compile would end with on its first step.
-
-    Raises:
-        EdgeclipError: it has no C++ compiler here.
-    """
-    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-    if device.type == "cpu" and shutil.which(compiler) is None:
-        raise EdgeclipError(f"compile needs the C++ compiler {compiler}: install it, or set compile to false")
-
-
-def _on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies that safetensors can write."""
-    return {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -10,11 +10,11 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, get_args
 
 from ..base.console import say
 from ..base.errors import EdgeclipError
@@ -27,15 +27,12 @@ from ..runtime.turns import OPEN_SECONDS, Contender
 from . import there
 from .bench import Plan, Step
 from .job import FINISHED, judge_bundle
-from .links import LARGEST, Link, LinkLost, connect, join
+from .links import LARGEST, join
 from .replies import (
     Benched,
-    Blob,
     Event,
-    Finished,
     Given,
     Kept,
-    Look,
     Made,
     Ran,
     State,
@@ -44,14 +41,12 @@ from .replies import (
     refuse_others,
 )
 from .runnerfile import NAME, runner_source
+from .session import RESERVE, Session, last_line
 
-TRIES, WAIT_SECONDS = 6, 2.0  # to connect again, and between two of them
 POLL_SECONDS = 0.5
 HUNG_SECONDS = 2 * OPEN_SECONDS  # without any news, where each of a job's processes ends itself when it hangs
 SILENCE_SECONDS = 15.0  # without news, before the job is asked whether it lives
 WIDEST = 4 * 8192  # bytes of an embedding
-RESERVE = 4 << 20  # bytes that are left free on the device
-T = TypeVar("T")
 
 
 @contextmanager
@@ -69,39 +64,10 @@ def open_remote(address: str) -> Iterator[Remote]:
         device.close()
 
 
-class Remote:
+class Remote(Session):
     """A :class:`~edgeclip.measurement.place.Place` at the other end of a connection."""
 
     local = False
-
-    def __init__(self, address: str) -> None:
-        self.name = self._address = address
-        self._link: Link | None = None
-        self._left_behind = ""
-        self._base, self._free, self._edgeclip = "", 0, False
-
-    def look(self) -> None:
-        """Find out whether Python and the packages are there.
-
-        Raises:
-            EdgeclipError: the device cannot be reached, or something is missing: the text says what brings it.
-        """
-        status, out, complaint = self._steady(lambda link: link.run([link.python, "-c", there.LOOK]))
-        python = self._link.python if self._link else "python3"
-        if status in (126, 127):
-            raise EdgeclipError(
-                f"{self.name}: no {python} there: install Python 3.10 or newer, or name it, {self._address}/path/to/it"
-            )
-        if status:
-            raise EdgeclipError(f"{self.name}: {python} fails there ({_last(complaint)})")
-        found = read_reply(self.name, "what is there", out, Look)
-        if tuple(found.python) < (3, 10):
-            version = ".".join(map(str, found.python))
-            raise EdgeclipError(f"{self.name}: its {python} is {version}, 3.10 is needed: name another in the address")
-        if found.missing:
-            packages = " ".join("pillow" if name == "PIL" else name for name in found.missing)
-            raise EdgeclipError(f"{self.name}: no {packages} there: {python} -m pip install {packages}")
-        self._base, self._free, self._edgeclip = found.base, found.free, found.edgeclip
 
     def bench(
         self, plan: Plan, out: Path, *, beside: Mapping[str, Contender] | None = None, on_step: Step | None = None
@@ -162,13 +128,6 @@ class Remote:
                 raise EdgeclipError(f"{self.name}: {found.why.removeprefix('edgeclip: ')}")
             write_bytes(out, (Path(scratch) / wanted).read_bytes())
 
-    def close(self) -> None:
-        """Hang up."""
-        if self._link:
-            with suppress(Exception):
-                self._link.close()
-            self._link = None
-
     def _job(
         self,
         plan: dict[str, Any],
@@ -200,54 +159,6 @@ class Remote:
         say(f"{self.name}: {kept / 1e6:.1f} MB stay in {self._base} for the next time")
         return found
 
-    def _copy(self, blobs: Mapping[str, Path], tell: Step) -> None:
-        """Bring every blob there that is not there yet."""
-        folder = join(self._base, "blobs")
-        have = self._ask(dict[str, Blob], there.HAVE, folder, *blobs)
-        if missing := blobs.keys() - have.keys():
-            raise EdgeclipError(f"{self.name}: its answer about what it holds lacks {missing.pop()}")
-        wanting = {digest: path for digest, path in blobs.items() if not have[digest].whole}
-        need = sum(path.stat().st_size - have[digest].part for digest, path in wanting.items())
-        if need + RESERVE > self._free:
-            raise EdgeclipError(
-                f"{self.name}: {need / 1e6:.1f} MB to copy, {self._free / 1e6:.1f} MB free in {self._base}: make room"
-            )
-        for number, (digest, path) in enumerate(wanting.items()):
-            tell(f"copy {path.name}", number, len(wanting))
-            self._copy_one(digest, path, folder)
-
-    def _copy_one(self, digest: str, path: Path, folder: str) -> None:
-        def send(link: Link) -> None:
-            status, out, complaint = link.run([link.python, "-c", there.HAVE, folder, digest])
-            if status:
-                raise EdgeclipError(f"{self.name}: {_last(complaint)}")
-            there_is = read_reply(self.name, "what it holds", out, dict[str, Blob]).get(digest)
-            link.append(path, join(folder, f"{digest}.part"), there_is.part if there_is else 0)
-
-        for _ in range(2):  # what was left of an earlier try may be of no use
-            try:
-                self._steady(send)
-            except OSError as error:
-                raise EdgeclipError(
-                    f"{self.name}: cannot write {path.name} to {folder} ({error}): is its disk full?{self._left_behind}"
-                ) from error
-            if self._ask(Finished, there.FINISH, folder, digest).good:
-                return
-        raise EdgeclipError(f"{self.name}: {path.name} arrives damaged: check the device's disk")
-
-    def _write(self, remote: str, content: str) -> None:
-        """A small file of ours, unless it is there: a job's folder is named by what is in them."""
-        if self._steady(lambda link: link.read(remote)).decode() == content:
-            return
-        self._ask(Made, "import os, sys; os.path.exists(sys.argv[1]) and os.remove(sys.argv[1]); print('{}')", remote)
-        with scratch_folder() as scratch:
-            local = Path(scratch) / "file"
-            local.write_text(content, encoding="utf-8")
-            try:
-                self._steady(lambda link: link.append(local, remote, 0))
-            except OSError as error:
-                raise EdgeclipError(f"{self.name}: cannot write {remote} ({error}): is its disk full?") from error
-
     def _follow(self, folder: str, tell: Step) -> None:
         """Start the job, or find it running; pass its events on until it has finished."""
         runner, heard, quiet, news_at = join(folder, NAME), 0, 0.0, time.monotonic()
@@ -275,37 +186,8 @@ class Remote:
     def _state(self, runner: str, folder: str) -> State:
         status, out, complaint = self._steady(lambda link: link.run([link.python, runner, "job", folder]))
         if status:
-            raise EdgeclipError(f"{self.name}: the runner fails there ({_last(complaint)})")
+            raise EdgeclipError(f"{self.name}: the runner fails there ({last_line(complaint)})")
         return read_reply(self.name, "the measurement", out, State)
-
-    def _ask(self, kind: type[T], script: str, *arguments: str) -> T:
-        """Run one of the scripts of ``there.py``, whose answer is of a kind."""
-        status, out, complaint = self._steady(lambda link: link.run([link.python, "-c", script, *arguments]))
-        if status:
-            full = "No space left" in complaint
-            advice = ": its disk is full, make room there" if full else ""
-            raise EdgeclipError(f"{self.name}: {_last(complaint)}{advice}{self._left_behind}")
-        return read_reply(self.name, "its files", out, kind)
-
-    def _steady(self, action: Callable[[Link], T]) -> T:
-        """Do something that may be done twice; where the connection is lost meanwhile, make a new one and do it again.
-
-        Raises:
-            EdgeclipError: no connection in ``TRIES`` tries; what is left on the device is said.
-        """
-        for attempt in range(TRIES):
-            try:
-                if self._link is None:
-                    self._link = connect(self._address)
-                    self.name = self._link.name
-                return action(self._link)
-            except LinkLost as error:
-                self.close()
-                if attempt == TRIES - 1 or not self._base:
-                    raise EdgeclipError(f"no connection: {error}{self._left_behind}") from error
-                say(f"{self.name}: the connection is lost, trying again")
-                time.sleep(WAIT_SECONDS)
-        raise AssertionError("unreachable")
 
 
 def _sent(job: Mapping[str, Any], files: dict[str, Path]) -> dict[str, Any]:
@@ -332,7 +214,3 @@ def _packed(images: list[str], archive: Path) -> Path:
         for image, member in zip(images, _members(images), strict=True):
             packed.writestr(zipfile.ZipInfo(member), Path(image).read_bytes())
     return archive
-
-
-def _last(complaint: str) -> str:
-    return (complaint.strip().splitlines() or ["no reason given"])[-1]

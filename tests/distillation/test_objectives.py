@@ -3,7 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from edgeclip.distillation.objectives import PRESETS, TERMS, Embeddings, objective
+from edgeclip.distillation.objectives import Embeddings, objective
+from edgeclip.distillation.presets import PRESETS, TERMS
 
 
 def log_softmax(x):

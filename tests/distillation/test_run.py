@@ -70,14 +70,16 @@ RUNNER = """
 import sys
 from pathlib import Path
 from edgeclip import load
+from edgeclip.data.training import TrainingData
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.pipeline import distill
 from edgeclip.distillation.teachers import as_teacher
 from edgeclip.base.documents import read_document
 from edgeclip.towers.spec import StudentSpec
 spec, teacher, images, texts, out, config = sys.argv[1:]
-distill(read_document(Path(spec), StudentSpec), [as_teacher("tiny", load("local-dir:" + teacher))], images, Path(texts),
-        Path(out), config=read_document(Path(config), DistillConfig), resume=Path(out, "run.json").exists())
+data = TrainingData(images, texts)
+distill(read_document(Path(spec), StudentSpec), [as_teacher("tiny", load("local-dir:" + teacher))], data, Path(out),
+        config=read_document(Path(config), DistillConfig), resume=Path(out, "run.json").exists())
 """
 
 

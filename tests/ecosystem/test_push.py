@@ -41,7 +41,7 @@ def trained(spec, teacher, images_dir, texts_file, tmp_path_factory):
     made = distill(
         spec, [as_teacher("tiny", teacher)], TrainingData(images_dir, texts_file), folder / "run", config=config
     )
-    facts = {"name": "bundle", "source": str(made.path), "spec": spec, "plan": ExportPlan(precisions=("int8",))}
+    facts = {"source": str(made.path), "spec": spec, "plan": ExportPlan(precisions=("int8",))}
     export(made.encoder(), folder / "bundle", calibration=sorted(images_dir.iterdir()), **facts)
     make(name=HOSTILE).save(folder / "report.json")
     return folder

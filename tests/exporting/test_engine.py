@@ -137,8 +137,9 @@ def test_an_unknown_gpu_lists_those_that_are_known(graphs, tmp_path):
 @pytest.mark.tensorrt
 def test_a_jetsons_bundle_has_its_graphs_and_engines_in_every_precision(teacher, images_dir, tmp_path):
     files, target = sorted(images_dir.iterdir()), load_profile("jetson-orin-nano").target
-    asked = {"calibration": files, "target": target, "plan": ExportPlan(engines=EngineConfig(target_gpu="sm86"))}
-    made = export(teacher, tmp_path / "b", name="b", source="local", **asked)
+    plan = ExportPlan(target, engines=EngineConfig(target_gpu="sm86"))
+    asked = {"calibration": files, "plan": plan}
+    made = export(teacher, tmp_path / "b", source="local", **asked)
     engines = [one.precision for one in made.manifest.extras if one.kind == "engine"]
     assert sorted(engines) == ["fp16", "fp32", "int8"]
     manifest = made.manifest.model_dump(mode="json")

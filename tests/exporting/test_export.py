@@ -23,10 +23,10 @@ def rich(teacher, images_dir, tmp_path_factory):
     """A bundle for another device, with everything that needs no GPU."""
     labels = ["a cat", "a dog", "<i>a fox</i>"]
     classes = Classes(labels, ("{}",), teacher.encode_text(labels))
-    plan = ExportPlan(precisions=("int8",), recipes=("tensorrt",), classes=classes, bytes_input=True)
-    out, files = tmp_path_factory.mktemp("bundles") / "rich", sorted(images_dir.iterdir())
     target = load_profile("raspberry-pi-5").target
-    return export(teacher, out, name="rich", source="local", calibration=files, plan=plan, target=target)
+    plan = ExportPlan(target, precisions=("int8",), recipes=("tensorrt",), classes=classes, bytes_input=True)
+    out, files = tmp_path_factory.mktemp("bundles") / "rich", sorted(images_dir.iterdir())
+    return export(teacher, out, source="local", calibration=files, plan=plan)
 
 
 def extra(bundle, kind):
@@ -102,8 +102,8 @@ def test_what_was_measured_on_the_target_is_recommended(bundle):
 def test_another_version_of_the_engine_is_another_target(teacher, images_dir, tmp_path, capsys):
     here = target_here()
     target = here.model_copy(update={"runtime": here.runtime.model_copy(update={"version": "0.1"})})
-    files, plan = sorted(images_dir.iterdir()), ExportPlan(precisions=())
-    made = export(teacher, tmp_path / "b", name="b", source="x", calibration=files, plan=plan, target=target)
+    files, plan = sorted(images_dir.iterdir()), ExportPlan(target, precisions=())
+    made = export(teacher, tmp_path / "b", source="x", calibration=files, plan=plan)
     assert made.manifest.recommended is None
     assert "it speaks for onnxruntime 0.1" in capsys.readouterr().err
 
@@ -131,7 +131,7 @@ def test_the_output_must_be_free(teacher, images_dir, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis").touch()
     with pytest.raises(EdgeclipError, match="thesis, which edgeclip did not put there"):
-        export(teacher, tmp_path / "mine", name="x", source="x", calibration=sorted(images_dir.iterdir()))
+        export(teacher, tmp_path / "mine", source="x", calibration=sorted(images_dir.iterdir()))
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis"]
 
 

@@ -21,7 +21,7 @@ from edgeclip.runtime.memory import own_peak_mb
 from ..measurement.test_runnerfile import alone
 from ..test_cli import run
 
-FACTS = {"name": "x", "source": "local"}
+FACTS = {"source": "local"}
 
 
 @pytest.fixture

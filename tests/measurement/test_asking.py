@@ -16,7 +16,7 @@ from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.files import sha256
 from edgeclip.device.facts import describe_device
 from edgeclip.device.sensors import conditions
-from edgeclip.measurement import remote
+from edgeclip.measurement import remote, session
 from edgeclip.measurement.bench import RULE, Plan
 from edgeclip.measurement.job import FINISHED, give_bundle
 from edgeclip.measurement.place import embeddings
@@ -41,8 +41,8 @@ def link(monkeypatch, tmp_path):
         device._breaks()
         return device
 
-    monkeypatch.setattr(remote, "connect", connect)
-    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(session, "connect", connect)
+    monkeypatch.setattr(session, "WAIT_SECONDS", 0.001)
     monkeypatch.setattr(remote, "POLL_SECONDS", 0.001)
     return device
 
@@ -273,7 +273,7 @@ def test_a_command_of_the_edgeclip_there(link, out):
 def test_room_is_counted_before_anything_is_copied(link, plan, out, tmp_path):
     size = sum({sha256(p): p.stat().st_size for p in map(Path, _files(plan))}.values())
     plan.images = []
-    for free, fits in ((size + remote.RESERVE, True), (size + remote.RESERVE - 1, False)):
+    for free, fits in ((size + session.RESERVE, True), (size + session.RESERVE - 1, False)):
         shutil.rmtree(tmp_path / "there", ignore_errors=True)
         base = tmp_path / "there/edgeclip"
         for folder in ("blobs", "jobs"):
@@ -480,7 +480,7 @@ def test_a_device_that_stays_away_is_given_up_after_some_tries(link, bundle, tmp
     (job,) = (tmp_path / "there/edgeclip/jobs").iterdir()
     left = f"; {job} and what was copied are left on the device: the same command goes on with it"
     assert told == f"no connection: played: the line is cut{left}"
-    assert len(link.connected) == remote.TRIES, "once to begin with, and then all tries but the first"
+    assert len(link.connected) == session.TRIES, "once to begin with, and then all tries but the first"
     link.lost = 0
 
 
@@ -494,4 +494,4 @@ def test_embeddings_may_be_as_long_as_the_images_make_them(link, plan, out, monk
     link.work, link.read = benched, read
     with open_remote("ssh://board") as place:
         place.bench(plan, out)
-    assert most["0.npy"] == most["1.npy"] == remote.RESERVE + 3 * remote.WIDEST
+    assert most["0.npy"] == most["1.npy"] == session.RESERVE + 3 * remote.WIDEST

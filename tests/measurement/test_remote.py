@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.cli import main
 from edgeclip.device.facts import describe_device
-from edgeclip.measurement import remote
+from edgeclip.measurement import remote, session
 from edgeclip.measurement.bench import Plan
 from edgeclip.measurement.place import embeddings
 from edgeclip.measurement.reference import write_reference
@@ -39,8 +39,8 @@ def plan(bundle, images_dir, tmp_path):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(remote, "TRIES", 3)
-    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(session, "TRIES", 3)
+    monkeypatch.setattr(session, "WAIT_SECONDS", 0.1)
     monkeypatch.setattr(remote, "POLL_SECONDS", 0.05)
     monkeypatch.setattr(remote, "SILENCE_SECONDS", 2.0)
 
@@ -172,7 +172,8 @@ def test_too_little_room_there_is_known_before_anything_is_copied(small_disk, pl
 
 
 def test_a_disk_that_is_full_in_the_middle(small_disk, plan, tmp_path, monkeypatch):
-    monkeypatch.setattr(remote, "RESERVE", -(1 << 30))
+    for module in (remote, session):
+        monkeypatch.setattr(module, "RESERVE", -(1 << 30))
     with pytest.raises(EdgeclipError, match="is its disk full"), open_remote(small_disk.address) as place:
         place.bench(plan, tmp_path)
 

@@ -261,7 +261,6 @@ def test_a_siglip_is_distilled_exported_and_gives_sigmoids(tmp_path, spec, image
     bundle = export(
         run.encoder(),
         tmp_path / "b",
-        name="b",
         source=str(run.path),
         calibration=sorted(images_dir.iterdir()),
         spec=spec,
