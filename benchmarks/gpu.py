@@ -101,7 +101,7 @@ class Bench:
         images, views = SquareImages(Squares(), self.teacher.preprocess), Views(self.config.augment, 0)
         lines = (f"a sentence about thing {row}".encode() for row in range(2 * batch))
         sentences = StringsOnDisk.write(folder / "sentences.bin", lines)
-        self.teacher.look(torch.zeros(8, 3, SIZE, SIZE))  # the first call chooses kernels
+        self.teacher.encode_squares(torch.zeros(8, 3, SIZE, SIZE))  # the first call chooses kernels
         start = time.perf_counter()
         targets = find_targets(folder / "store", self.config, [self.teacher], images, sentences, views)
         self.views_per_second = IMAGES / (time.perf_counter() - start)

@@ -87,8 +87,8 @@ MUTANTS = (
     Mutant(
         "the score's sign turned",
         "edgeclip/towers/prior.py",
-        "return np.asarray(np.log2(space.gflops) + space.columns.merit - lost, np.float64)",
-        "return -np.asarray(np.log2(space.gflops) + space.columns.merit - lost, np.float64)",
+        "return np.asarray(np.log2(space.gflops) + space.columns.efficiency - lost, np.float64)",
+        "return -np.asarray(np.log2(space.gflops) + space.columns.efficiency - lost, np.float64)",
         "tests/towers tests/selection",
     ),
     Mutant(

@@ -32,10 +32,10 @@ from edgeclip.chain.loading import load_teacher
 from edgeclip.distillation.run import Run
 from edgeclip.exporting.calibration import calibration_pixels
 from edgeclip.exporting.graphs import IMAGE_INPUT, quiet
-from edgeclip.exporting.inputs import exam_of
+from edgeclip.exporting.inputs import evaluation_set_of
 from edgeclip.exporting.pipeline import _split, export
 from edgeclip.exporting.plan import ExportPlan
-from edgeclip.exporting.validate import Exam, compare, examined
+from edgeclip.exporting.validate import EvaluationSet, compare, with_accuracy
 from edgeclip.images.sources import find_images
 from edgeclip.models.openclip import OpenClipEncoder
 from edgeclip.runtime.cores import usable_cores
@@ -99,10 +99,10 @@ def measure(model: OpenClipEncoder, args: argparse.Namespace, pythons: dict[str,
     files = find_images(args.images)
     every, _ = calibration_pixels(files, model.preprocess, 192)
     calibration, judged = _split(every)
-    exam = exam_of(model, args.heldout) if args.heldout else None
+    exam = evaluation_set_of(model, args.heldout) if args.heldout else None
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        plan = ExportPlan(precisions=("fp16", "int8"), exam=exam)
+        plan = ExportPlan(precisions=("fp16", "int8"), evaluation_set=exam)
         bundle = export(model, folder / "b", source="-", calibration=files, plan=plan, threads=args.threads)
         runs: dict[str, Any] = {"torch eager": model.encode_pixels}
         for variant in bundle.manifest.variants:
@@ -154,7 +154,7 @@ def against(
     folder: Path,
     parts: dict[str, np.ndarray],
     reference: dict[str, Any],
-    exam: Exam | None,
+    exam: EvaluationSet | None,
     args: argparse.Namespace,
     rows: dict[str, Any],
 ) -> dict[str, Any]:
@@ -179,11 +179,11 @@ def against(
     return found
 
 
-def accuracy(embeds: dict[str, Any], reference: dict[str, Any], exam: Exam | None) -> dict[str, Any]:
+def accuracy(embeds: dict[str, Any], reference: dict[str, Any], exam: EvaluationSet | None) -> dict[str, Any]:
     """Fidelity to torch, as the manifest has it."""
     found = compare(reference["judged"], embeds["judged"])
     if exam is not None:
-        found = examined(found, exam, reference["exam"], embeds["exam"])
+        found = with_accuracy(found, exam, reference["exam"], embeds["exam"])
     return found.model_dump(exclude_none=True)
 
 

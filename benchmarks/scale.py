@@ -91,11 +91,11 @@ class Arithmetic:
     preprocess = Preprocess(size=SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     text = None
 
-    def look(self, pixels: torch.Tensor) -> np.ndarray:
+    def encode_squares(self, pixels: torch.Tensor) -> np.ndarray:
         """Waves of the mean colour."""
         return self._waves(pixels.mean(dim=(2, 3)).numpy() @ np.float32([0.1, 0.01, 0.001]))
 
-    def read(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """Waves of the number in the text."""
         return self._waves(np.float32([int(text[-9:]) % 65536 / 1000 for text in texts]))
 

@@ -28,7 +28,7 @@ from edgeclip.profiling.probekit import Kit
 from edgeclip.profiling.schema import Budget, Profile
 from edgeclip.profiling.store import load_profile
 from edgeclip.runtime.engines.registry import find_engine
-from edgeclip.selection.select import Offers, select, spec_of, survey
+from edgeclip.selection.select import CandidateTable, select, spec_of, survey
 from edgeclip.towers.spec import StudentSpec
 
 BUDGETS, FASTEST, SLOWEST = 10, 1.5, 60.0  # ms, evenly spaced in logarithms
@@ -45,9 +45,9 @@ def main() -> None:
     args = parser.parse_args()
     deadline = time.monotonic() + 60 * args.minutes
     profile = load_profile(args.profile)
-    offers = survey(profile)
+    candidates = survey(profile)
     limits = np.round(np.geomspace(FASTEST, SLOWEST, BUDGETS), 2).tolist()
-    pairs = [(limit, chosen(profile, limit), passed_over(profile, offers, limit)) for limit in limits]
+    pairs = [(limit, chosen(profile, limit), passed_over(profile, candidates, limit)) for limit in limits]
     specs = list({f"{s.name} {s.precision}": s for _, *both in pairs for s in both if s}.values())
     fp32 = [s.model_copy(update={"precision": "fp32"}) for s in specs if s.precision == "int8"]
     if not exported([*fp32, *specs], args.work, deadline):
@@ -65,9 +65,12 @@ def main() -> None:
     timid = [r["budget_ms"] for r in rows if r["timid"]]
     seconds, command = timed(profile), timed_command(args.profile)
     print(f"{met} of {len(rows)} budgets met; more than {TIMID:.0%} left lying at: {timid or 'none'}")
-    print(f"selection over {len(offers) * len(offers[0].space)} pairs: {seconds:.2f} s; the command: {command:.2f} s")
+    pairs = len(candidates) * len(candidates[0].space)
+    print(f"selection over {pairs} pairs: {seconds:.2f} s; the command: {command:.2f} s")
     found = {"met": met, "timid": timid, "selection_seconds": seconds, "command_seconds": command, "budgets": rows}
-    results.save("selection_budgets", {"profile": profile.name, "pairs": len(offers) * len(offers[0].space), **found})
+    results.save(
+        "selection_budgets", {"profile": profile.name, "pairs": len(candidates) * len(candidates[0].space), **found}
+    )
 
 
 def chosen(profile: Profile, limit: float) -> StudentSpec:
@@ -75,11 +78,11 @@ def chosen(profile: Profile, limit: float) -> StudentSpec:
     return select(profile, Budget(latency_ms=limit), top=1)[0]
 
 
-def passed_over(profile: Profile, offers: list[Offers], limit: float) -> StudentSpec | None:
+def passed_over(profile: Profile, candidates: list[CandidateTable], limit: float) -> StudentSpec | None:
     """Of those that score higher and were predicted to be too slow, the one that was nearest to fit."""
     best = chosen(profile, limit).score or 0
-    nearest: tuple[float, Offers, int] | None = None
-    for offer in offers:
+    nearest: tuple[float, CandidateTable, int] | None = None
+    for offer in candidates:
         better = np.flatnonzero((offer.score > best) & (offer.p90_ms > limit) & np.isfinite(offer.p90_ms))
         if len(better):
             found = int(better[offer.p90_ms[better].argmin()])

@@ -1,4 +1,4 @@
-"""What an export is given beside the model: images to calibrate on, an exam, classes."""
+"""What an export is given beside the model: images to calibrate on, an evaluation set, classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..images.sources import digest, find_images, open_source
 from ..models.openclip import OpenClipEncoder
 from ..runtime.labels import distinct_labels
 from .extras import Classes
-from .validate import Exam
+from .validate import EvaluationSet
 
 EXAM_IMAGES = 1000
 SAMPLE = 512  # images taken out of shards to calibrate on
@@ -46,7 +46,7 @@ def calibration_files(images: str) -> Iterator[list[Path]]:
         yield files
 
 
-def exam_of(model: OpenClipEncoder, folder: Path) -> Exam:
+def evaluation_set_of(model: OpenClipEncoder, folder: Path) -> EvaluationSet:
     """A labelled dataset as the exporter asks it: pixels, labels, and the model's own class embeddings."""
     data = open_dataset(folder)
     asked = set(np.linspace(0, len(data) - 1, EXAM_IMAGES).astype(int))  # evenly over the classes, which lie in order
@@ -56,7 +56,7 @@ def exam_of(model: OpenClipEncoder, folder: Path) -> Exam:
             pixels.append(model.preprocess([image])[0])
             labels.append(label)
     classes = class_embeddings(model, data.classnames, data.templates)
-    return Exam(np.stack(pixels), np.asarray(labels, np.int64), classes)
+    return EvaluationSet(np.stack(pixels), np.asarray(labels, np.int64), classes)
 
 
 def classes_of(model: OpenClipEncoder, file: Path) -> Classes:

@@ -117,9 +117,9 @@ def export(
     pixels, judged = _split(every)
     with new_folder(out, KIND, MANIFEST, force=force) as folder, scratch_folder() as scratch:
         with progress_bar("export", len(wanted) + 2) as bar:
-            exam = plan.exam
-            asked = model.encode_pixels(exam.pixels) if exam else None
-            tuner = Tuner(model.encode_pixels(judged), judged, judge, plan.gate, exam, asked)
+            evaluation_set = plan.evaluation_set
+            asked = model.encode_pixels(evaluation_set.pixels) if evaluation_set else None
+            tuner = Tuner(model.encode_pixels(judged), judged, judge, plan.gate, evaluation_set, asked)
             job = _Job(model, plan, target, elsewhere, folder, Path(scratch), pixels, judged, tuner, wanted, bar)
             _towers(job)
             _variants(job)

@@ -10,9 +10,9 @@ from ..runtime.engines.tensorrt.config import EngineConfig
 from ..runtime.target import Precision, Target
 from .config import OPSET, ExportConfig
 from .extras import Classes
-from .inputs import classes_of, exam_of
+from .inputs import classes_of, evaluation_set_of
 from .tune import PRECISIONS
-from .validate import Exam, Gate
+from .validate import EvaluationSet, Gate
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ExportPlan:
         recipes: int8 recipes, of ``RECIPES``, to be written beside the target's own.
         opset: ONNX opset.
         gate: what a variant must keep.
-        exam: a labelled dataset; with it the gate counts answers.
+        evaluation_set: a labelled dataset; with it the gate counts answers.
         classes: makes a classifier graph for these.
         text_tower: False: the bundle knows the classes alone, by their embeddings, and no other words.
         bytes_input: makes a graph fed uint8 NHWC squares.
@@ -38,7 +38,7 @@ class ExportPlan:
     recipes: Sequence[str] = ()
     opset: int = OPSET
     gate: Gate = field(default_factory=Gate)
-    exam: Exam | None = None
+    evaluation_set: EvaluationSet | None = None
     classes: Classes | None = None
     text_tower: bool = True
     bytes_input: bool = False
@@ -62,7 +62,7 @@ def plan_of(model: OpenClipEncoder, config: ExportConfig, target: Target | None 
         recipes=config.recipes,
         opset=config.opset,
         gate=Gate(drop=config.accuracy_drop),
-        exam=exam_of(model, config.dataset) if config.dataset else None,
+        evaluation_set=evaluation_set_of(model, config.dataset) if config.dataset else None,
         classes=classes_of(model, config.labels) if config.labels else None,
         text_tower=config.text_tower,
         bytes_input=config.bytes_input,

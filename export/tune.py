@@ -24,7 +24,7 @@ from .fp16 import rounds_halves
 from .halfcheck import Unknown, run_in_half
 from .int8 import Calibrated, Recipe, first_choices, recipe_for, second_choices
 from .sensitivity import Sensitivity, rank_blocks, restored
-from .validate import Exam, Gate, compare, examined
+from .validate import EvaluationSet, Gate, compare, with_accuracy
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 SECONDS = 3.0  # of timing
@@ -76,8 +76,8 @@ class Tuner:
     pixels: NDArray[np.float32]  # [N, 3, S, S], images that set no range
     judge: Judge
     gate: Gate
-    exam: Exam | None = None
-    exam_reference: NDArray[np.float32] | None = None
+    evaluation_set: EvaluationSet | None = None
+    evaluation_reference: NDArray[np.float32] | None = None
     candidates: list[Candidate] = field(default_factory=list)
     ranking: list[Sensitivity] = field(default_factory=list)
     steps: list[tuple[int, float]] = field(default_factory=list)  # blocks in float -> mean cosine
@@ -88,9 +88,11 @@ class Tuner:
         candidate.problem = trial.problem
         if not trial.problem:
             candidate.fidelity = compare(self.reference, trial.embeds)
-            if self.exam is not None and self.exam_reference is not None:
-                asked = self._embed(candidate, self.exam.pixels)
-                candidate.fidelity = examined(candidate.fidelity, self.exam, self.exam_reference, asked)
+            if self.evaluation_set is not None and self.evaluation_reference is not None:
+                asked = self._embed(candidate, self.evaluation_set.pixels)
+                candidate.fidelity = with_accuracy(
+                    candidate.fidelity, self.evaluation_set, self.evaluation_reference, asked
+                )
             if "fp16" in (candidate.precision, candidate.recipe.get("rest")):
                 self._judge_in_half(candidate)
         self.candidates.append(candidate)
@@ -115,7 +117,7 @@ class Tuner:
         candidate.fidelity = own.model_copy(update=worse)
 
     def faithful(self, candidate: Candidate) -> bool:
-        """Whether it ran, and passes the gate; in true half precision, where no exam is sat, by its cosine."""
+        """Whether it ran, and passes the gate; in true half precision, without an evaluation set, by its cosine."""
         half = candidate.recipe.get("cosine_in_half")
         if candidate.fidelity is None or (half is not None and half < self.gate.cosine):
             return False

@@ -21,7 +21,7 @@ FP32_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Exam:
+class EvaluationSet:
     """A labelled dataset that variants are asked about: what int8 costs is counted in answers, not in cosines."""
 
     pixels: Floats  # [N, 3, S, S]
@@ -39,7 +39,7 @@ class Exam:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a variant must keep to be used: answers where there is an exam, else cosines."""
+    """What a variant must keep to be used: answers where there is an evaluation set, else cosines."""
 
     cosine: float = 0.999  # mean, to torch
     drop: float = 1.0  # points of top-1 lost against torch
@@ -65,14 +65,14 @@ def compare(reference: Floats, embeds: Floats) -> Fidelity:
     )
 
 
-def examined(found: Fidelity, exam: Exam, reference: Floats, embeds: Floats) -> Fidelity:
-    """``found``, with what the exam says: top-1, points lost against the reference, agreement of the answers."""
-    top1 = exam.top1(embeds)
+def with_accuracy(found: Fidelity, evaluation_set: EvaluationSet, reference: Floats, embeds: Floats) -> Fidelity:
+    """``found``, and on the evaluation set: top-1, points lost against the reference, agreement of the answers."""
+    top1 = evaluation_set.top1(embeds)
     return found.model_copy(
         update={
             "top1": top1,
-            "top1_drop": 100 * (exam.top1(reference) - top1),
-            "agreement": float((exam.answers(reference) == exam.answers(embeds)).mean()),
+            "top1_drop": 100 * (evaluation_set.top1(reference) - top1),
+            "agreement": float((evaluation_set.answers(reference) == evaluation_set.answers(embeds)).mean()),
         }
     )
 

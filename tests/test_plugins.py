@@ -93,7 +93,7 @@ class Sizes:
     def __init__(self, family, sizes):
         self.sizes = sizes
         loads = [family.workload(self.vision_cfg(row)) for row in range(len(sizes))]
-        self.columns = Columns.of(loads, sizes, merit=1.0)
+        self.columns = Columns.of(loads, sizes, efficiency=1.0)
 
     def vision_cfg(self, row):
         return {**CONFIG, "image_size": self.sizes[row]}

@@ -93,7 +93,7 @@ def _embeddings(teacher: Teacher) -> tuple[Tensor, Tensor]:
         return made[0], made[1]
     pixels = torch.randint(0, 256, (len(TEXTS), 3, teacher.image_size, teacher.image_size), generator=noise).float()
     with _step(f"teacher {teacher.name} does not work"):
-        return torch.from_numpy(teacher.look(pixels)), torch.from_numpy(teacher.read(TEXTS))
+        return torch.from_numpy(teacher.encode_squares(pixels)), torch.from_numpy(teacher.encode_text(TEXTS))
 
 
 def _learn(

@@ -31,7 +31,7 @@ from ..data.squares import Images
 from ..data.store import FeatureStore, StoreDocument, feature_store
 from ..data.views import Augment, Views
 from ..images.sources import open_source
-from .targets import reader, viewer
+from .targets import image_embedder, sentence_embedder
 from .teachers import Teacher, folder_name
 
 NEIGHBOURS = 8  # sentences that an image votes for
@@ -151,9 +151,11 @@ def ground(
     )
     seen = {**base, "images": images.source.digest, "image_size": str(images.size)}
     images_document = texts_document.model_copy(update={"fingerprint": seen, "rows": len(images)})
-    looks = viewer(teacher, images, Views(WHOLE, 0), 1)
+    looks = image_embedder(teacher, images, Views(WHOLE, 0), 1)
     pictures = feature_store(own / "whole-images", f"{teacher.name} looks", images_document, looks, images.source)
-    texts = feature_store(own / "corpus", f"embed sentences ({teacher.name})", texts_document, reader(teacher, corpus))
+    texts = feature_store(
+        own / "corpus", f"embed sentences ({teacher.name})", texts_document, sentence_embedder(teacher, corpus)
+    )
     scores, nearest = _nearest(pictures, texts, min(SPARE * neighbours, len(corpus)))
     accepted = _vote(scores, nearest, len(corpus), neighbours, cap)
     found = _grounded(scores, nearest, accepted, len(corpus))

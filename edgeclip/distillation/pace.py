@@ -63,8 +63,8 @@ def forecast(
         if not isinstance(teacher, StoredTeacher):
             pixels = torch.randint(0, 256, (ROWS, 3, teacher.image_size, teacher.image_size)).float()
             texts = ["a photo of a cat in the rain"] * ROWS
-            seconds += images * config.views / ROWS * _timed(lambda t=teacher, p=pixels: t.look(p))  # type: ignore[misc]
-            seconds += sentences / ROWS * _timed(lambda t=teacher, s=texts: t.read(s))  # type: ignore[misc]
+            seconds += images * config.views / ROWS * _timed(lambda t=teacher, p=pixels: t.encode_squares(p))  # type: ignore[misc]
+            seconds += sentences / ROWS * _timed(lambda t=teacher, s=texts: t.encode_text(s))  # type: ignore[misc]
     return Forecast(seconds * share, training, config.epochs)
 
 

@@ -155,7 +155,7 @@ def _opened(
     pictures = Images(open_source(images, cache, processes().main_process_first), square)
     for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
         if count < FEWEST:
-            raise EdgeclipError(f"only {count} {name}: training needs at least {FEWEST}")
+            raise EdgeclipError(f"too few {name}: {count}, and training needs at least {FEWEST}")
     return pictures, sentences
 
 

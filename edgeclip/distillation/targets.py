@@ -69,10 +69,12 @@ def find_targets(
         if processes().is_main_process:
             keep_teacher(teacher, own)
         found.texts.append(
-            feature_store(own / TEXTS, f"embed sentences ({teacher.name})", reads, reader(teacher, sentences))
+            feature_store(
+                own / TEXTS, f"embed sentences ({teacher.name})", reads, sentence_embedder(teacher, sentences)
+            )
         )
         title = f"embed images ({teacher.name}, {config.views} views each)"
-        embed = viewer(teacher, images, views, config.views)
+        embed = image_embedder(teacher, images, views, config.views)
         found.images.append(feature_store(own / IMAGES, title, looks, embed, images.source))
     broken = found.images[0].broken
     found.rows = np.delete(np.arange(len(images)), broken)
@@ -126,23 +128,23 @@ def _documents(
     return reads.model_copy(update={"fingerprint": seen, "rows": len(images), "views": config.views}), reads
 
 
-def reader(teacher: Teacher, sentences: StringsOnDisk) -> Embed:
+def sentence_embedder(teacher: Teacher, sentences: StringsOnDisk) -> Embed:
     """What a teacher makes of sentences, for a store."""
 
     def embed(rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
-        return teacher.read(sentences.some(rows))[:, None], []
+        return teacher.encode_text(sentences.some(rows))[:, None], []
 
     return embed
 
 
-def viewer(teacher: Teacher, images: Images, views: Views, count: int) -> Embed:
+def image_embedder(teacher: Teacher, images: Images, views: Views, count: int) -> Embed:
     """What a teacher makes of the first ``count`` views of images, for a store."""
 
     def embed(rows: Sequence[int]) -> tuple[np.ndarray, list[int]]:
         pixels, broken = images.decode(rows)
         squares, seeds = pixels.to(views_device()), images.seeds(rows)
         seen = torch.cat([views.apply(squares, seeds, view) for view in range(count)])
-        embeds = teacher.look(seen).reshape(count, len(rows), -1)
+        embeds = teacher.encode_squares(seen).reshape(count, len(rows), -1)
         return embeds.transpose(1, 0, 2), broken
 
     return embed

@@ -62,11 +62,11 @@ class Teacher(Protocol):
         """
         ...
 
-    def look(self, pixels: Tensor) -> np.ndarray:
+    def encode_squares(self, pixels: Tensor) -> np.ndarray:
         """Embed views: float32 ``[N, 3, s, s]`` in 0..255, on any device -> float32 ``[N, embed_dim]``, normalised."""
         ...
 
-    def read(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """Embed sentences: float32 ``[N, embed_dim]``, L2-normalised."""
         ...
 
@@ -96,11 +96,11 @@ class OpenClipTeacher:
         """See :class:`Teacher`."""
         self._encoder.check_tokenizer()
 
-    def look(self, pixels: Tensor) -> np.ndarray:
+    def encode_squares(self, pixels: Tensor) -> np.ndarray:
         """See :class:`Teacher`."""
         return self._encoder.encode_tensor(self._normalise(pixels))
 
-    def read(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """See :class:`Teacher`."""
         return self._encoder.encode_text(texts)
 
@@ -125,18 +125,18 @@ class PluginTeacher:
     def check(self) -> None:
         """See :class:`Teacher`: it lends no text tower."""
 
-    def look(self, pixels: Tensor) -> np.ndarray:
+    def encode_squares(self, pixels: Tensor) -> np.ndarray:
         """See :class:`Teacher`."""
         squares = pixels.round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
         return self._checked(self._encoder.encode_image([Image.fromarray(square) for square in squares]), len(pixels))
 
-    def read(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """See :class:`Teacher`."""
         return self._checked(self._encoder.encode_text(list(texts)), len(texts))
 
     def _behaviour(self) -> str:
         noise = np.random.default_rng(0).integers(0, 256, (3, 3, self.image_size, self.image_size))
-        seen = [self.look(torch.from_numpy(noise.astype(np.float32))), self.read(PROBES)]
+        seen = [self.encode_squares(torch.from_numpy(noise.astype(np.float32))), self.encode_text(PROBES)]
         return digest([np.concatenate(seen).round(4).tobytes().hex()])
 
     def _checked(self, embeds: Any, count: int) -> np.ndarray:
@@ -191,11 +191,11 @@ class StoredTeacher:
     def check(self) -> None:
         """See :class:`Teacher`: it was checked when its store was made."""
 
-    def look(self, pixels: Tensor) -> np.ndarray:
+    def encode_squares(self, pixels: Tensor) -> np.ndarray:
         """See :class:`Teacher`."""
         raise self._not_at_hand("images")
 
-    def read(self, texts: Sequence[str]) -> np.ndarray:
+    def encode_text(self, texts: Sequence[str]) -> np.ndarray:
         """See :class:`Teacher`."""
         raise self._not_at_hand("sentences")
 

@@ -67,7 +67,7 @@ def open_named(where: str, split: str = "test") -> Dataset:
         EdgeclipError: it knows no such set, the set has no such split or no class names, or it is not in FOLDER.
     """
     name, _, folder = where.removeprefix(PREFIX).partition(":")
-    root = Path(folder or ".")
+    root = Path(folder or ".").expanduser()  # a shell leaves a ~ behind a colon as it is
     sets = require("torchvision", "distill").datasets
     kind = getattr(sets, name, None) if name in sets.__all__ else None
     if kind is None:

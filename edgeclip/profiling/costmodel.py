@@ -5,15 +5,15 @@ these has a price on the device, per precision:
 
     composed = constant + sum over kernels and measures of coefficient x work
 
-Prices are never negative (more work never costs less), and are found by least squares on relative errors: 0.3 ms off
+Costs are never negative (more work never costs less), and are found by least squares on relative errors: 0.3 ms off
 matters at 1 ms, not at 100 ms. Times are relative to a reference graph that ran interleaved with each measurement, so
 that the machine's drift is gone before anything is fitted.
 
-**Corrected.** What the prices miss (how well a shape suits the runtime's kernels) is alike for towers that are alike.
+**Corrected.** What the costs miss (how well a shape suits the runtime's kernels) is alike for towers that are alike.
 So the logarithm of measured over composed is interpolated between the measured towers by a Gaussian process whose
 covariance is largest within a family and falls with the distance in arithmetic, parameters and composed time.
 
-Quality is told by leaving each tower out once, of prices and correction alike, and predicting it from the others.
+Quality is told by leaving each tower out once, of costs and correction alike, and predicting it from the others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .schema import KERNELS, MEASURES, CostModel, Kernel, Latency, Measure, Prof
 
 Array = NDArray[np.float64]
 # What a unit of work costs where nothing was measured, relative to the reference: between what it was found to cost on
-# x86 for one kind of kernel and another. Fitted prices are drawn towards it, the less the more was measured.
+# x86 for one kind of kernel and another. Fitted costs are drawn towards it, the less the more was measured.
 USUAL: dict[Measure, float] = {"calls": 0.002, "gflops": 1.5, "melems": 0.1, "params_m": 0.02}
 PULL = 0.02
 PATIENCE = 3
@@ -70,7 +70,7 @@ class Towers:
 
 
 @dataclass(frozen=True)
-class Prices:
+class KernelCosts:
     """What the pieces cost, relative to the reference: ``table`` [kernels, measures]."""
 
     table: Array
@@ -82,7 +82,7 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class Anchors:
+class ResidualModel:
     """Whole towers that were measured, and how far off their pieces were: ``residual`` = log(measured / composed)."""
 
     family: NDArray[np.str_]
@@ -124,21 +124,21 @@ def fit(loads: Sequence[Workload], relative: Sequence[float], recipe: str) -> tu
             f"{len(loads)} graphs were measured but a cost model needs {FEWEST}: give it more --seconds"
         )
     towers, measured = Towers.of(loads), np.asarray(relative, np.float64)
-    prices = _prices(towers, measured)
+    costs = _kernel_costs(towers, measured)
     errors = np.abs(held_out(towers, measured) / measured - 1)
     found: dict[Kernel, dict[Measure, NonNegative]] = {}
-    for kernel, row in zip(KERNELS, prices.table.tolist(), strict=True):
+    for kernel, row in zip(KERNELS, costs.table.tolist(), strict=True):
         if any(row):
             found[kernel] = {measure: price for measure, price in zip(MEASURES, row, strict=True) if price}
     model = CostModel(
         coefficients=found,
-        constant=prices.constant,
+        constant=costs.constant,
         families=sorted(set(towers.family.tolist())),
         recipe=recipe,
         held_out_error=float(errors.mean()),
         held_out_p90=float(np.percentile(errors, 90)),
     )
-    return model, prices.compose(towers).tolist()
+    return model, costs.compose(towers).tolist()
 
 
 def held_out(towers: Towers, measured: Array) -> Array:
@@ -146,8 +146,8 @@ def held_out(towers: Towers, measured: Array) -> Array:
     predicted = np.empty(len(measured))
     for out in range(len(measured)):
         kept = np.arange(len(measured)) != out
-        prices = _prices(towers[kept], measured[kept])
-        predicted[out] = _corrected(prices, towers[~kept], _anchors(prices, towers[kept], measured[kept]))[0]
+        costs = _kernel_costs(towers[kept], measured[kept])
+        predicted[out] = _corrected(costs, towers[~kept], _residuals(costs, towers[kept], measured[kept]))[0]
     return predicted
 
 
@@ -179,7 +179,7 @@ def predict_columns(profile: Profile, towers: Towers, precision: Precision) -> A
     model = profile.cost_model[precision]
     table = np.array([[model.coefficients.get(k, {}).get(m, 0.0) for m in MEASURES] for k in KERNELS])
     rows = [row for row in profile.latency if row.precision == precision]
-    return profile.reference.p50_ms * _corrected(Prices(table, model.constant), towers, _anchors_of(rows))
+    return profile.reference.p50_ms * _corrected(KernelCosts(table, model.constant), towers, _residuals_of(rows))
 
 
 def tail(profile: Profile, precision: Precision) -> float:
@@ -188,23 +188,23 @@ def tail(profile: Profile, precision: Precision) -> float:
     return float(np.median(ratios)) if ratios else USUAL_TAIL
 
 
-def _corrected(prices: Prices, towers: Towers, anchors: Anchors) -> Array:
-    composed = prices.compose(towers)
-    return composed * anchors.correct(towers.family, _place(towers.gflops, towers.params_m, composed))
+def _corrected(costs: KernelCosts, towers: Towers, residuals: ResidualModel) -> Array:
+    composed = costs.compose(towers)
+    return composed * residuals.correct(towers.family, _place(towers.gflops, towers.params_m, composed))
 
 
-def _anchors(prices: Prices, towers: Towers, measured: Array) -> Anchors:
-    composed = prices.compose(towers)
-    return Anchors(towers.family, _place(towers.gflops, towers.params_m, composed), np.log(measured / composed))
+def _residuals(costs: KernelCosts, towers: Towers, measured: Array) -> ResidualModel:
+    composed = costs.compose(towers)
+    return ResidualModel(towers.family, _place(towers.gflops, towers.params_m, composed), np.log(measured / composed))
 
 
-def _anchors_of(rows: Sequence[Latency]) -> Anchors:
+def _residuals_of(rows: Sequence[Latency]) -> ResidualModel:
     gflops, params, composed, relative = (
         np.array([getattr(row, name) for row in rows], np.float64)
         for name in ("gflops", "params_m", "composed", "relative")
     )
     place = _place(gflops, params, composed)
-    return Anchors(np.array([row.family for row in rows]), place, np.log(relative / composed))
+    return ResidualModel(np.array([row.family for row in rows]), place, np.log(relative / composed))
 
 
 def _place(gflops: Array, params_m: Array, composed: Array) -> Array:
@@ -220,8 +220,8 @@ def _near(place: NDArray[Any], theirs: NDArray[Any]) -> NDArray[Any]:
     return np.exp(exponent, out=exponent)
 
 
-def _prices(towers: Towers, measured: Array) -> Prices:
-    """Least squares on relative errors over prices that are not negative, drawn towards ``USUAL``."""
+def _kernel_costs(towers: Towers, measured: Array) -> KernelCosts:
+    """Least squares on relative errors over costs that are not negative, drawn towards ``USUAL``."""
     table = np.concatenate([towers.work.reshape(len(measured), -1), np.ones((len(measured), 1))], axis=1)
     usual = np.append(np.tile([USUAL[measure] for measure in MEASURES], len(KERNELS)), USUAL["calls"])
     weighted = table / measured[:, None]
@@ -231,7 +231,7 @@ def _prices(towers: Towers, measured: Array) -> Prices:
     target = weighted.sum(axis=0) + PULL * usual[used] * scale[used]
     found = usual.copy()  # of what no tower has, nothing else is known
     found[used] = _not_negative(weighted.T @ weighted + draw, target) / scale[used]
-    return Prices(found[:-1].reshape(len(KERNELS), len(MEASURES)), float(found[-1]))
+    return KernelCosts(found[:-1].reshape(len(KERNELS), len(MEASURES)), float(found[-1]))
 
 
 def _not_negative(gram: Array, target: Array) -> Array:

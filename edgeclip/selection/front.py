@@ -11,7 +11,7 @@ import numpy as np
 from ..base.visible import escape
 from ..profiling.schema import Budget, Profile
 from ..towers.spec import StudentSpec
-from .select import Offers, fitting
+from .select import CandidateTable, fitting
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 400, 54, 20, 40, 46
 STYLE = (
@@ -31,27 +31,31 @@ class Point:
     score: float
 
 
-def front(offers: Sequence[Offers], budget: Budget) -> list[Point]:
+def front(candidates: Sequence[CandidateTable], budget: Budget) -> list[Point]:
     """Every student on the front, the fastest first, whatever its latency; other limits of ``budget`` are kept."""
-    space = offers[0].space
+    space = candidates[0].space
     apart = budget.model_copy(update={"latency_ms": None})
-    rows = np.flatnonzero(np.concatenate([fitting(offer, apart) for offer in offers]))
-    latency = np.concatenate([offer.p90_ms for offer in offers])[rows]
-    scores = np.concatenate([offer.score for offer in offers])[rows]
+    rows = np.flatnonzero(np.concatenate([fitting(offer, apart) for offer in candidates]))
+    latency = np.concatenate([offer.p90_ms for offer in candidates])[rows]
+    scores = np.concatenate([offer.score for offer in candidates])[rows]
     found, best = [], -math.inf
     for place in np.lexsort((-scores, latency)).tolist():
         if scores[place] > best:
             best = float(scores[place])
-            offer, row = offers[rows[place] // len(space)], int(rows[place] % len(space))
+            offer, row = candidates[rows[place] // len(space)], int(rows[place] % len(space))
             found.append(Point(space.name(row), offer.precision, float(latency[place]), best))
     return found
 
 
 def front_svg(
-    points: Sequence[Point], listed: Sequence[StudentSpec], offers: Sequence[Offers], profile: Profile, budget: Budget
+    points: Sequence[Point],
+    listed: Sequence[StudentSpec],
+    candidates: Sequence[CandidateTable],
+    profile: Profile,
+    budget: Budget,
 ) -> str:
     """Latency (logarithmic) against score as one SVG: the front, and the students listed, the chosen one first."""
-    shown = [_point(spec, offers) for spec in listed]
+    shown = [_point(spec, candidates) for spec in listed]
     every = [*points, *shown]
     low, high = min(p.latency_ms for p in every) / 1.2, max(p.latency_ms for p in every) * 1.2
     floor, ceiling = math.floor(min(p.score for p in every)), math.ceil(max(p.score for p in every))
@@ -87,9 +91,9 @@ def front_svg(
     return f"{head}<style>{STYLE}</style>{''.join(parts)}</svg>\n"
 
 
-def _point(spec: StudentSpec, offers: Sequence[Offers]) -> Point:
+def _point(spec: StudentSpec, candidates: Sequence[CandidateTable]) -> Point:
     """A listed spec's place in the plot: its own predicted p50, with the margin of its precision."""
-    offer = next(offer for offer in offers if offer.precision == spec.precision)
+    offer = next(offer for offer in candidates if offer.precision == spec.precision)
     return Point(spec.name, spec.precision, (spec.predicted_ms or 0) * offer.margin, spec.score or 0)
 
 

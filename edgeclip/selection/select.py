@@ -28,7 +28,7 @@ DIFFERENT = 0.5  # doublings of arithmetic and parameters, summed, by which two 
 
 
 @dataclass(frozen=True)
-class Offers:
+class CandidateTable:
     """The whole space in one precision, with what each candidate costs: columns ``[N]``."""
 
     space: Space
@@ -82,15 +82,15 @@ def select(
         BudgetError: nothing fits; the text names the nearest that exists.
     """
     limits: dict[str, Any] = {"max_image_size": max_image_size, "precisions": precisions}
-    offers = survey(profile, **limits, to_measure=write_graph is not None)
+    candidates = survey(profile, **limits, to_measure=write_graph is not None)
     if write_graph and every:
-        found = all_that_fit(best(profile, offers, budget, top), profile, budget, write_graph)
+        found = all_that_fit(best(profile, candidates, budget, top), profile, budget, write_graph)
     elif write_graph:
-        found = confirm(lambda aim: best(profile, offers, aim, top), profile, budget, write_graph)
+        found = confirm(lambda aim: best(profile, candidates, aim, top), profile, budget, write_graph)
     else:
-        found = best(profile, offers, budget, top)
+        found = best(profile, candidates, budget, top)
         caution(profile)
-    if told := unused_latency(found[0], profile, budget, max_image_size, lambda aim: best(profile, offers, aim, 1)):
+    if told := unused_latency(found[0], profile, budget, max_image_size, lambda aim: best(profile, candidates, aim, 1)):
         say(told)
     return [spec.model_copy(update={"budget": budget}) for spec in found]
 
@@ -106,13 +106,13 @@ def caution(profile: Profile) -> None:
         say(f"profile {profile.name} is {', '.join(profile.flags)}: its notes say why (edgeclip profiles)")
 
 
-def best(profile: Profile, offers: Sequence[Offers], budget: Budget, top: int) -> list[StudentSpec]:
+def best(profile: Profile, candidates: Sequence[CandidateTable], budget: Budget, top: int) -> list[StudentSpec]:
     """:func:`select` among what :func:`survey` found."""
-    space = offers[0].space
-    fits = np.concatenate([fitting(offer, budget) for offer in offers])
+    space = candidates[0].space
+    fits = np.concatenate([fitting(offer, budget) for offer in candidates])
     if not fits.any():
-        raise BudgetError(_nearest(offers, budget))
-    return [spec_of(profile, offers[i // len(space)], i % len(space)) for i in _different(offers, fits, top)]
+        raise BudgetError(_nearest(candidates, budget))
+    return [spec_of(profile, candidates[i // len(space)], i % len(space)) for i in _different(candidates, fits, top)]
 
 
 def survey(
@@ -121,8 +121,8 @@ def survey(
     max_image_size: int = 224,
     precisions: Sequence[Precision] | None = None,
     to_measure: bool = False,
-) -> list[Offers]:
-    """What everything in the space would cost on the device, one :class:`Offers` a precision.
+) -> list[CandidateTable]:
+    """What everything in the space would cost on the device, one :class:`CandidateTable` a precision.
 
     Raises:
         EdgeclipError: the profile does not speak for one of ``precisions``.
@@ -134,29 +134,29 @@ def survey(
     return [_offers(profile, space, precision, max_image_size, to_measure) for precision in wanted]
 
 
-def fitting(offers: Offers, budget: Budget) -> NDArray[np.bool_]:
+def fitting(candidates: CandidateTable, budget: Budget) -> NDArray[np.bool_]:
     """Which candidates are within every limit."""
-    fits = np.ones(len(offers.space), bool)
-    for name, column in offers.costs.items():
+    fits = np.ones(len(candidates.space), bool)
+    for name, column in candidates.costs.items():
         limit = getattr(budget, name)
         if limit is not None:
             fits &= column <= limit
-    return fits & np.isfinite(offers.p50_ms)
+    return fits & np.isfinite(candidates.p50_ms)
 
 
-def spec_of(profile: Profile, offers: Offers, row: int) -> StudentSpec:
+def spec_of(profile: Profile, candidates: CandidateTable, row: int) -> StudentSpec:
     """One candidate as a spec."""
     return StudentSpec(
-        name=offers.space.name(row),
-        vision_cfg=offers.space.vision_cfg(row),
-        precision=offers.precision,
+        name=candidates.space.name(row),
+        vision_cfg=candidates.space.vision_cfg(row),
+        precision=candidates.precision,
         target=profile.target,
-        workload=offers.space.workload(row),
-        predicted_ms=float(offers.p50_ms[row]),
-        predicted_size_mb=float(offers.size_mb[row]),
-        predicted_memory_mb=float(offers.memory_mb[row]),
-        score=float(offers.score[row]),
-        extrapolated=bool(offers.extrapolated[row]),
+        workload=candidates.space.workload(row),
+        predicted_ms=float(candidates.p50_ms[row]),
+        predicted_size_mb=float(candidates.size_mb[row]),
+        predicted_memory_mb=float(candidates.memory_mb[row]),
+        score=float(candidates.score[row]),
+        extrapolated=bool(candidates.extrapolated[row]),
     )
 
 
@@ -175,14 +175,16 @@ def for_profile(spec: StudentSpec, profile: Profile) -> StudentSpec:
     return spec.model_copy(update=found)
 
 
-def _offers(profile: Profile, space: Space, precision: Precision, max_image_size: int, to_measure: bool) -> Offers:
+def _offers(
+    profile: Profile, space: Space, precision: Precision, max_image_size: int, to_measure: bool
+) -> CandidateTable:
     model = profile.cost_model[precision]
     p50 = predict_columns(profile, Towers(space.columns.family, space.columns.work, space.columns.params_m), precision)
     p50 = np.where(np.isin(space.columns.family, model.families), p50, np.inf)  # of other families nothing is known
     size = size_mb(space, precision)
     measured = [row for row in profile.latency if row.precision == precision]
     largest = [max((getattr(row, name) for row in measured), default=0.0) for name in ("gflops", "params_m")]
-    return Offers(
+    return CandidateTable(
         space=space,
         precision=precision,
         p50_ms=p50,
@@ -194,12 +196,12 @@ def _offers(profile: Profile, space: Space, precision: Precision, max_image_size
     )
 
 
-def _nearest(offers: Sequence[Offers], budget: Budget) -> str:
+def _nearest(candidates: Sequence[CandidateTable], budget: Budget) -> str:
     """Why nothing fits: the first limit that no candidate meets, and the one that comes closest to it."""
     unit = {"latency_ms": ("ms", "fastest"), "size_mb": ("MB", "smallest"), "memory_mb": ("MB", "leanest")}
     limits = {name: limit for name in unit if (limit := getattr(budget, name)) is not None}
     for name, limit in limits.items():
-        best = min(offers, key=lambda offer: offer.costs[name].min())
+        best = min(candidates, key=lambda offer: offer.costs[name].min())
         row = int(best.costs[name].argmin())
         if best.costs[name][row] > limit:
             measure, adjective = unit[name]
@@ -217,14 +219,14 @@ def _rounded_up(value: float) -> float:
     return math.ceil(value / step * (1 - 1e-12)) * step
 
 
-def _different(offers: Sequence[Offers], fits: NDArray[np.bool_], top: int) -> list[int]:
+def _different(candidates: Sequence[CandidateTable], fits: NDArray[np.bool_], top: int) -> list[int]:
     """Rows of the joined columns, best score first (the faster one of equals), each unlike all before it."""
-    scores = np.concatenate([offer.score for offer in offers])
-    speed = np.concatenate([offer.p50_ms for offer in offers])
+    scores = np.concatenate([offer.score for offer in candidates])
+    speed = np.concatenate([offer.p50_ms for offer in candidates])
     left = np.flatnonzero(fits)
     left = left[np.lexsort((speed[left], -scores[left]))]
-    kind = np.concatenate([np.full(len(offer.space), i) for i, offer in enumerate(offers)])
-    space, copies = offers[0].space, len(offers)
+    kind = np.concatenate([np.full(len(offer.space), i) for i, offer in enumerate(candidates)])
+    space, copies = candidates[0].space, len(candidates)
     family, size = np.tile(space.columns.family, copies), np.tile(space.columns.image_size, copies)
     shape = np.tile(np.log2([space.gflops, space.columns.params_m]), copies)
     chosen: list[int] = []

@@ -22,14 +22,14 @@ class Columns:
     work: NDArray[np.float64]  # [N, kernels, measures]
     params_m: NDArray[np.float64]  # millions of parameters
     peak_melems: NDArray[np.float64]  # millions of activations that the hungriest kernel reads and writes
-    merit: NDArray[np.float64]  # what it makes of its arithmetic, in doublings of it, against a well-shaped ViT
+    efficiency: NDArray[np.float64]  # what it makes of its arithmetic, in doublings of it, against a well-shaped ViT
 
     def __len__(self) -> int:
         return len(self.params_m)
 
     @classmethod
-    def of(cls, loads: Sequence[Workload], image_sizes: Sequence[int], merit: float) -> Columns:
-        """A few candidates of equal merit, from what each costs."""
+    def of(cls, loads: Sequence[Workload], image_sizes: Sequence[int], efficiency: float) -> Columns:
+        """A few candidates of equal efficiency, from what each costs."""
         known = Towers.of(loads)
         return cls(
             family=known.family,
@@ -37,7 +37,7 @@ class Columns:
             work=known.work,
             params_m=known.params_m,
             peak_melems=np.array([load.peak_melems for load in loads]),
-            merit=np.full(len(loads), merit),
+            efficiency=np.full(len(loads), efficiency),
         )
 
     @classmethod

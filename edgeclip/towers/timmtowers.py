@@ -48,7 +48,7 @@ IMAGE_SIZES = tuple(range(64, 385, 32))
 
 
 # What each makes of its arithmetic, in doublings of it, against a well-shaped ViT.
-MERIT = {
+EFFICIENCY = {
     "tiny_vit": 1.6,
     "fastvit": 1.7,
     "convnext": 2.1,
@@ -80,8 +80,8 @@ def read_table() -> TableRows:
     sizes, params, peaks = (np.array([float(line[name]) for line in lines]) for name in FIXED[2:])
     shaped = work.reshape(len(lines), len(KERNELS), len(MEASURES))
     names, families = ([line[name] for line in lines] for name in FIXED[:2])
-    merit = np.array([MERIT[family] for family in families])
-    return TableRows(names, Columns(np.array(families), sizes.astype(np.int64), shaped, params, peaks, merit))
+    efficiency = np.array([EFFICIENCY[family] for family in families])
+    return TableRows(names, Columns(np.array(families), sizes.astype(np.int64), shaped, params, peaks, efficiency))
 
 
 class TimmTowers:

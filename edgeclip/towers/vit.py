@@ -184,8 +184,8 @@ class VitCandidates:
         for kernel, measures in shape.kernels().items():
             for place, value in enumerate(measures):
                 work[:, KERNELS.index(kernel), place] = value
-        merit = -np.asarray(spent_badly(shape), np.float64)
-        return Columns(np.full(count, "vit"), shape.image_size, work, shape.params_m(), shape.peak_melems(), merit)
+        efficiency = -np.asarray(spent_badly(shape), np.float64)
+        return Columns(np.full(count, "vit"), shape.image_size, work, shape.params_m(), shape.peak_melems(), efficiency)
 
     def vision_cfg(self, row: int) -> dict[str, Any]:
         """open_clip's config of one."""

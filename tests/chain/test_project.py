@@ -136,7 +136,7 @@ def test_too_little_data_and_too_little_room_are_told_before_the_device_is_measu
         shutil.copy(picture, project / "images")
     (project / FILE).write_text((project / FILE).read_text().replace(f'"{images_dir}"', '"images"'))
     complaint = run("run", project, expect=2).stderr.splitlines()[-1]
-    assert complaint == "edgeclip: only 3 images: training needs at least 16"
+    assert complaint == "edgeclip: too few images: 3, and training needs at least 16"
     assert not (project / "profile.toml").exists()
     assert not (project / "made.json").exists()
 

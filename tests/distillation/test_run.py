@@ -275,11 +275,11 @@ def test_a_student_that_was_altered_is_refused(run, tmp_path):
 
 def test_too_few_to_learn_from(spec, tiny, images_dir, texts_file, config, tmp_path):
     (tmp_path / "few.txt").write_text("a cat\na dog\na cat\n")
-    with pytest.raises(EdgeclipError, match="only 2 sentences: training needs"):
+    with pytest.raises(EdgeclipError, match="too few sentences: 2, and training needs"):
         distill(spec, [tiny], TrainingData(images_dir, tmp_path / "few.txt"), tmp_path / "run", config=config)
     (tmp_path / "few").mkdir()
     Image.new("RGB", (32, 32)).save(tmp_path / "few/a.png")
-    with pytest.raises(EdgeclipError, match="only 1 images: training needs"):
+    with pytest.raises(EdgeclipError, match="too few images: 1, and training needs"):
         distill(spec, [tiny], TrainingData(tmp_path / "few", texts_file), tmp_path / "run2", config=config)
 
 

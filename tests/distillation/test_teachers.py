@@ -59,7 +59,7 @@ def test_a_store_that_lacks_something_says_so(stored, spec, config, images_dir, 
     with pytest.raises(EdgeclipError, match="name the folder of one teacher's store"):
         StoredTeacher(tmp_path)
     with pytest.raises(EdgeclipError, match="lacks some images"):
-        StoredTeacher(store).look(torch.zeros(1, 3, 32, 32))
+        StoredTeacher(store).encode_squares(torch.zeros(1, 3, 32, 32))
 
 
 def test_a_plug_in_teaches_a_student_with_a_text_tower_of_its_own(spec, config, images_dir, texts_file, tmp_path):

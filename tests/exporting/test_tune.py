@@ -12,7 +12,7 @@ from edgeclip.exporting.graphs import read_graph
 from edgeclip.exporting.int8 import X86_VNNI, Calibrated
 from edgeclip.exporting.sensitivity import Sensitivity, plot, rank_blocks, restored
 from edgeclip.exporting.tune import Candidate, Judge, Tuner, fastest
-from edgeclip.exporting.validate import Exam, Gate, compare, examined
+from edgeclip.exporting.validate import EvaluationSet, Gate, compare, with_accuracy
 from edgeclip.runtime.engines.ort import Onnxruntime
 from edgeclip.runtime.manifest import Fidelity
 from edgeclip.runtime.trial import Trial
@@ -38,14 +38,14 @@ def test_nan_never_looks_faithful():
 
 
 def test_an_exam_counts_answers():
-    exam = Exam(np.empty(0), np.array([0, 1, 1]), np.float32([[1, 0], [0, 1]]))
+    evaluation_set = EvaluationSet(np.empty(0), np.array([0, 1, 1]), np.float32([[1, 0], [0, 1]]))
     right = np.float32([[1, 0], [0, 1], [0, 1]])
     wrong = np.float32([[1, 0], [0, 1], [1, 0]])
-    found = examined(compare(right, wrong), exam, right, wrong)
+    found = with_accuracy(compare(right, wrong), evaluation_set, right, wrong)
     assert (found.top1, found.agreement) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
     assert found.top1_drop == pytest.approx(100 / 3)
     assert not Gate(cosine=0, drop=1.0).passes(found)
-    assert Gate(cosine=2, drop=50.0).passes(found), "with an exam, cosines do not count"
+    assert Gate(cosine=2, drop=50.0).passes(found), "with an evaluation set, cosines do not count"
 
 
 def test_the_fastest_faithful_one_is_recommended(tuner):

@@ -60,7 +60,7 @@ def test_shards(shards):
     assert colours(data) == 2 * [((255, 0, 0), 0), ((0, 255, 0), 1), ((0, 0, 255), 2)]
 
 
-def test_torchvision_and_folders(tmp_path):
+def test_torchvision_and_folders(tmp_path, monkeypatch):
     for name, colour in zip("abc", COLOURS, strict=True):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.png").write_bytes(png(colour))
@@ -70,6 +70,8 @@ def test_torchvision_and_folders(tmp_path):
     assert named.classnames == folder.classnames == [*COLOURS]
     assert named.templates == folder.templates == ["some {}"]
     assert colours(named) == colours(folder)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert colours(open_dataset(f"torchvision:ImageFolder:~/{tmp_path.name}")) == colours(folder)
 
 
 def test_torchvision_says_what_it_lacks(tmp_path):

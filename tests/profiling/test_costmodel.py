@@ -1,4 +1,4 @@
-"""Prices are found again, corrections bring predictions to what was measured, and quality is told without flattery."""
+"""Costs are found again, corrections bring predictions to what was measured, and quality is told without flattery."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from edgeclip.profiling.costmodel import (
     USUAL,
     USUAL_TAIL,
     WITHIN,
-    Anchors,
-    Prices,
+    KernelCosts,
+    ResidualModel,
     Towers,
     _anchors,
     _corrected,
@@ -151,17 +151,17 @@ def test_corrections_are_those_of_a_gaussian_process():
     own = np.array([[covariance(i, j) for j in range(5)] for i in range(5)]) + NOISE**2 * np.eye(5)
     across = np.array([[covariance(i, j) for j in range(5)] for i in (5, 6)])
     expected = np.exp(across @ np.linalg.inv(own) @ residual)
-    found = Anchors(families[:5], places[:5], residual).correct(families[5:], places[5:])
+    found = ResidualModel(families[:5], places[:5], residual).correct(families[5:], places[5:])
     assert found == pytest.approx(expected, rel=1e-5), "of a family that was not measured, and of one that was"
 
 
 def test_one_anchor_corrects_what_is_like_it():
-    anchor = Anchors(np.array(["vit"]), np.zeros((1, 3)), np.log([2.0]))
+    anchor = ResidualModel(np.array(["vit"]), np.zeros((1, 3)), np.log([2.0]))
     gain = (WITHIN**2 + BETWEEN**2) / (WITHIN**2 + BETWEEN**2 + NOISE**2)
     other = BETWEEN**2 / (WITHIN**2 + BETWEEN**2 + NOISE**2)
     found = anchor.correct(np.array(["vit", "repvit"]), np.zeros((2, 3)))
     assert found.tolist() == pytest.approx([2.0**gain, 2.0**other])
-    nothing = Anchors(np.array([]), np.zeros((0, 3)), np.array([]))
+    nothing = ResidualModel(np.array([]), np.zeros((0, 3)), np.array([]))
     assert nothing.correct(np.array(["vit"]), np.zeros((1, 3))).tolist() == [1.0]
 
 
@@ -231,12 +231,12 @@ def test_the_held_out_error_is_of_predictions_from_all_others(loads):
     assert model.held_out_p90 == pytest.approx(np.percentile(errors, 90))
     assert (model.recipe, model.families) == ("a recipe", sorted({load.family for load in few}))
     table = np.array([[model.coefficients.get(k, {}).get(m, 0.0) for m in MEASURES] for k in KERNELS])
-    assert composed == pytest.approx(Prices(table, model.constant).compose(Towers.of(few)).tolist())
+    assert composed == pytest.approx(KernelCosts(table, model.constant).compose(Towers.of(few)).tolist())
     assert fit(loads[:FEWEST], relative[:FEWEST].tolist(), "")[0].recipe == ""
 
 
 def test_pieces_never_cost_nothing(loads):
-    free = Prices(np.zeros((len(KERNELS), len(MEASURES))), 0.0)
+    free = KernelCosts(np.zeros((len(KERNELS), len(MEASURES))), 0.0)
     assert free.compose(Towers.of(loads[:2])).tolist() == [1e-6, 1e-6]
     few = Towers.of(loads[:3])
     assert few[np.array([True, False, True])].params_m.tolist() == [loads[0].params_m, loads[2].params_m]

@@ -171,14 +171,14 @@ def test_a_tower_that_nobody_counted_is_refused():
 
 def test_the_front_rises_and_is_drawn(everyone):
     budget = Budget(latency_ms=25)
-    offers = survey(everyone, max_image_size=96)
-    points = front(offers, budget)
+    candidates = survey(everyone, max_image_size=96)
+    points = front(candidates, budget)
     assert [p.latency_ms for p in points] == sorted(p.latency_ms for p in points)
     assert [p.score for p in points] == sorted(p.score for p in points)
     listed = select(everyone, budget, max_image_size=96, top=3)
     best = max((p for p in points if p.latency_ms <= 25), key=lambda p: p.score)
     assert best.name == listed[0].name
-    drawn = front_svg(points, listed, offers, everyone, budget)
+    drawn = front_svg(points, listed, candidates, everyone, budget)
     assert drawn.count('class="chosen"') == 1
     assert drawn.count('class="dot"') == len(points)
     assert "estimated" in drawn
@@ -279,11 +279,11 @@ def test_what_is_listed_differs(everyone):
 
 def test_the_first_is_the_best_of_all_that_fit_and_the_fastest_of_equals(everyone):
     budget = Budget(latency_ms=15)
-    offers = survey(everyone, max_image_size=64)
+    candidates = survey(everyone, max_image_size=64)
     first = select(everyone, budget, max_image_size=64, top=1)[0]
-    best = max(float(offer.score[fitting(offer, budget)].max()) for offer in offers if fitting(offer, budget).any())
+    best = max(float(offer.score[fitting(offer, budget)].max()) for offer in candidates if fitting(offer, budget).any())
     assert first.score == best
-    equals = [float(o.p50_ms[(o.score == best) & fitting(o, budget)].min(initial=np.inf)) for o in offers]
+    equals = [float(o.p50_ms[(o.score == best) & fitting(o, budget)].min(initial=np.inf)) for o in candidates]
     assert first.predicted_ms == min(equals)
 
 
@@ -339,9 +339,9 @@ def test_a_spec_by_hand_is_for_the_profile_that_is_named(everyone, profile):
 
 def test_the_list_is_what_a_loop_over_all_would_choose(everyone):
     budget = Budget(latency_ms=8)
-    offers = survey(everyone, max_image_size=48)
+    candidates = survey(everyone, max_image_size=48)
     every = []
-    for offer in offers:
+    for offer in candidates:
         for row in np.flatnonzero(fitting(offer, budget)):
             shape = np.log2([offer.space.gflops[row], offer.space.columns.params_m[row]])
             kind = (offer.precision, offer.space.columns.image_size[row], offer.space.columns.family[row])
@@ -355,10 +355,10 @@ def test_the_list_is_what_a_loop_over_all_would_choose(everyone):
 
 
 def test_limits_that_only_together_cannot_be_met(everyone):
-    offers = survey(everyone, max_image_size=64)
-    quickest = min(offers, key=lambda offer: offer.p90_ms.min())
+    candidates = survey(everyone, max_image_size=64)
+    quickest = min(candidates, key=lambda offer: offer.p90_ms.min())
     row = int(quickest.p90_ms.argmin())
-    smallest = min(float(offer.size_mb.min()) for offer in offers)
+    smallest = min(float(offer.size_mb.min()) for offer in candidates)
     budget = Budget(latency_ms=float(quickest.p90_ms[row]), size_mb=smallest)
     assert quickest.size_mb[row] > smallest
     told = f"no student fits {budget.latency_ms:g} ms and {budget.size_mb:g} MB together, though each alone can be met"

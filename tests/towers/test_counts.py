@@ -36,9 +36,9 @@ def test_the_columns_are_the_workloads():
         assert load.kernels == workload_of(config).kernels
         assert load.gflops == pytest.approx(space.gflops[row])
         assert space.name(row) == name_of(config)
-    again = Columns.of([space.workload(0), space.workload(1)], space.columns.image_size[:2], merit=0.5)
+    again = Columns.of([space.workload(0), space.workload(1)], space.columns.image_size[:2], efficiency=0.5)
     assert np.allclose(again.work, space.columns.work[:2])
-    assert again.merit.tolist() == [0.5, 0.5]
+    assert again.efficiency.tolist() == [0.5, 0.5]
 
 
 def test_more_arithmetic_and_more_pixels_score_higher():
