@@ -113,8 +113,8 @@ def grey_white(image: Image.Image) -> float:
 def _extremes(image: Image.Image) -> tuple[float, float]:
     """The smallest and the largest value, NaN if any is: Pillow's own ``getextrema`` overlooks NaN."""
     rows = max(1, BAND // image.width)
-    found: list[Any] = []
+    extremes: list[Any] = []
     for top in range(0, image.height, rows):
         band = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
-        found += [band.min(), band.max()]
-    return float(np.min(found)), float(np.max(found))
+        extremes += [band.min(), band.max()]
+    return float(np.min(extremes)), float(np.max(extremes))

@@ -105,7 +105,7 @@ def read_document(path: Path, kind: type[D]) -> D:
     seal = data.pop(SEAL, None) if kind.SEALED else None
     faults = {}
     try:
-        found = kind.model_validate(data)
+        document = kind.model_validate(data)
     except ValidationError as error:
         faults = {_place(fault["loc"]): told(fault, kind) for fault in error.errors()}
     faults |= {place: what for place, what in absurd if place not in faults}
@@ -114,7 +114,7 @@ def read_document(path: Path, kind: type[D]) -> D:
         raise FormatError(f"{path}: {len(faults)} fault(s): {every}")
     if kind.SEALED and not whole and (seal or version >= kind.SEALED):
         raise FormatError(f"{path}: it was altered after edgeclip wrote it: copy it again, or make it anew")
-    return found
+    return document
 
 
 def _refuse_another(path: Path, data: Any, kind: type[Document]) -> int:

@@ -135,10 +135,10 @@ def _settle(scratch: Path, path: Path, before: Mark, last: str) -> None:
 
 def _inside(path: Path, name: str) -> Path:
     """Where a file lies, unless a link leads that way out of the folder."""
-    found = path / name
-    if not found.parent.resolve().is_relative_to(path.resolve()):
-        raise EdgeclipError(f"{found}: a link on the way leads out of {path}: remove it")
-    return found
+    inner = path / name
+    if not inner.parent.resolve().is_relative_to(path.resolve()):
+        raise EdgeclipError(f"{inner}: a link on the way leads out of {path}: remove it")
+    return inner
 
 
 def _with_last(last: str) -> Callable[[str], tuple[bool, str]]:

@@ -85,17 +85,17 @@ def aside(work: Callable[[], T]) -> T:
     """
     from concurrent.futures import Future
 
-    found: Future[T] = Future()
+    result: Future[T] = Future()
 
     def run() -> None:
         try:
-            found.set_result(work())
+            result.set_result(work())
         except BaseException as error:
-            found.set_exception(error)
+            result.set_exception(error)
 
     try:
         threading.Thread(target=run, daemon=True).start()
-        return found.result()
+        return result.result()
     except KeyboardInterrupt:
         sys.setswitchinterval(AT_ONCE)  # the work goes on until the program ends, and must not hold that up
         raise

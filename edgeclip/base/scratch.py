@@ -77,12 +77,12 @@ def clear_neighbours(folder: Path, of: str = "*") -> None:
 
 def _left(place: Path, pattern: str) -> list[Path]:
     """What matches and is of a process that is no more."""
-    found = []
+    left = []
     for one in place.glob(pattern):
         owner = OWNER.search(one.name)
         if owner and not _runs(int(owner[1])):
-            found.append(one)
-    return found
+            left.append(one)
+    return left
 
 
 def _runs(process: int) -> bool:

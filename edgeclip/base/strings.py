@@ -39,9 +39,9 @@ class Strings:
     @classmethod
     def of_block(cls, block: bytes) -> Strings:
         """Strings that lie one after another, each with a NUL behind it."""
-        found = cls.__new__(cls)
-        found._take(block)
-        return found
+        strings = cls.__new__(cls)
+        strings._take(block)
+        return strings
 
     def _take(self, block: bytes) -> None:
         self.block = block
@@ -123,9 +123,9 @@ class StringsOnDisk:
     def kept(cls, file: Path, index: Path) -> StringsOnDisk | None:
         """What :meth:`keep` wrote of ``file``; None where nothing is there, or not what was written."""
         try:
-            with index.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
-                own = cls(file, found["starts"], found["lengths"])
-                return own if own.digest == found["digest"].tobytes().decode() else None
+            with index.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+                own = cls(file, arrays["starts"], arrays["lengths"])
+                return own if own.digest == arrays["digest"].tobytes().decode() else None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 

@@ -48,6 +48,6 @@ def _key(*, make: bool) -> bytes | None:
                 unfinished.unlink()
             else:
                 unfinished.replace(file)
-        found = file.read_bytes()
-        return found if len(found) == BYTES else None
+        key = file.read_bytes()
+        return key if len(key) == BYTES else None
     return None

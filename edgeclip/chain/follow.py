@@ -168,12 +168,12 @@ class _Work:
         file = self.folder / "profile.toml"
         if self._own:
             say(f"[1/5] profile this device -> {file}")
-            found = self._made("profile", lambda: load_profile(file), lambda: self._measured(file))
-            found = self._doubted(found, file)
+            profile = self._made("profile", lambda: load_profile(file), lambda: self._measured(file))
+            profile = self._doubted(profile, file)
         else:
             say(f"[1/5] profile: {self.project.profile}")
-            found = self._made("profile", *2 * (lambda: load_profile(str(self._named)),))
-        return found.model_copy(update={"budget": self.project.budget})
+            profile = self._made("profile", *2 * (lambda: load_profile(str(self._named)),))
+        return profile.model_copy(update={"budget": self.project.budget})
 
     def _measured(self, file: Path) -> Profile:
         asked: dict[str, Any] = {"engine": self.project.engine, "provider": self.project.provider}
@@ -181,21 +181,21 @@ class _Work:
             refuse_anothers(file)
         return profiled(file, HERE, seconds=PROBE_SECONDS, anew="profile" in self._anew, **asked)
 
-    def _doubted(self, found: Profile, file: Path) -> Profile:
+    def _doubted(self, profile: Profile, file: Path) -> Profile:
         """A profile that a restless machine gave is told of at each use, and measured again where the user wants."""
-        if not found.flags:
-            return found
-        for note in found.notes:
+        if not profile.flags:
+            return profile
+        for note in profile.notes:
             say(f"      doubt: {note}")
         if self.ask and self.ask("Measure this device again?"):
             for stage in STAGES[1:]:
                 if self.todo[stage].does in ("there", "go on"):
                     self.todo[stage] = Planned(stage, "make again", f"{AFTER}profile")
-            own: dict[str, Any] = {"engine": found.runtime.name, "provider": found.runtime.provider}
+            own: dict[str, Any] = {"engine": profile.runtime.name, "provider": profile.runtime.provider}
             with self.made.making(self.folder, "profile", self.settings):
                 return profiled(file, HERE, seconds=PROBE_SECONDS, anew=True, **own)
         say(f"      edgeclip run {shlex.quote(str(self.folder))} --again profile measures it again")
-        return found
+        return profile
 
     def student(self, profile: Profile) -> StudentSpec:
         """The best that fits the budget."""
@@ -282,7 +282,7 @@ class _Work:
         announce(f"edgeclip report {shlex.quote(str(bundle.path))}", **words)
         few, other = few_images, not self._own
         config = ReportConfig(self.project.teacher, seconds=REPORT_SECONDS, other_device=other, few_images=few)
-        found = make_report(bundle.path, profile, dataset, budget=self.project.budget, config=config)
+        report = make_report(bundle.path, profile, dataset, budget=self.project.budget, config=config)
         with new_folder(out, "report", "report.json", force=True) as scratch:
-            write_report(found, scratch)
-        return found
+            write_report(report, scratch)
+        return report

@@ -54,14 +54,14 @@ def no_gain(student: nn.Module, teacher: Teacher, image_size: int) -> list[str]:
 
     if not isinstance(teacher, OpenClipTeacher):
         return []  # nobody knows what its image tower is
-    found = []
+    doubts = []
     own, other = (sum(p.numel() for p in tower.parameters()) / 1e6 for tower in (student, teacher.image_tower))
     if own > other:
-        found.append(f"the student is larger than its teacher: {own:.1f} and {other:.1f} M parameters")
+        doubts.append(f"the student is larger than its teacher: {own:.1f} and {other:.1f} M parameters")
     took = [_seconds(student, image_size), _seconds(teacher.image_tower, teacher.image_size)]
     if took[0] > SLOWER * took[1]:
-        found.append(f"the student is {took[0] / took[1]:.1f} times as slow as its teacher, untrained, in torch")
-    return found
+        doubts.append(f"the student is {took[0] / took[1]:.1f} times as slow as its teacher, untrained, in torch")
+    return doubts
 
 
 def _seconds(tower: nn.Module, size: int) -> float:
@@ -69,15 +69,15 @@ def _seconds(tower: nn.Module, size: int) -> float:
     import torch
 
     device, training = next(tower.parameters()).device, tower.training
-    pixels, found = torch.zeros(4, 3, size, size, device=device), []
+    pixels, seconds = torch.zeros(4, 3, size, size, device=device), []
     tower.eval()
     with torch.inference_mode():
         for _ in range(4):
             start = time.perf_counter()
             tower(pixels).cpu()
-            found.append(time.perf_counter() - start)
+            seconds.append(time.perf_counter() - start)
     tower.train(training)
-    return min(found)
+    return min(seconds)
 
 
 def _embeddings(teacher: Teacher) -> tuple[Tensor, Tensor]:

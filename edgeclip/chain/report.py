@@ -137,16 +137,16 @@ def _command(
     return f"{words} --figures figures.json" if figures else words
 
 
-def _pictures(found: Report, dataset: Path | None) -> list[Picture]:
+def _pictures(report: Report, dataset: Path | None) -> list[Picture]:
     """Some of the images that the verdict's row is right about, and wrong."""
     if dataset is None:
         return []
     from ..evaluation.copies import without_copies
     from ..images.datasets import open_dataset
 
-    chosen = next(row for row in found.rows if row.recommended)
-    fp32 = next((row for row in found.rows if row.stage == f"{EXPORTED}fp32" and row is not chosen), None)
-    return some_pictures(without_copies(open_dataset(dataset)), found.dataset.get("labels", ()), chosen, fp32)
+    chosen = next(row for row in report.rows if row.recommended)
+    fp32 = next((row for row in report.rows if row.stage == f"{EXPORTED}fp32" and row is not chosen), None)
+    return some_pictures(without_copies(open_dataset(dataset)), report.dataset.get("labels", ()), chosen, fp32)
 
 
 def _commands(opened: Bundle, bundle: Path, command: str, figures: Figures) -> list[str]:

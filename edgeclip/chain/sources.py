@@ -76,12 +76,12 @@ def _anywhere(bundle: Bundle, threads: int | None) -> PixelEncoder:
 
 def _student(run: Run, bundle: Bundle, threads: int | None) -> PixelEncoder | None:
     """The run's student, if its weights are those that the bundle was made from."""
-    found = run.encoder()
-    if found.fingerprint != bundle.manifest.source_fingerprint:
+    student = run.encoder()
+    if student.fingerprint != bundle.manifest.source_fingerprint:
         say(f"{run.path} has other weights than {bundle.path} was made from: the report has no row for the student")
         return None
     _set_torch_threads(threads)
-    return found
+    return student
 
 
 def _teacher(asked: str | None, run: Run | None, threads: int | None) -> PixelEncoder | None:

@@ -94,50 +94,50 @@ def plan(
         again: a stage to make again whatever is there, with those after it.
         gone: stages whose result is not there any more.
     """
-    found: list[Planned] = []
+    planned: list[Planned] = []
     for stage in STAGES:
         entry = made.stages.get(stage)
         why = changes(entry.by, own_settings(stage, settings)) if entry else ""
         if entry and entry.whole and stage in gone:
             why = why or GONE
-        before = next((one.stage for one in found if one.does == "make again"), entry.after if entry else None)
+        before = next((one.stage for one in planned if one.does == "make again"), entry.after if entry else None)
         seconds = entry.seconds if entry and entry.whole else None
         if entry is None:
-            found.append(Planned(stage, "make"))
+            planned.append(Planned(stage, "make"))
         elif stage == again or why or before:
-            found.append(
+            planned.append(
                 Planned(stage, "make again", "--again" if stage == again else why or f"{AFTER}{before}", seconds)
             )
         elif not entry.whole:
-            found.append(Planned(stage, "go on", "it was interrupted"))
+            planned.append(Planned(stage, "go on", "it was interrupted"))
         else:
-            found.append(Planned(stage, "there", seconds=seconds))
-    return found
+            planned.append(Planned(stage, "there", seconds=seconds))
+    return planned
 
 
 def settings_of(folder: Path, project: Project) -> dict[str, Any]:
     """The project's settings by dotted names, with what local inputs hold, and this device where it is the target."""
     from ..device.facts import describe_device
 
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
 
     def walk(prefix: str, value: Any) -> None:
         if isinstance(value, dict):
             for key, one in value.items():
                 walk(f"{prefix}.{key}" if prefix else key, one)
         elif value not in (None, []):
-            found[prefix] = value
+            settings[prefix] = value
 
     walk(
         "", {**project.model_dump(mode="json"), "distill": project.settings.model_dump(mode="json"), "signature": None}
     )
     if project.profile == HERE:
         device = describe_device()
-        found["device"] = f"{device.cpu}, {device.cores} cores"
+        settings["device"] = f"{device.cpu}, {device.cores} cores"
     for name in ("images", "texts", "classes", "dataset"):
-        if name in found and (held := content(Path(place(folder, found[name])))):
-            found[f"{name}.content"] = held
-    return found
+        if name in settings and (held := content(Path(place(folder, settings[name])))):
+            settings[f"{name}.content"] = held
+    return settings
 
 
 def content(path: Path) -> str:

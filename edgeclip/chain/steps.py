@@ -121,11 +121,11 @@ def profiled(
     asked: dict[str, Any] = {"engine": engine, "provider": provider}
     announce(f"edgeclip profile {name}", out=file, seconds=f"{seconds:g}", family=list(families), **asked)
     if file.is_file() and not anew:
-        found = load_profile(file)
-        own = found.runtime
-        if found.device == describe_device() and engine in (None, own.name) and provider in (None, own.provider):
+        profile = load_profile(file)
+        own = profile.runtime
+        if profile.device == describe_device() and engine in (None, own.name) and provider in (None, own.provider):
             say(THERE)
-            return found
+            return profile
         say("      the existing profile is of another device, engine or provider: measuring again")
     measured = measure_device(name, seconds=seconds, families=families, **asked)
     measured.save(file)
@@ -138,10 +138,10 @@ def exported_run(run: Run, out: Path, *, threads: int | None) -> Bundle:
 
     announce(f"edgeclip export {shlex.quote(str(run.path))}", out=out, threads=threads)
     if (out / "bundle.json").is_file():
-        found = Bundle.open(out)
-        if found.manifest.source_fingerprint == run.encoder().fingerprint:
+        bundle = Bundle.open(out)
+        if bundle.manifest.source_fingerprint == run.encoder().fingerprint:
             say(THERE)
-            return found
+            return bundle
     return exported(str(run.path), out, ("auto",), threads=threads)
 
 
@@ -161,10 +161,10 @@ def exported(
     from .loading import open_exportable
 
     model, spec, own = open_exportable(source)
-    with calibration_files(str(images or own)) as found:
+    with calibration_files(str(images or own)) as files:
         plan = ExportPlan(target=target.target if target else None, precisions=precisions)
         given: dict[str, Any] = {"source": source, "spec": spec, "threads": threads, "force": True}
-        return export(model, out, **given, calibration=found, plan=plan)
+        return export(model, out, **given, calibration=files, plan=plan)
 
 
 def next_commands(folder: Path) -> list[str]:

@@ -89,15 +89,19 @@ def eval_command(
     part = out.with_name(f"{out.name}.part") if out and not dataset else None
     where: dict[str, Any] = {"dataset": dataset, "suite": suite, "data": data, "hub": hub, "part": part}
     try:
-        found = evaluate(_opened(model, engine, provider), task=task_of, name=model, **where)
+        evaluation = evaluate(_opened(model, engine, provider), task=task_of, name=model, **where)
     except KeyboardInterrupt:
         if part and part.is_file():
             tell("run the same command again to resume after the data sets that are done")
         raise
-    told = found.scores[0].model_dump(exclude_none=True) if dataset else {**found.as_data(), "mean": found.mean}
-    show(as_json, told, lambda: scores_table(found))
+    told = (
+        evaluation.scores[0].model_dump(exclude_none=True)
+        if dataset
+        else {**evaluation.as_data(), "mean": evaluation.mean}
+    )
+    show(as_json, told, lambda: scores_table(evaluation))
     if out:
-        found.save(out)
+        evaluation.save(out)
         if part:
             part.unlink(missing_ok=True)
         tell(f"wrote {out}")
@@ -142,11 +146,11 @@ def retention_command(
         writable(out)
         refuse_foreign(out, "retention", force=force)
     opened = [_opened(name, engine, provider) for name in models]
-    found = retention(*opened, dataset=dataset, names=models)
-    show(as_json, found.as_data(), lambda: retention_table(found))
+    kept = retention(*opened, dataset=dataset, names=models)
+    show(as_json, kept.as_data(), lambda: retention_table(kept))
     if out:
         with new_folder(out, "retention", "retention.json", force=force) as folder:
-            found.save(folder / "retention.json")
-            for number, row in enumerate(found.rows[1:], 1):
-                write_text(folder / f"broken-{number}.svg", confusion_svg(row.broken, row.model, found.rows[0].model))
-        tell(f"wrote {out}/retention.json and {len(found.rows) - 1} plot(s)")
+            kept.save(folder / "retention.json")
+            for number, row in enumerate(kept.rows[1:], 1):
+                write_text(folder / f"broken-{number}.svg", confusion_svg(row.broken, row.model, kept.rows[0].model))
+        tell(f"wrote {out}/retention.json and {len(kept.rows) - 1} plot(s)")

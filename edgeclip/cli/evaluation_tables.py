@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..evaluation.results import Evaluation, Score
 
 
-def scores_table(found: Evaluation) -> RenderableType:
+def scores_table(evaluation: Evaluation) -> RenderableType:
     """One row a data set, the mean, and what is missing."""
     facts = ("data set", "task", "images", "classes", "chance", "metric", "value", "95 % interval")
     table = table_of(
@@ -23,9 +23,9 @@ def scores_table(found: Evaluation) -> RenderableType:
         "top-5",
         "mean per class",
         "calibration error",
-        title=Text(f"{found.model}{': ' + found.suite if found.suite else ''}"),
+        title=Text(f"{evaluation.model}{': ' + evaluation.suite if evaluation.suite else ''}"),
     )
-    for score in found.scores:
+    for score in evaluation.scores:
         table.add_row(
             Text(score.dataset),
             score.task,
@@ -40,17 +40,19 @@ def scores_table(found: Evaluation) -> RenderableType:
             _percent(score.mean_per_class),
             _percent(score.calibration_error),
         )
-    notes = [f"{s.dataset}: {remark}" for s in found.scores for remark in s.remarks]
-    notes += [f"{m.dataset}: not measured: {m.why}" for m in found.missing]
-    if found.suite and found.mean is not None:
-        of_all = len(found.scores) + len(found.missing)
-        notes.append(f"mean of {len(found.scores)} of {of_all} sets: {found.mean:.2%}")
+    notes = [f"{s.dataset}: {remark}" for s in evaluation.scores for remark in s.remarks]
+    notes += [f"{m.dataset}: not measured: {m.why}" for m in evaluation.missing]
+    if evaluation.suite and evaluation.mean is not None:
+        of_all = len(evaluation.scores) + len(evaluation.missing)
+        notes.append(f"mean of {len(evaluation.scores)} of {of_all} sets: {evaluation.mean:.2%}")
     return Group(table, *map(Text, notes))
 
 
-def retention_table(found: Retention) -> RenderableType:
+def retention_table(retention: Retention) -> RenderableType:
     """The reference and what was made of it; then the classes that lost most."""
-    title = Text(f"{found.dataset}: {found.images} images, {found.classes} classes, chance {found.chance:.2%}")
+    title = Text(
+        f"{retention.dataset}: {retention.images} images, {retention.classes} classes, chance {retention.chance:.2%}"
+    )
     table = table_of(
         "model",
         "top-1",
@@ -63,7 +65,7 @@ def retention_table(found: Retention) -> RenderableType:
         "p",
         title=title,
     )
-    for row in found.rows:
+    for row in retention.rows:
         change = f"{row.change_low:+.2%} … {row.change_high:+.2%}" if row.change_low is not None else "-"
         table.add_row(
             Text(row.model),
@@ -78,13 +80,15 @@ def retention_table(found: Retention) -> RenderableType:
         )
     changes = [
         Text(f"{row.model} {how} most in {one.told}")
-        for row in found.rows
+        for row in retention.rows
         for how, classes in (("lost", row.losers), ("won", row.winners))
         for one in classes[:3]
     ]
-    doubts = [Text(f"{row.model}: {remark}", style="red") for row in found.rows for remark in row.remarks]
-    if found.rows[1].retention is None:
-        doubts.append(Text(f"{found.rows[0].model} knows no more than chance: nothing can be kept of it", style="red"))
+    doubts = [Text(f"{row.model}: {remark}", style="red") for row in retention.rows for remark in row.remarks]
+    if retention.rows[1].retention is None:
+        doubts.append(
+            Text(f"{retention.rows[0].model} knows no more than chance: nothing can be kept of it", style="red")
+        )
     return Group(table, *doubts, *changes)
 
 

@@ -50,10 +50,10 @@ class Number(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """As click's, which lets NaN pass: it is neither below nor above anything."""
-        found = super().convert(value, param, ctx)
-        if found != found:
+        number = super().convert(value, param, ctx)
+        if number != number:
             self.fail(f"{value} is no number.", param, ctx)
-        return found
+        return number
 
     def _describe_range(self) -> str:
         """Bounds that a user may meet, in the help."""
@@ -72,11 +72,11 @@ class Threads(click.IntRange):
         """Refuse what would only be in its own way; of another device's cores nothing is known yet."""
         from ..api.device import usable_cores
 
-        found, cores = super().convert(value, param, ctx), usable_cores()
+        number, cores = super().convert(value, param, ctx), usable_cores()
         most, elsewhere = self.A_CORE * cores, ctx is not None and isinstance(ctx.params.get("device"), str)
-        if found > most and not elsewhere:
-            self.fail(f"{found} threads are too many for {cores} cores: use at most {most}.", param, ctx)
-        return found
+        if number > most and not elsewhere:
+            self.fail(f"{number} threads are too many for {cores} cores: use at most {most}.", param, ctx)
+        return number
 
 
 # What the system says of paths, and what it speaks of where it names none.
@@ -158,9 +158,9 @@ class Commands(click.Group):
 
         try:
             Path.cwd()
-            found = super().invoke(ctx)
+            result = super().invoke(ctx)
             sys.stdout.flush()
-            return found
+            return result
         except click.UsageError as error:
             help_of = error.ctx.command_path if error.ctx else ctx.command_path
             message = " ".join(error.format_message().split())

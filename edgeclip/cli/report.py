@@ -180,9 +180,9 @@ def verify_command(bundle: Path, as_json: bool, **settings: Any) -> None:
     from ..api.bundle import verify
     from .tables import findings_table, show
 
-    found = verify(bundle, **settings)
-    show(as_json, found.model_dump(), lambda: findings_table(found))
-    sys.exit(0 if found.verified else 3)
+    verification = verify(bundle, **settings)
+    show(as_json, verification.model_dump(), lambda: findings_table(verification))
+    sys.exit(0 if verification.verified else 3)
 
 
 @click.command(name="measure")
@@ -213,12 +213,12 @@ def measure_command(
 
     if out:
         writable_file(out, force=force)
-    found = measure(bundle, dataset, device=device, config=MeasureConfig(**settings))
-    show(as_json, found.as_data(), lambda: figures_table(found))
+    figures = measure(bundle, dataset, device=device, config=MeasureConfig(**settings))
+    show(as_json, figures.as_data(), lambda: figures_table(figures))
     if out:
-        found.save(out)
+        figures.save(out)
         tell(f"wrote {out}")
-    sys.exit(3 if found.wrong or any(row.failed for row in found.rows) else 0)
+    sys.exit(3 if figures.wrong or any(row.failed for row in figures.rows) else 0)
 
 
 @click.command(name="compare")
@@ -266,11 +266,11 @@ def compare_command(
         writable_file(out, force=force)
     opened = [as_report(path) for path in reports]
     limits: dict[str, Any] = {"worse_percent": worse, "lost_points": lost}
-    found = compare(*opened, **limits, other_device=other_device, other_dataset=other_dataset)
-    show(as_json, [asdict(line) for line in found], lambda: comparison_table(opened, found))
+    comparisons = compare(*opened, **limits, other_device=other_device, other_dataset=other_dataset)
+    show(as_json, [asdict(line) for line in comparisons], lambda: comparison_table(opened, comparisons))
     if out:
-        write_marked(out, comparison_markdown(opened, found))
-    for line in found:
+        write_marked(out, comparison_markdown(opened, comparisons))
+    for line in comparisons:
         if line.regressed:
             tell(f"worse: {': '.join(comparison_cells(line)[:2])}: {' | '.join(comparison_cells(line)[2:])}")
-    sys.exit(3 if any(line.regressed for line in found) else 0)
+    sys.exit(3 if any(line.regressed for line in comparisons) else 0)

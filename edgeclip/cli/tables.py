@@ -31,9 +31,9 @@ def show(as_json: bool, data: object, table: Callable[[], RenderableType]) -> No
     if as_json:
         sys.stdout.write(json_text(json.dumps(data, indent=2, ensure_ascii=False)) + "\n")
     else:
-        found = _shown(table())
+        shown = _shown(table())
         console = Console(highlight=False, markup=False)
-        for part in found.renderables if isinstance(found, Group) else [found]:
+        for part in shown.renderables if isinstance(shown, Group) else [shown]:
             wide = Measurement.get(console, console.options.update(width=WIDEST), part).maximum
             if not sys.stdout.isatty():  # as wide as it needs to be
                 Console(width=max(wide, console.width), highlight=False, markup=False).print(part)
@@ -154,14 +154,14 @@ def specs_table(specs: Sequence[StudentSpec], profile: Profile) -> Table:
     return table
 
 
-def teachers_table(found: Sequence[Listed]) -> Table:
+def teachers_table(teachers: Sequence[Listed]) -> Table:
     """Teachers by name, those to begin with first."""
     table = table_of("--teacher", "px", "dim", "M params", "image tower", "ImageNet top-1", "mean of 38 sets", "")
 
     def shown(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 
-    for one in found:
+    for one in teachers:
         figures = (shown(one.params_m, ".0f"), shown(one.image_params_m, ".0f"))
         scores = (shown(one.imagenet, ".1%"), shown(one.mean_of_38, ".1%"))
         table.add_row(one.name, str(one.image_size), str(one.embed_dim), *figures, *scores, one.remark)
@@ -190,12 +190,12 @@ def tried_table(manifest: Manifest) -> Table:
     """Every way to run the tower that was tried, and what became of it."""
     table = table_of("tried", "cosine mean", "worst", "top-1 lost", "speed against fp32", "", title=Text(manifest.name))
     for one in manifest.tried:
-        found = one.fidelity
+        fidelity = one.fidelity
         table.add_row(
             one.name,
-            f"{found.cosine_mean:.6f}" if found else "-",
-            f"{found.cosine_worst:.6f}" if found else "-",
-            f"{found.top1_drop:.2f} points" if found and found.top1_drop is not None else "-",
+            f"{fidelity.cosine_mean:.6f}" if fidelity else "-",
+            f"{fidelity.cosine_worst:.6f}" if fidelity else "-",
+            f"{fidelity.top1_drop:.2f} points" if fidelity and fidelity.top1_drop is not None else "-",
             f"{one.relative_speed:.2f}x" if one.relative_speed else "-",
             Text(one.outcome),
         )

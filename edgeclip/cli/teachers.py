@@ -23,5 +23,5 @@ def teachers_command(word: str, as_json: bool) -> None:
     from ..api.student import list_teachers
     from .tables import show, teachers_table
 
-    found = list_teachers(word)
-    show(as_json, [asdict(one) for one in found], lambda: teachers_table(found))
+    teachers = list_teachers(word)
+    show(as_json, [asdict(one) for one in teachers], lambda: teachers_table(teachers))

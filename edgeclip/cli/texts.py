@@ -69,7 +69,7 @@ def select(
     from .tables import show
 
     settings: dict[str, Any] = {"neighbours": neighbours, "cap": cap, "store": store, "force": force}
-    found = select_texts(images, corpus, teacher, out, **settings)
+    selection = select_texts(images, corpus, teacher, out, **settings)
     tell(f"wrote {out} and {out.with_suffix('.summary.json')}; next: edgeclip distill … --texts {out}")
-    line = f"kept {found.kept} of {found.candidates} sentences ({found.said_twice} said twice)"
-    show(as_json, found.as_data(), lambda: line)
+    line = f"kept {selection.kept} of {selection.candidates} sentences ({selection.said_twice} said twice)"
+    show(as_json, selection.as_data(), lambda: line)

@@ -137,11 +137,11 @@ def kept_sentences(path: Path, folder: Path, templates: Sequence[str] | None = N
     asked = [str(path.absolute()), str(state.st_size), str(state.st_mtime_ns), *(templates or ())]
     file = folder / f"{digest(asked)[:24]}.bin"
     index = file.with_suffix(".npz")
-    found = StringsOnDisk.kept(file, index)
-    if found is None:
-        found = distinct(sentences, file)
-        found.keep(index)
-    return found
+    kept = StringsOnDisk.kept(file, index)
+    if kept is None:
+        kept = distinct(sentences, file)
+        kept.keep(index)
+    return kept
 
 
 def distinct(sentences: Iterable[str], file: Path) -> StringsOnDisk:

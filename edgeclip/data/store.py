@@ -75,7 +75,7 @@ class FeatureStore:
     def view(self, view: int, rows: Sequence[int]) -> Tensor:
         """Read one view of some rows: float32 ``[len(rows), dim]``."""
         kind = np.dtype("<f4" if self.document.dtype == "float32" else "<f2")
-        found = np.empty((len(rows), self.document.dim), np.float32)
+        embeds = np.empty((len(rows), self.document.dim), np.float32)
         by_shard: dict[int, list[int]] = {}
         for place, row in enumerate(rows):
             if not 0 <= row < len(self):
@@ -87,8 +87,8 @@ class FeatureStore:
                 for place in places:
                     at = (rows[place] % self.shard_rows) * self.document.views + view
                     data = os.pread(file.fileno(), width, self._data_at[shard] + width * at)
-                    found[place] = np.frombuffer(data, kind)
-        return torch.from_numpy(found)
+                    embeds[place] = np.frombuffer(data, kind)
+        return torch.from_numpy(embeds)
 
     @property
     def broken(self) -> list[int]:
@@ -209,23 +209,23 @@ def _agree(index: Path, asked: StoreDocument) -> None:
     if not index.is_file():
         asked.save(index)
         return
-    found = read_document(index, StoreDocument)
-    changed = [name for name, value in asked.fingerprint.items() if found.fingerprint.get(name) != value]
+    document = read_document(index, StoreDocument)
+    changed = [name for name, value in asked.fingerprint.items() if document.fingerprint.get(name) != value]
     shape = ("rows", "views", "dim", "dtype")
-    changed += [name for name in shape if getattr(found, name) != getattr(asked, name)]
+    changed += [name for name in shape if getattr(document, name) != getattr(asked, name)]
     if changed:
         raise FormatError(f"{index.parent} differs in {', '.join(changed)}: remove it to make it again")
 
 
 def _compute(span: range, embed: Embed, advance: Callable[[float], None]) -> tuple[NDArray[np.float32], list[int]]:
-    found, broken, batch = [], [], BATCH if processes().device.type == "cpu" else GPU_BATCH
+    blocks, broken, batch = [], [], BATCH if processes().device.type == "cpu" else GPU_BATCH
     for start in range(span.start, span.stop, batch):
         rows = range(start, min(start + batch, span.stop))
         embeds, unread = embed(rows)
-        found.append(np.asarray(embeds, np.float32))
+        blocks.append(np.asarray(embeds, np.float32))
         broken += unread
         advance(len(rows))
-    return np.concatenate(found), broken
+    return np.concatenate(blocks), broken
 
 
 def _digest(embeds: np.ndarray) -> str:

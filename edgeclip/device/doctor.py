@@ -64,7 +64,7 @@ def examine() -> DoctorReport:
 
     parts = []
     for purpose, (name, distributions, extra) in PARTS.items():
-        version = next((found for d in distributions if (found := _version(d))), None)
+        version = next((installed for d in distributions if (installed := _version(d))), None)
         hint = None if version else f"pip install 'edgeclip[{extra}]'" if extra else f"pip install {name}"
         parts.append(Package(purpose, name, version, hint))
     return DoctorReport(__version__, sys.version.split()[0], describe_device(), _providers(), parts)

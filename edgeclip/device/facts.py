@@ -25,10 +25,10 @@ def target_here(engine: str | None = None, threads: int | None = None, provider:
     Raises:
         EdgeclipError: there is no such engine or provider here.
     """
-    found = find_engine(engine, provider)
-    provider = provider or found.provider
-    runtime = Runtime(name=found.name, version=found.version(), provider=provider, threads=threads or usable_cores())
-    precisions = [cast(Precision, name) for name in found.precisions(provider)]
+    chosen = find_engine(engine, provider)
+    provider = provider or chosen.provider
+    runtime = Runtime(name=chosen.name, version=chosen.version(), provider=provider, threads=threads or usable_cores())
+    precisions = [cast(Precision, name) for name in chosen.precisions(provider)]
     return Target(device=describe_device(), runtime=runtime, precisions=precisions)
 
 

@@ -85,35 +85,35 @@ class Energy:
 @contextmanager
 def energy() -> Iterator[Energy]:
     """Count the energy of a block: from the processor's own counter, or from power read ten times a second."""
-    found = Energy()
+    used = Energy()
     begin = time.perf_counter()
     if (before := _counter_joules()) is not None:
-        yield found
+        yield used
         after = _counter_joules()
         # The counter wraps round every few minutes of full load: such a block stays "not measured".
         if after is not None and after >= before:
-            found.joules, found.sensor = after - before, "powercap (processor package)"
+            used.joules, used.sensor = after - before, "powercap (processor package)"
         return
     if _watts() is None:
-        yield found
+        yield used
         return
     stop = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(found, stop), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(used, stop), daemon=True)
     watcher.start()
     try:
-        yield found
+        yield used
     finally:
         stop.set()
         watcher.join()
-    if found._watts:
-        mean = sum(found._watts) / len(found._watts)
-        found.joules, found.sensor = mean * (time.perf_counter() - begin), "board power, read ten times a second"
+    if used._watts:
+        mean = sum(used._watts) / len(used._watts)
+        used.joules, used.sensor = mean * (time.perf_counter() - begin), "board power, read ten times a second"
 
 
-def _watch(found: Energy, stop: threading.Event) -> None:
+def _watch(used: Energy, stop: threading.Event) -> None:
     while not stop.wait(POLL_SECONDS):
         if (watts := _watts()) is not None:
-            found._watts.append(watts)
+            used._watts.append(watts)
 
 
 def _counter_joules() -> float | None:

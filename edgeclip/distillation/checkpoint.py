@@ -44,15 +44,15 @@ def newest_checkpoint(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     for one in (file, before(file)):
         try:
-            found = read_checkpoint(one)
+            checkpoint = read_checkpoint(one)
         except Exception as error:  # safetensors raises its own, a stranger's file KeyError
             if one.is_file():
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 say(f"{one} is damaged ({reason})")
         else:
             if one != file:
-                say(f"going on from the checkpoint before it, at step {found[1].get('step', '?')}")
-            return found
+                say(f"going on from the checkpoint before it, at step {checkpoint[1].get('step', '?')}")
+            return checkpoint
     raise FormatError(f"{file}: damaged, and so is the one before it: start a new run")
 
 

@@ -96,8 +96,8 @@ def select_sentences(
     with mendable(out):
         sentences = kept_sentences(corpus, folder / "sentences")
         pictures = Images(open_source(images, folder, processes().main_process_first), teacher.preprocess)
-        found, summary = ground(teacher, pictures, sentences, folder, neighbours=neighbours, cap=cap)
-        lines = (json.dumps(record, ensure_ascii=False) for record in found.records(sentences, pictures))
+        grounded, summary = ground(teacher, pictures, sentences, folder, neighbours=neighbours, cap=cap)
+        lines = (json.dumps(record, ensure_ascii=False) for record in grounded.records(sentences, pictures))
         write_text(out, "".join(f"{line}\n" for line in lines))
     summary.save(_summary(out))
     return summary
@@ -158,21 +158,21 @@ def ground(
     )
     scores, nearest = _nearest(pictures, texts, min(SPARE * neighbours, len(corpus)))
     accepted = _vote(scores, nearest, len(corpus), neighbours, cap)
-    found = _grounded(scores, nearest, accepted, len(corpus))
-    dropped = _said_twice(found, texts, nearest, accepted, alike)
-    found.kept, found.said_twice = np.flatnonzero((found.votes > 0) & ~dropped), int(dropped.sum())
-    levels = np.percentile(found.score[found.kept], [5, 50, 95]) if len(found.kept) else [0.0] * 3
-    return found, Selection(
+    grounded = _grounded(scores, nearest, accepted, len(corpus))
+    dropped = _said_twice(grounded, texts, nearest, accepted, alike)
+    grounded.kept, grounded.said_twice = np.flatnonzero((grounded.votes > 0) & ~dropped), int(dropped.sum())
+    levels = np.percentile(grounded.score[grounded.kept], [5, 50, 95]) if len(grounded.kept) else [0.0] * 3
+    return grounded, Selection(
         teacher=teacher.name,
         images=len(images),
         candidates=len(corpus),
         neighbours=neighbours,
         cap=cap,
         alike=alike,
-        voted_for=int((found.votes > 0).sum()),
-        full=int((found.votes >= cap).sum()),
-        said_twice=found.said_twice,
-        kept=len(found.kept),
+        voted_for=int((grounded.votes > 0).sum()),
+        full=int((grounded.votes >= cap).sum()),
+        said_twice=grounded.said_twice,
+        kept=len(grounded.kept),
         score_percentiles={f"p{q}": round(float(level), 4) for q, level in zip((5, 50, 95), levels, strict=True)},
     )
 
@@ -239,11 +239,11 @@ def _grounded(
 
 
 def _said_twice(
-    found: Grounded, texts: FeatureStore, nearest: NDArray[np.int64], accepted: NDArray[np.bool_], alike: float
+    grounded: Grounded, texts: FeatureStore, nearest: NDArray[np.int64], accepted: NDArray[np.bool_], alike: float
 ) -> NDArray[np.bool_]:
     """Which sentences say nearly the same of an image as a better one, ``[M]``: more votes, then the higher cosine."""
-    place = np.empty(len(found.votes), np.int64)
-    place[np.lexsort((-found.score, -found.votes))] = np.arange(len(found.votes))
+    place = np.empty(len(grounded.votes), np.int64)
+    place[np.lexsort((-grounded.score, -grounded.votes))] = np.arange(len(grounded.votes))
     pairs: list[tuple[int, int]] = []
     for row in range(len(nearest)):
         chosen = nearest[row, accepted[row]]
@@ -253,7 +253,7 @@ def _said_twice(
         one, other = np.nonzero(np.triu(embeds @ embeds.T >= alike, 1))
         for a, b in zip(chosen[one].tolist(), chosen[other].tolist(), strict=True):
             pairs.append((a, b) if place[a] < place[b] else (b, a))
-    dropped = np.zeros(len(found.votes), bool)
+    dropped = np.zeros(len(grounded.votes), bool)
     for better, worse in sorted(set(pairs), key=lambda pair: place[pair[0]]):
         if not dropped[better]:
             dropped[worse] = True

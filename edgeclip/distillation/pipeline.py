@@ -260,8 +260,8 @@ def _finish(run: Run, figures: dict[str, Any]) -> None:
 
 def _flat(data: dict[str, object], prefix: str = "") -> dict[str, object]:
     """Nested settings by dotted names, so that a difference can be named."""
-    found: dict[str, object] = {}
+    flat: dict[str, object] = {}
     for name, value in data.items():
         path = f"{prefix}{name}"
-        found |= _flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
-    return found
+        flat |= _flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return flat

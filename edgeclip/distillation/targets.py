@@ -64,23 +64,23 @@ def find_targets(
         EdgeclipError: over 5 % of the images cannot be read, or a teacher that is not at hand is needed.
     """
     folder, planned = _planned(folder, config, teachers, images, sentences)
-    found = Targets(folder, [], [], np.empty(0, np.int64), [])
+    targets = Targets(folder, [], [], np.empty(0, np.int64), [])
     for teacher, own, looks, reads in planned:
         if processes().is_main_process:
             keep_teacher(teacher, own)
-        found.texts.append(
+        targets.texts.append(
             feature_store(
                 own / TEXTS, f"embed sentences ({teacher.name})", reads, sentence_embedder(teacher, sentences)
             )
         )
         title = f"embed images ({teacher.name}, {config.views} views each)"
         embed = image_embedder(teacher, images, views, config.views)
-        found.images.append(feature_store(own / IMAGES, title, looks, embed, images.source))
-    broken = found.images[0].broken
-    found.rows = np.delete(np.arange(len(images)), broken)
-    found.broken = [images.source.key(row) for row in broken]
-    say_skipped(found.broken, "images")
-    return found
+        targets.images.append(feature_store(own / IMAGES, title, looks, embed, images.source))
+    broken = targets.images[0].broken
+    targets.rows = np.delete(np.arange(len(images)), broken)
+    targets.broken = [images.source.key(row) for row in broken]
+    say_skipped(targets.broken, "images")
+    return targets
 
 
 def refuse_no_room(

@@ -140,13 +140,13 @@ class PluginTeacher:
         return digest([np.concatenate(seen).round(4).tobytes().hex()])
 
     def _checked(self, embeds: Any, count: int) -> np.ndarray:
-        found = np.asarray(embeds, np.float32)
-        if found.shape != (count, self.embed_dim):
+        checked = np.asarray(embeds, np.float32)
+        if checked.shape != (count, self.embed_dim):
             wanted = f"[{count}, {self.embed_dim}]"
-            raise EdgeclipError(f"teacher {self.name} gave embeddings of shape {list(found.shape)}, not {wanted}")
-        if not np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-2):
+            raise EdgeclipError(f"teacher {self.name} gave embeddings of shape {list(checked.shape)}, not {wanted}")
+        if not np.allclose(np.linalg.norm(checked, axis=1), 1, atol=1e-2):
             raise EdgeclipError(f"teacher {self.name} gave embeddings that are not L2-normalised")
-        return found
+        return checked
 
 
 class TeacherDocument(Document):
@@ -177,12 +177,12 @@ class StoredTeacher:
             EdgeclipError: there is no store.
             FormatError: it is truncated.
         """
-        found = sorted(folder.glob(f"*/{TEACHER}")) if not (folder / TEACHER).is_file() else [folder / TEACHER]
-        if len(found) != 1:
-            names = ", ".join(path.parent.name for path in found) or "none"
+        files = sorted(folder.glob(f"*/{TEACHER}")) if not (folder / TEACHER).is_file() else [folder / TEACHER]
+        if len(files) != 1:
+            names = ", ".join(path.parent.name for path in files) or "none"
             raise EdgeclipError(f"{STORED}{folder}: name the folder of one teacher's store (there: {names})")
-        self.folder = found[0].parent
-        document = read_document(found[0], TeacherDocument)
+        self.folder = files[0].parent
+        document = read_document(files[0], TeacherDocument)
         self.name, self.fingerprint, self.embed_dim = document.name, document.fingerprint, document.embed_dim
         self.logit_scale, self.image_size = document.logit_scale, document.image_size
         self.preprocess = document.preprocess

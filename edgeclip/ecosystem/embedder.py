@@ -61,7 +61,7 @@ class Embedder:
         """
         single = isinstance(sentences, (str, Image.Image))
         items: Sequence[Item] = [sentences] if single else list(sentences)  # type: ignore[list-item, arg-type]
-        found = np.empty((len(items), self.encoder.embed_dim), np.float32)
+        embeds = np.empty((len(items), self.encoder.embed_dim), np.float32)
         texts = [row for row, item in enumerate(items) if isinstance(item, str)]
         images = [row for row, item in enumerate(items) if not isinstance(item, str)]
         towers: list[tuple[list[int], Callable[[list[Any]], NDArray[np.float32]]]]
@@ -69,11 +69,11 @@ class Embedder:
         for rows, encode in towers:
             for start in range(0, len(rows), batch_size):
                 some = rows[start : start + batch_size]
-                found[some] = encode([items[row] for row in some])
-        rows_or_row = found[0] if single else found
+                embeds[some] = encode([items[row] for row in some])
+        rows_or_row = embeds[0] if single else embeds
         if convert_to_tensor:
             return require("torch", "distill").from_numpy(rows_or_row)  # type: ignore[no-any-return]
-        return rows_or_row if convert_to_numpy or single else list(found)
+        return rows_or_row if convert_to_numpy or single else list(embeds)
 
     def similarity(self, one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
         """Cosines of all pairs, float32 ``[N, M]``."""

@@ -85,15 +85,15 @@ def gather(
     from .layout import write_layout
 
     opened = Bundle.open(bundle) if bundle else None
-    found = read_document(report, Report) if report else None
+    document = read_document(report, Report) if report else None
     if opened and opened.manifest.source_fingerprint != run.encoder().fingerprint:
         raise EdgeclipError(f"{bundle} was exported from another student than {run.path}'s: export it again")
     shutil.copytree(run.student_dir, folder, dirs_exist_ok=True)
     if opened:
         shutil.copytree(opened.path, folder / "bundle", ignore=shutil.ignore_patterns(".*"))
         write_layout(opened, folder)
-    if found:
-        write_report(found.model_copy(update={"pictures": []}), folder / "report")
+    if document:
+        write_report(document.model_copy(update={"pictures": []}), folder / "report")
     told = data_facts(Path(run.document.images))
-    facts = Facts(repo, run.document, licence, report=found, manifest=opened.manifest if opened else None, **told)
+    facts = Facts(repo, run.document, licence, report=document, manifest=opened.manifest if opened else None, **told)
     write_text(folder / "README.md", card(facts))

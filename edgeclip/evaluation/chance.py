@@ -64,12 +64,12 @@ def doubts(
         top1: 0..1.
         chance: as :func:`chance_level` tells it.
     """
-    found = []
+    doubted = []
     if not above_chance(top1, len(labels), chance):
-        found.append(f"top-1 is not clearly above chance ({chance:.2%})")
+        doubted.append(f"top-1 is not clearly above chance ({chance:.2%})")
     if labels.ndim == 1 and (told := collapsed(answers, effective_classes(labels.astype(np.int64)))):
-        found.append(told)
-    return found
+        doubted.append(told)
+    return doubted
 
 
 def fewest_answers(classes: float) -> float:

@@ -54,11 +54,11 @@ def embed(
     labels: list[Any] = []
     keys: list[str] = []
     with progress_bar(title, len(dataset)) as bar:
-        for ready, found, names in prepared(encoder, dataset, batch=batch, workers=workers):
+        for ready, some_labels, names in prepared(encoder, dataset, batch=batch, workers=workers):
             embeds.append(ready())
-            labels += found
+            labels += some_labels
             keys += names
-            bar.advance(len(found))
+            bar.advance(len(some_labels))
     if not labels:
         raise EdgeclipError(f"{dataset.name}: there is no image in it")
     if not dataset.classnames:

@@ -118,17 +118,17 @@ def minimise(
 
 def _two_loops(gradient: Rows, memory: deque[tuple[Rows, Rows, float]]) -> Rows:
     """The inverse Hessian that the memory stands for, times the gradient."""
-    found, shares = gradient.copy(), []
+    direction, shares = gradient.copy(), []
     for moved, turned, inverse in reversed(memory):
-        share = inverse * _dot(moved, found)
+        share = inverse * _dot(moved, direction)
         shares.append(share)
-        found -= np.float32(share) * turned
+        direction -= np.float32(share) * turned
     if memory:
         _, turned, inverse = memory[-1]
-        found /= np.float32(inverse * _dot(turned, turned))
+        direction /= np.float32(inverse * _dot(turned, turned))
     for (moved, turned, inverse), share in zip(memory, reversed(shares), strict=True):
-        found += np.float32(share - inverse * _dot(turned, found)) * moved
-    return found
+        direction += np.float32(share - inverse * _dot(turned, direction)) * moved
+    return direction
 
 
 def _dot(a: Rows, b: Rows) -> float:

@@ -46,9 +46,9 @@ def average_precision_11(scores: NDArray[np.floating], positive: NDArray[np.bool
     """
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.diff(scores[order]) != 0, True)  # equal scores are one threshold
-    found = np.cumsum(positive[order])[last]
-    precision = found / (np.flatnonzero(last) + 1)
-    recall = found / max(1, int(positive.sum()))
+    hits = np.cumsum(positive[order])[last]
+    precision = hits / (np.flatnonzero(last) + 1)
+    recall = hits / max(1, int(positive.sum()))
     best = [precision[recall >= level].max(initial=0.0) for level in np.linspace(0, 1, 11)[1:]]
     return float(np.mean([1.0, *best]))
 
@@ -60,9 +60,9 @@ def mean_average_precision_11(scores: NDArray[np.floating], labels: NDArray[np.b
 
 def average_precision(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     """Average precision of one class, as CLIP_benchmark has it: the mean precision at the positives, best first."""
-    found = positive[np.argsort(-scores, kind="stable")]
-    precision = np.cumsum(found) / np.arange(1, len(found) + 1)
-    return float(precision[found].sum() / max(1, int(found.sum())))
+    ranked = positive[np.argsort(-scores, kind="stable")]
+    precision = np.cumsum(ranked) / np.arange(1, len(ranked) + 1)
+    return float(precision[ranked].sum() / max(1, int(ranked.sum())))
 
 
 def mean_average_precision(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:

@@ -73,16 +73,16 @@ def read_drawings(file: Path) -> dict[str, tuple[bytes, Mapping[str, object]]]:
     for name, content in read_tar(file):
         stem, _, suffix = name.rpartition("/")[2].partition(".")
         parts.setdefault(stem, {})[suffix] = content
-    found: dict[str, tuple[bytes, Mapping[str, object]]] = {}
+    drawings: dict[str, tuple[bytes, Mapping[str, object]]] = {}
     for key, of_one in parts.items():
         try:
             facts = json.loads(of_one["json"])
             facts["category"], facts["name"]
             _codepoints(key)
-            found[key] = (of_one["png"], facts)
+            drawings[key] = (of_one["png"], facts)
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"{file}: {key} is not a drawing with its name and category ({error!r})") from error
-    return found
+    return drawings
 
 
 def _codepoints(key: str) -> tuple[int, ...]:

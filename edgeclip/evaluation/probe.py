@@ -104,13 +104,13 @@ def sweep(train: Embedded, val: Embedded, classes: int) -> tuple[float, dict[flo
     finer steps around the best. Of equals the stronger penalty wins.
     """
     tried: dict[float, float] = {}
-    found: dict[float, Classifier] = {}
+    classifiers: dict[float, Classifier] = {}
 
     def attempt(strength: float, start: Classifier | None) -> Classifier:
         model = fit(
             train.image_embeds, train.labels, classes, strength=strength, start=start, tolerance=SWEEP_TOLERANCE
         )
-        found[strength] = model
+        classifiers[strength] = model
         tried[strength] = float((model.predict(val.image_embeds) == val.labels).mean())
         return model
 
@@ -121,9 +121,9 @@ def sweep(train: Embedded, val: Embedded, classes: int) -> tuple[float, dict[flo
             break
     coarse = _best(tried)
     for factor in FINER.tolist():
-        attempt(coarse * factor, found[coarse])
+        attempt(coarse * factor, classifiers[coarse])
     best = _best(tried)
-    return best, tried, found[best]
+    return best, tried, classifiers[best]
 
 
 def _swept_within(

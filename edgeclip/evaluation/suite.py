@@ -136,20 +136,20 @@ def _kept(part: Path | None, of: str) -> dict[str, Score]:
     """The scores of an evaluation of the same that was cut, by data set."""
     if part is None or not part.is_file():
         return {}
-    found = read_document(part, Evaluation)
-    if found.of != of:
+    evaluation = read_document(part, Evaluation)
+    if evaluation.of != of:
         say(f"{part} is of another evaluation: begun anew")
         return {}
-    say(f"goes on after {len(found.scores)} set(s) that were measured before it was cut")
-    return {score.dataset: score for score in found.scores}
+    say(f"goes on after {len(evaluation.scores)} set(s) that were measured before it was cut")
+    return {score.dataset: score for score in evaluation.scores}
 
 
 def locate(entry: Entry, data: Path | None, *, hub: bool = False) -> str | None:
     """Where the set is: a folder of its name (or of its hub repository's) below ``data``, the hub, or nowhere."""
     names = [entry.name, *([entry.hub.rpartition("/")[2]] if entry.hub else [])]
-    found = next((data / name for name in names if (data / name).is_dir()), None) if data else None
-    if found:
-        return str(found)
+    folder = next((data / name for name in names if (data / name).is_dir()), None) if data else None
+    if folder:
+        return str(folder)
     return f"{HUB}{entry.hub}" if hub and entry.hub else None
 
 

@@ -136,9 +136,9 @@ def _train_and_test(encoder: Encoder, dataset: Dataset, task: EvaluationTask, wh
 def _retrieval(encoder: Encoder, dataset: Dataset, task: EvaluationTask) -> dict[str, Any]:
     from .retrieval import retrieve
 
-    found = retrieve(encoder, dataset)
-    recalls, (low, high) = found.recall(), found.intervals()["image_recall@1"]
-    counts = {"images": len(found.text_ranks), "templates": 0}
+    retrieved = retrieve(encoder, dataset)
+    recalls, (low, high) = retrieved.recall(), retrieved.intervals()["image_recall@1"]
+    counts = {"images": len(retrieved.text_ranks), "templates": 0}
     return {**counts, "metric": "image_recall@1", "value": recalls["image_recall@1"], "low": low, "high": high} | {
-        "more": {**recalls, "captions": len(found.image_ranks)}
+        "more": {**recalls, "captions": len(retrieved.image_ranks)}
     }

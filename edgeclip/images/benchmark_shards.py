@@ -58,8 +58,8 @@ def open_shards(where: str, split: str = "test") -> Dataset:
         raise EdgeclipError(f"{where}: no classnames.txt there: one class name a line, in the order of the labels")
     source.classes = len(classnames := [line.strip() for line in read_lines(names)])
     templates = place.file("zeroshot_classification_templates.txt")
-    found = templates_in(templates, "{c}") if templates else list(TEMPLATES)
-    return Dataset(place.name, classnames, [template.strip() for template in found], source, kind == "multilabel")
+    prompts = templates_in(templates, "{c}") if templates else list(TEMPLATES)
+    return Dataset(place.name, classnames, [template.strip() for template in prompts], source, kind == "multilabel")
 
 
 def _kind(place: Place) -> Kind:

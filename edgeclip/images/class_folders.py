@@ -68,10 +68,10 @@ def _split_of(folder: Path, split: str) -> Path:
         if split != "test":
             raise EdgeclipError(f"{folder}: it is not split into train/ and test/, so it has no {split}")
         return folder
-    found = next((name for name in _names_of(split) if name in there), None)
-    if found is None:
+    split_name = next((name for name in _names_of(split) if name in there), None)
+    if split_name is None:
         raise EdgeclipError(f"{folder}: no split {split!r} there; it has {', '.join(sorted(there))}")
-    return folder / found
+    return folder / split_name
 
 
 def _names_of(split: str) -> tuple[str, ...]:

@@ -26,12 +26,12 @@ def open_dataset(where: Path | str, split: str = "test", *, keep_duplicates: boo
     """
     text = str(where)
     if text.startswith(torchvision_sets.PREFIX):
-        found = torchvision_sets.open_named(text, split)
+        dataset = torchvision_sets.open_named(text, split)
     elif location.is_remote(text) or benchmark_shards.is_shards(Path(where), split):
-        found = benchmark_shards.open_shards(text, split)
+        dataset = benchmark_shards.open_shards(text, split)
     else:
-        found = class_folders.open_folder(Path(where), split)
-    return found if keep_duplicates or found.several else merged(found)
+        dataset = class_folders.open_folder(Path(where), split)
+    return dataset if keep_duplicates or dataset.several else merged(dataset)
 
 
 def is_unsplit(where: str) -> bool:

@@ -23,9 +23,9 @@ class Place:
     """Where a data set lies. ``file(name)`` gives a path on this disk, fetched first where need be."""
 
     def __init__(self, where: str) -> None:
-        found = HUB_URL.match(where)
-        self.where = f"{HUB}{found[1]}" if found else where.rstrip("/")
-        self._revision = found[2] if found else None
+        match = HUB_URL.match(where)
+        self.where = f"{HUB}{match[1]}" if match else where.rstrip("/")
+        self._revision = match[2] if match else None
         self.name = self.where.rpartition("/")[2] or self.where
 
     def file(self, name: str) -> Path | None:

@@ -198,17 +198,17 @@ class HuggingFace:
         where, _, split = name.partition(":")
         try:
             if (Path(where) / "state.json").is_file():
-                found = datasets.load_from_disk(where)
+                dataset = datasets.load_from_disk(where)
             else:
-                found = datasets.load_dataset(where, split=split or "train")
+                dataset = datasets.load_dataset(where, split=split or "train")
         except Exception as error:  # a dozen kinds, of datasets', huggingface_hub's and requests'
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise EdgeclipError(f"hf:{name} cannot be opened: {reason}") from error
-        columns = [key for key, kind in found.features.items() if isinstance(kind, datasets.Image)]
+        columns = [key for key, kind in dataset.features.items() if isinstance(kind, datasets.Image)]
         if not columns:
-            raise EdgeclipError(f"hf:{name} has no column of images, only {', '.join(found.features)}")
-        self._name, self._column, self._fingerprint = name, columns[0], str(found._fingerprint)
-        self._rows = found.cast_column(self._column, datasets.Image(decode=False))
+            raise EdgeclipError(f"hf:{name} has no column of images, only {', '.join(dataset.features)}")
+        self._name, self._column, self._fingerprint = name, columns[0], str(dataset._fingerprint)
+        self._rows = dataset.cast_column(self._column, datasets.Image(decode=False))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -242,8 +242,8 @@ def _shards(pattern: str, cache: Path, first: First) -> list[Path]:
 def _local_shards(pattern: str) -> list[Path]:
     files: list[Path] = []
     for name in _expanded(pattern):
-        found = sorted(glob.glob(name)) if glob.has_magic(name) else [name]  # noqa: PTH207 (absolute ones too)
-        files += map(Path, found)
+        shards = sorted(glob.glob(name)) if glob.has_magic(name) else [name]  # noqa: PTH207 (absolute ones too)
+        files += map(Path, shards)
     missing = [file for file in files if not file.is_file()]
     if missing or not files:
         raise EdgeclipError(f"{missing[0] if missing else pattern}: no such shard of images")
@@ -286,8 +286,8 @@ def _indexed(file: Path, folder: Path) -> tuple[bytes, np.ndarray]:
     mark = digest([str(file.absolute()), str(state.st_size), str(state.st_mtime_ns)])[:24]
     kept = folder / f"{mark}.npz"
     if kept.is_file():
-        with kept.open("rb") as opened, np.load(opened, allow_pickle=False) as found:
-            return found["names"].tobytes(), found["places"]
+        with kept.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+            return arrays["names"].tobytes(), arrays["places"]
     members = [member for member in index_tar(file) if is_image(member[0])]
     block = Strings(name for name, _, _ in members).block
     places = np.array([place for _, *place in members], np.int64).reshape(-1, 2)

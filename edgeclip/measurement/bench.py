@@ -175,14 +175,14 @@ def _sustained(worker: Worker, seconds: float, progress: _Progress) -> dict[str,
         every.append((now, worker.burst(1.0)))
         progress(f"sustained, {now:.0f} of {seconds:.0f} s", again=True)
     window = min(WINDOW_SECONDS, seconds / 2)
-    first = [ms for at, found in every if at < window for ms in found]
-    last = [ms for at, found in every if at >= seconds - window for ms in found] or every[-1][1]
+    first = [ms for at, samples in every if at < window for ms in samples]
+    last = [ms for at, samples in every if at >= seconds - window for ms in samples] or every[-1][1]
     ratio = percentiles(last)["p50"] / percentiles(first)["p50"]
     return {
         "seconds": seconds,
         "window_seconds": window,
         "last_over_first": ratio,
-        "each_second": [[round(at, 2), round(percentiles(found)["p50"], 4)] for at, found in every],
+        "each_second": [[round(at, 2), round(percentiles(samples)["p50"], 4)] for at, samples in every],
         "after": asdict(conditions()),
     }
 

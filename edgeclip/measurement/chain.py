@@ -109,26 +109,26 @@ def run_chain(
             seconds=seconds,
             sustained=sustained,
         )
-        found = _bench(chain, plan, Path(scratch))
+        results = _bench(chain, plan, Path(scratch))
         if dataset:
-            _judge(chain, dataset, examples, embeddings(found, plan, Path(scratch)))
+            _judge(chain, dataset, examples, embeddings(results, plan, Path(scratch)))
         content = _hashed(dataset, examples) if dataset else ""
     return Measured(
-        rows=[_row(chain, stage, found["rows"].get(stage.name, {})) for stage in stages],
-        reference=_reference(found["reference"]),
+        rows=[_row(chain, stage, results["rows"].get(stage.name, {})) for stage in stages],
+        reference=_reference(results["reference"]),
         dataset=content,
         labels=chain.labels,
-        runtime=_runtime(job, found),
-        **{name: found[name] for name in ("rule", "before", "after", "machine")},
+        runtime=_runtime(job, results),
+        **{name: results[name] for name in ("rule", "before", "after", "machine")},
     )
 
 
-def _runtime(job: Mapping[str, Any], found: Mapping[str, Any]) -> Runtime:
+def _runtime(job: Mapping[str, Any], result: Mapping[str, Any]) -> Runtime:
     """What the towers were to run in, with the version that the device told."""
-    opened: Mapping[str, Any] = next((row["opened"] for row in found["rows"].values() if "opened" in row), {})
+    opened: Mapping[str, Any] = next((row["opened"] for row in result["rows"].values() if "opened" in row), {})
     version = opened.get("version", "unknown: no variant could be opened")
     provider = opened.get("asked_provider") or job["provider"] or "its usual one"
-    threads = job["threads"] or found["machine"]["cores"]
+    threads = job["threads"] or result["machine"]["cores"]
     return Runtime(name=job["engine"], version=version, provider=provider, threads=threads)
 
 
@@ -211,13 +211,13 @@ def _judged(
     return classify(Embedded(embeds[good], labels[good], [], keys), classes, scale=stage.encoder.logit_scale)
 
 
-def _row(chain: _Chain, stage: Stage, found: dict[str, Any]) -> Row:
+def _row(chain: _Chain, stage: Stage, result: dict[str, Any]) -> Row:
     own = chain.accuracy.get(stage.name)
     other = chain.accuracy.get(stage.compared_to) if stage.compared_to else None
     return make_row(
         stage.name,
         accuracy_columns(own, other, chain.classnames) if own else {},
-        device_columns(found),
+        device_columns(result),
         where="device" if chain.place.local or chain.is_tower(stage) else "host",
         compared_to=stage.compared_to,
         size_bytes=stage.encoder.image_bytes,
@@ -225,9 +225,9 @@ def _row(chain: _Chain, stage: Stage, found: dict[str, Any]) -> Row:
     )
 
 
-def _reference(found: dict[str, Any] | None) -> Reference | None:
+def _reference(result: dict[str, Any] | None) -> Reference | None:
     """The machine's pace, and how it changed between the first and the last third of the turns."""
-    own = timing(found) if found else None
+    own = timing(result) if result else None
     if own is None:
         return None
     third = max(1, len(own.turns) // 3)

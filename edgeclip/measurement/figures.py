@@ -63,12 +63,12 @@ def measure(
         with device_steps(f"verify on {place.name}") as tell:
             told = place.verify(opened.path, **settings, on_step=tell)
         verified = [Finding(**finding) for finding in told["findings"]]
-        found = run_chain(stages, data, place, seconds=config.seconds, sustained=config.sustained)
-    rows = [_judged(row, verified) for row in found.rows]
+        measured = run_chain(stages, data, place, seconds=config.seconds, sustained=config.sustained)
+    rows = [_judged(row, verified) for row in measured.rows]
     complete = not config.precisions or {*config.precisions} >= {v.precision for v in opened.manifest.variants}
     best = _best(opened, rows) if complete else None
     rows = [row.model_copy(update={"recommended": row.stage == f"{EXPORTED}{best}"}) for row in rows]
-    return figures_of(opened, replace(found, rows=rows), data, verified=verified, recommended=best)
+    return figures_of(opened, replace(measured, rows=rows), data, verified=verified, recommended=best)
 
 
 def settings_of(bundle: Bundle, config: MeasureConfig, *, here: bool) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def settings_of(bundle: Bundle, config: MeasureConfig, *, here: bool) -> dict[st
     return {"engine": engine, "provider": provider, "threads": threads}
 
 
-def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, **facts: Any) -> Figures:
+def figures_of(bundle: Bundle, measured: Measured, data: Dataset | None, **facts: Any) -> Figures:
     """The document of what was measured; ``facts`` are ``verified`` and ``recommended``."""
     from ..evaluation.chance import chance_level, effective_classes
     from ..runtime.target import Device
@@ -99,20 +99,20 @@ def figures_of(bundle: Bundle, found: Measured, data: Dataset | None, **facts: A
         counts: dict[str, Any] = {"images": len(data), "classes": len(data.classnames), "copies": data.copies}
         level: dict[str, Any] = {"chance": chance_level(labels, len(data.classnames))}
         level["effective_classes"] = None if data.several else effective_classes(labels)
-        level |= {"names": data.classnames, "labels": found.labels, "templates": data.templates}
-        judged = Judged(name=data.name, sha256=found.dataset, **counts, **level)
+        level |= {"names": data.classnames, "labels": measured.labels, "templates": data.templates}
+        judged = Judged(name=data.name, sha256=measured.dataset, **counts, **level)
     return Figures(
         name=bundle.manifest.name,
         bundle=bundle.sha256,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        device=Device.model_validate(found.machine),
-        runtime=found.runtime,
+        device=Device.model_validate(measured.machine),
+        runtime=measured.runtime,
         dataset=judged,
-        rows=found.rows,
-        rule=found.rule,
-        reference=found.reference,
-        before=found.before,
-        after=found.after,
+        rows=measured.rows,
+        rule=measured.rule,
+        reference=measured.reference,
+        before=measured.before,
+        after=measured.after,
         **facts,
     )
 

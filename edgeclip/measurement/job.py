@@ -89,11 +89,11 @@ def _work(folder: Path, command: Sequence[str]) -> None:
 
         tell("started", 0, 1)
         if plan["kind"] == "edgeclip":
-            found = _edgeclip(plan["words"], folder, tell, plan["within"])
+            result = _edgeclip(plan["words"], folder, tell, plan["within"])
         else:
-            found = _bench(plan, files, command, tell) if plan["kind"] == "bench" else _verify(plan, files, command)
+            result = _bench(plan, files, command, tell) if plan["kind"] == "bench" else _verify(plan, files, command)
     unfinished = folder / "result.json.part"
-    unfinished.write_text(json.dumps(found), encoding="utf-8")
+    unfinished.write_text(json.dumps(result), encoding="utf-8")
     unfinished.replace(folder / "result.json")
 
 
@@ -183,7 +183,7 @@ def judge_bundle(bundle: Path, told: Mapping[str, Any], given: Path) -> dict[str
     if why := told["failed"].get("bundle"):
         findings = [{"part": "bundle", "ok": False, "detail": why}]
     findings += [{"part": "image tower", "ok": None, "detail": f"not checked: {reason}"} for reason in told["left_out"]]
-    return {"verified": all(found["ok"] is not False for found in findings), "findings": findings}
+    return {"verified": all(finding["ok"] is not False for finding in findings), "findings": findings}
 
 
 def plain_tokenizer(bundle: Path, manifest: dict[str, Any]) -> BytePairTokenizer:

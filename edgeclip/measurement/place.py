@@ -98,14 +98,14 @@ def device_steps(title: str) -> Iterator[Step]:
         tell("", 1, 1)
 
 
-def embeddings(found: Mapping[str, Any], plan: Plan, out: Path) -> dict[str, tuple[NDArray[np.float32], list[int]]]:
+def embeddings(results: Mapping[str, Any], plan: Plan, out: Path) -> dict[str, tuple[NDArray[np.float32], list[int]]]:
     """What each tower made of ``plan.images``: float32 ``[images, D]``, and the numbers of unreadable ones.
 
     A row whose embeddings are none (NaN, or not as many as images) has ``failed``.
     """
     there = {}
     for number, name in enumerate(plan.towers):
-        row = found["rows"][name]
+        row = results["rows"][name]
         if told := row.get("embeds"):
             embeds = _embeddings(out / f"{number}.npy", len(plan.images))
             if embeds is None:
@@ -117,8 +117,8 @@ def embeddings(found: Mapping[str, Any], plan: Plan, out: Path) -> dict[str, tup
 
 def _embeddings(file: Path, images: int) -> NDArray[np.float32] | None:
     try:
-        found = np.load(file, allow_pickle=False)
+        embeds = np.load(file, allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    whole = isinstance(found, np.ndarray) and found.dtype == np.float32 and found.ndim == 2 and len(found) == images
-    return found if whole and np.isfinite(found).all() else None
+    whole = isinstance(embeds, np.ndarray) and embeds.dtype == np.float32 and embeds.ndim == 2 and len(embeds) == images
+    return embeds if whole and np.isfinite(embeds).all() else None

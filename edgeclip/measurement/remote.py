@@ -86,9 +86,9 @@ class Remote(Session):
             wanted = [f"{number}.npy" for number in range(len(towers))] if plan.images else []
             job = {"kind": "bench", "bench": asdict(settings)}
             told = self._job(job, files, out, wanted, on_step, RESERVE + WIDEST * len(plan.images))
-            found = read_reply(self.name, "what it measured", told, Benched)
-            refuse_others(self.name, found, plan)
-            return plain(found)
+            reply = read_reply(self.name, "what it measured", told, Benched)
+            refuse_others(self.name, reply, plan)
+            return plain(reply)
 
     def verify(
         self,
@@ -106,8 +106,8 @@ class Remote(Session):
             plan = {"kind": "verify", "threads": threads, "provider": provider, "engine": engine}
             wanted = [f"{name}.npy" for name in (TOKENS, PREPROCESSED, "text", *get_args(Precision))]
             told = self._job(plan, files, out, wanted, on_step)
-            found = read_reply(self.name, "what it gives", told, Given)
-            return judge_bundle(bundle, found.model_dump(), out)
+            reply = read_reply(self.name, "what it gives", told, Given)
+            return judge_bundle(bundle, reply.model_dump(), out)
 
     def edgeclip(self, words: list[str], wanted: str, out: Path, *, within: float, on_step: Step | None = None) -> None:
         """Run a command of the edgeclip that is installed there, and bring the file ``wanted`` to ``out``.
@@ -123,9 +123,9 @@ class Remote(Session):
             told = self._job(
                 {"kind": "edgeclip", "words": words, "within": within}, {}, Path(scratch), [wanted], on_step
             )
-            found = read_reply(self.name, "how it ended", told, Ran)
-            if found.status:
-                raise EdgeclipError(f"{self.name}: {found.why.removeprefix('edgeclip: ')}")
+            reply = read_reply(self.name, "how it ended", told, Ran)
+            if reply.status:
+                raise EdgeclipError(f"{self.name}: {reply.why.removeprefix('edgeclip: ')}")
             write_bytes(out, (Path(scratch) / wanted).read_bytes())
 
     def _job(
@@ -150,14 +150,14 @@ class Remote(Session):
         for name, content in (("plan.json", text), (NAME, runner)):
             self._write(join(folder, name), content)
         self._follow(folder, tell)
-        found = self._steady(lambda link: link.read(join(folder, "result.json")))
+        result = self._steady(lambda link: link.read(join(folder, "result.json")))
         for name in wanted:
             if content := self._steady(lambda link, name=name: link.read(join(folder, name), most=largest)):  # type: ignore[misc]
                 (out / name).write_bytes(content)
         kept = self._ask(Kept, there.CLEAN, folder, join(self._base, "blobs")).kept
         self._left_behind = ""
         say(f"{self.name}: {kept / 1e6:.1f} MB stay in {self._base} for the next time")
-        return found
+        return result
 
     def _follow(self, folder: str, tell: Step) -> None:
         """Start the job, or find it running; pass its events on until it has finished."""

@@ -226,26 +226,26 @@ def read_reply(name: str, what: str, text: str | bytes, kind: type[T]) -> T:
         raise EdgeclipError(f"{name}: its answer about {what} is none: {told:.500}") from None
 
 
-def refuse_others(name: str, found: Benched, plan: Plan) -> None:
+def refuse_others(name: str, reply: Benched, plan: Plan) -> None:
     """Refuse an answer about other towers, or other images, than were sent.
 
     Raises:
         EdgeclipError: it is one.
     """
-    if found.rows.keys() != plan.towers.keys():
-        raise EdgeclipError(f"{name}: it measured {', '.join(found.rows) or 'nothing'}, not what was sent")
+    if reply.rows.keys() != plan.towers.keys():
+        raise EdgeclipError(f"{name}: it measured {', '.join(reply.rows) or 'nothing'}, not what was sent")
     count = len(plan.images)
-    for tower, row in found.rows.items():
+    for tower, row in reply.rows.items():
         if row.embeds and (row.embeds.images != count or any(number >= count for number in row.embeds.broken)):
             raise EdgeclipError(f"{name}: {tower} embedded {row.embeds.images} images, of {count} that were sent")
 
 
-def plain(found: Benched) -> dict[str, Any]:
+def plain(reply: Benched) -> dict[str, Any]:
     """As :func:`edgeclip.measurement.bench.bench` returns it: what a row lacks is absent."""
-    told = found.model_dump()
-    rows = {name: row.model_dump(exclude_none=True) for name, row in found.rows.items()}
+    told = reply.model_dump()
+    rows = {name: row.model_dump(exclude_none=True) for name, row in reply.rows.items()}
     for row in rows.values():
         if "opened" in row:
             row["opened"].setdefault("peak_memory_mb", None)
-    reference = found.reference.model_dump(exclude_none=True) if found.reference else None
-    return {**told, "rows": rows, "reference": reference, "machine": found.machine.model_dump()}
+    reference = reply.reference.model_dump(exclude_none=True) if reply.reference else None
+    return {**told, "rows": rows, "reference": reference, "machine": reply.machine.model_dump()}

@@ -51,34 +51,34 @@ def changed_columns(compared: AnswerComparison) -> dict[str, Any]:
     }
 
 
-def device_columns(found: Mapping[str, Any]) -> dict[str, Any]:
+def device_columns(result: Mapping[str, Any]) -> dict[str, Any]:
     """A row of :func:`edgeclip.measurement.bench.bench` as columns of a :class:`~edgeclip.measurement.schema.Row`."""
-    columns: dict[str, Any] = {"failed": found.get("failed"), "timing": timing(found)}
-    if opened := found.get("opened"):
+    columns: dict[str, Any] = {"failed": result.get("failed"), "timing": timing(result)}
+    if opened := result.get("opened"):
         columns |= {name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")}
         columns["runtime"] = f"{opened['engine']} {opened['version']}"
         columns |= {"provider": opened["asked_provider"], "providers": opened["providers"]}
-    if end := found.get("end_to_end"):
+    if end := result.get("end_to_end"):
         total = end.pop("total_ms")
         columns["end_to_end"] = EndToEnd(total_ms=total["p50"], total_p90_ms=total["p90"], **end)
-    if hot := found.get("hot_spots"):
+    if hot := result.get("hot_spots"):
         columns["hot_spots"] = [HotSpot(**spot) for spot in hot["operators"]]
         columns |= {"fell_back": hot["fell_back"], "on_provider": hot.get("on_provider")}
-    if used := found.get("energy"):
+    if used := result.get("energy"):
         columns |= {"energy_mj": used["millijoules_per_image"], "energy_sensor": used["sensor"]}
-    if ran := found.get("sustained"):
+    if ran := result.get("sustained"):
         columns["sustained"] = Sustained(**{name: ran[name] for name in Sustained.model_fields})
-    return columns | {"throughput": found.get("throughput", {})}
+    return columns | {"throughput": result.get("throughput", {})}
 
 
-def timing(found: Mapping[str, Any]) -> Timing | None:
+def timing(result: Mapping[str, Any]) -> Timing | None:
     """The latency of a row, where it was measured."""
-    if "latency" not in found:
+    if "latency" not in result:
         return None
-    ms = found["samples_ms"]
-    cuts = {f"{name}_ms": value for name, value in found["latency"].items()}
+    ms = result["samples_ms"]
+    cuts = {f"{name}_ms": value for name, value in result["latency"].items()}
     spread = (cuts["p90_ms"] - float(np.percentile(ms, 10))) / cuts["p50_ms"]
-    return Timing(**cuts, spread=spread, samples=len(ms), raw_ms=ms, turns=found["turns"])
+    return Timing(**cuts, spread=spread, samples=len(ms), raw_ms=ms, turns=result["turns"])
 
 
 def make_row(stage: str, accuracy: Mapping[str, Any], device: Mapping[str, Any], **facts: Any) -> Row:

@@ -44,14 +44,14 @@ class Session:
             )
         if status:
             raise EdgeclipError(f"{self.name}: {python} fails there ({last_line(complaint)})")
-        found = read_reply(self.name, "what is there", out, Look)
-        if tuple(found.python) < (3, 10):
-            version = ".".join(map(str, found.python))
+        reply = read_reply(self.name, "what is there", out, Look)
+        if tuple(reply.python) < (3, 10):
+            version = ".".join(map(str, reply.python))
             raise EdgeclipError(f"{self.name}: its {python} is {version}, 3.10 is needed: name another in the address")
-        if found.missing:
-            packages = " ".join("pillow" if name == "PIL" else name for name in found.missing)
+        if reply.missing:
+            packages = " ".join("pillow" if name == "PIL" else name for name in reply.missing)
             raise EdgeclipError(f"{self.name}: no {packages} there: {python} -m pip install {packages}")
-        self._base, self._free, self._edgeclip = found.base, found.free, found.edgeclip
+        self._base, self._free, self._edgeclip = reply.base, reply.free, reply.edgeclip
 
     def close(self) -> None:
         """Hang up."""

@@ -128,12 +128,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "job":
             run_job(options.folder, RUNNER)
             return 0
-        found = {"classify": classify, "measure": measure, "verify": verify}[options.command](options)
+        result = {"classify": classify, "measure": measure, "verify": verify}[options.command](options)
     except EdgeclipError as error:
         _say(str(error))
         return error.exit_code
-    sys.stdout.write(json.dumps(found, indent=2) + "\n")
-    return 0 if found.get("verified", True) else 3
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
+    return 0 if result.get("verified", True) else 3
 
 
 if __name__ == "__main__":

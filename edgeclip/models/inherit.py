@@ -35,14 +35,14 @@ def inherit(student: nn.Module, theirs: Mapping[str, Tensor]) -> None:
     own = student.state_dict()
     blocks, their_blocks = _blocks(own), _blocks(theirs)
     for name, value in own.items():
-        source = BLOCK.sub(lambda found: str(_spread(int(found[0]), blocks, their_blocks)), name)
+        source = BLOCK.sub(lambda match: str(_spread(int(match[0]), blocks, their_blocks)), name)
         if source not in theirs:
             raise EdgeclipError(f"the teacher has no {source} to start from: set init to random")
         value.copy_(_fitted(name, theirs[source].float(), value, student))
 
 
 def _blocks(weights: Mapping[str, Tensor]) -> int:
-    return 1 + max(int(found[0]) for name in weights if (found := BLOCK.search(name)))
+    return 1 + max(int(match[0]) for name in weights if (match := BLOCK.search(name)))
 
 
 def _spread(block: int, blocks: int, their_blocks: int) -> int:

@@ -43,8 +43,8 @@ def list_teachers(word: str = "") -> list[Listed]:
     published = _published()
     names = sorted(f"{architecture}:{tag}" for architecture, tag in open_clip.list_pretrained())
     names = [*(name for name in FIRST if name in names), *(name for name in names if name not in FIRST)]
-    found = [_demo(), *(_listed(name, published.get(name, {})) for name in names)]
-    return [one for one in found if word.lower() in one.name.lower()]
+    teachers = [_demo(), *(_listed(name, published.get(name, {})) for name in names)]
+    return [one for one in teachers if word.lower() in one.name.lower()]
 
 
 def _demo() -> Listed:

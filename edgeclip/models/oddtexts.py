@@ -47,11 +47,11 @@ LENGTHS = (1, 3, 12, 60)
 
 def odd_texts(count: int = 200, seed: int = 0) -> list[str]:
     """The fixed ones, then random letters of many scripts."""
-    draw, found = random.Random(seed), list(FIXED)
-    while len(found) < count:
+    draw, texts = random.Random(seed), list(FIXED)
+    while len(texts) < count:
         low, high = draw.choice(BLOCKS)
         letters = "".join(
             chr(32 if draw.random() < 0.2 else draw.randint(low, high)) for _ in range(draw.choice(LENGTHS))
         )
-        found.append(letters if draw.random() < 0.7 else f"a photo of {letters}.")
-    return found[:count]
+        texts.append(letters if draw.random() < 0.7 else f"a photo of {letters}.")
+    return texts[:count]

@@ -131,8 +131,8 @@ class OpenClipEncoder:
     @property
     def logit_bias(self) -> float | None:
         """What is added to scaled similarities before a sigmoid (SigLIP); None where probabilities are a softmax."""
-        found = getattr(self.model, "logit_bias", None)
-        return None if found is None else float(found.detach())
+        bias = getattr(self.model, "logit_bias", None)
+        return None if bias is None else float(bias.detach())
 
     @property
     def context_length(self) -> int:
@@ -161,8 +161,8 @@ class OpenClipEncoder:
     def encode_tensor(self, pixels: Tensor) -> NDArray[np.float32]:
         """As :meth:`encode_pixels`, of pixels that may lie on any device already."""
         parts = pixels.split(BATCH if self.device.type == "cpu" else GPU_BATCH)
-        found = [self.model.encode_image(part.to(self.device), normalize=True).float().cpu() for part in parts]
-        return torch.cat(found).numpy() if found else np.empty((0, self.embed_dim), np.float32)
+        embeds = [self.model.encode_image(part.to(self.device), normalize=True).float().cpu() for part in parts]
+        return torch.cat(embeds).numpy() if embeds else np.empty((0, self.embed_dim), np.float32)
 
     def encode_image(self, images: Picture | Sequence[Picture]) -> NDArray[np.float32]:
         """Embed pictures, or files, or one alone: float32 ``[N, embed_dim]``, L2-normalised."""
@@ -173,10 +173,10 @@ class OpenClipEncoder:
         """Embed texts, or one alone: float32 ``[N, embed_dim]``, L2-normalised."""
         texts = as_texts(texts)
         parts = (self.tokenizer(texts[i : i + GPU_BATCH]) for i in range(0, len(texts), GPU_BATCH))
-        found = [
+        embeds = [
             self.model.encode_text(torch.as_tensor(ids).to(self.device), normalize=True).float().cpu() for ids in parts
         ]
-        return torch.cat(found).numpy() if found else np.empty((0, self.embed_dim), np.float32)
+        return torch.cat(embeds).numpy() if embeds else np.empty((0, self.embed_dim), np.float32)
 
     def write_tokenizer(self, path: Path) -> TokenizerRules:
         """Write the tokenizer as ``tokenizer.json``; how the runtime drives it.

@@ -158,13 +158,13 @@ def open_clips(name: str) -> Any:
 
 def _special(folder: Path) -> dict[str, str]:
     """Names of the special tokens, as ``tokenizer_config.json`` and ``special_tokens_map.json`` have them."""
-    found: dict[str, str] = {}
+    special: dict[str, str] = {}
     for name in ("special_tokens_map.json", SETTINGS):
         if (folder / name).is_file():
             for key, value in _json(folder / name).items():
                 if key.endswith("_token") and isinstance(value, (str, dict)):
-                    found[key] = value if isinstance(value, str) else str(value.get("content", ""))
-    return found
+                    special[key] = value if isinstance(value, str) else str(value.get("content", ""))
+    return special
 
 
 def _json(file: Path) -> dict[str, Any]:

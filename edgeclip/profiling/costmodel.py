@@ -126,12 +126,12 @@ def fit(loads: Sequence[Workload], relative: Sequence[float], recipe: str) -> tu
     towers, measured = Towers.of(loads), np.asarray(relative, np.float64)
     costs = _kernel_costs(towers, measured)
     errors = np.abs(held_out(towers, measured) / measured - 1)
-    found: dict[Kernel, dict[Measure, NonNegative]] = {}
+    fitted: dict[Kernel, dict[Measure, NonNegative]] = {}
     for kernel, row in zip(KERNELS, costs.table.tolist(), strict=True):
         if any(row):
-            found[kernel] = {measure: price for measure, price in zip(MEASURES, row, strict=True) if price}
+            fitted[kernel] = {measure: price for measure, price in zip(MEASURES, row, strict=True) if price}
     model = CostModel(
-        coefficients=found,
+        coefficients=fitted,
         constant=costs.constant,
         families=sorted(set(towers.family.tolist())),
         recipe=recipe,
@@ -229,9 +229,9 @@ def _kernel_costs(towers: Towers, measured: Array) -> KernelCosts:
     used = np.flatnonzero(scale)
     weighted, draw = weighted[:, used] / scale[used], PULL * np.eye(len(used))
     target = weighted.sum(axis=0) + PULL * usual[used] * scale[used]
-    found = usual.copy()  # of what no tower has, nothing else is known
-    found[used] = _not_negative(weighted.T @ weighted + draw, target) / scale[used]
-    return KernelCosts(found[:-1].reshape(len(KERNELS), len(MEASURES)), float(found[-1]))
+    costs = usual.copy()  # of what no tower has, nothing else is known
+    costs[used] = _not_negative(weighted.T @ weighted + draw, target) / scale[used]
+    return KernelCosts(costs[:-1].reshape(len(KERNELS), len(MEASURES)), float(costs[-1]))
 
 
 def _not_negative(gram: Array, target: Array) -> Array:

@@ -82,19 +82,19 @@ def profile(
     """
     _check(name, threads, seconds)
     engine = engine or fastest_engine().name
-    target, found = target_here(engine, threads, provider), find_engine(engine, provider)
+    target, chosen = target_here(engine, threads, provider), find_engine(engine, provider)
     precisions = list(dict.fromkeys(precisions)) or target.precisions
     if foreign := [precision for precision in precisions if precision not in target.precisions]:
         has = " and ".join(target.precisions)
         raise EdgeclipError(f"{foreign[0]} has no kernels of its own on {target.runtime.provider}: measure {has}")
     device, before = target.device, _conditions()
     with Kit(kit_file) as kit:
-        recipes = [found.recipe(precision, device.features) for precision in precisions]
+        recipes = [chosen.recipe(precision, device.features) for precision in precisions]
         kinds = [{g.name: g for g in kit.choose(recipe)} for recipe in recipes]
         graphs = [kind[tower] for tower in _towers(kit, families) for kind in kinds if tower in kind]
         say(f"probe: {len(graphs)} image towers on {device.cpu}, {target.runtime.told}, about {seconds:.0f} s")
         base = base_memory_mb(kit, target.runtime)
-        series, interrupted = _sweep(kit, graphs, found, target.runtime, seconds)
+        series, interrupted = _sweep(kit, graphs, chosen, target.runtime, seconds)
         models, rows = {}, []
         for precision in precisions:
             models[precision], table = _fit(kit, [s for s in series if s.graph.precision == precision])
@@ -135,14 +135,16 @@ class _Measured:
     interrupted: bool
 
 
-def _doubts(device: Device, before: Conditions, after: Conditions, found: _Measured) -> tuple[list[Flag], list[str]]:
+def _doubts(device: Device, before: Conditions, after: Conditions, measured: _Measured) -> tuple[list[Flag], list[str]]:
     """Flags for programs, and notes for people, which are said, too."""
-    beside = [reference.p50 for s in found.series for _, reference in s.turns]
-    flags, notes = judge(device, before, after, found.reference, found.rows, beside)
-    short = f"{len(found.series)} of {found.asked} graphs measured" if len(found.series) < found.asked else ""
-    if short or found.interrupted:
+    beside = [reference.p50 for s in measured.series for _, reference in s.turns]
+    flags, notes = judge(device, before, after, measured.reference, measured.rows, beside)
+    short = (
+        f"{len(measured.series)} of {measured.asked} graphs measured" if len(measured.series) < measured.asked else ""
+    )
+    if short or measured.interrupted:
         flags.append("incomplete")
-        why = "interrupted" if found.interrupted else "out of time"
+        why = "interrupted" if measured.interrupted else "out of time"
         notes.append(why + (f": {short}" if short else " in a later sweep"))
     for note in notes:
         say(f"probe: {note}")
@@ -210,8 +212,8 @@ def take_turn(reference: Callable[[], object], own: Callable[[], object]) -> tup
     begin = time.perf_counter()
     own()
     burst = SHORT_BURST if (time.perf_counter() - begin) * 1e3 > SLOW_MS else BURST
-    found = interleaved({"reference": reference, "own": own}, seconds=TURN_SECONDS, warmup=WARMUP, burst=burst)
-    return found["own"], found["reference"]
+    times = interleaved({"reference": reference, "own": own}, seconds=TURN_SECONDS, warmup=WARMUP, burst=burst)
+    return times["own"], times["reference"]
 
 
 def _enough(series: Sequence[Series]) -> bool:

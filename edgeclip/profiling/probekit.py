@@ -124,8 +124,8 @@ class Kit:
         x86's int8 is one in the kit, with or without VNNI: how long a graph takes does not depend on its values.
         """
         wanted = "x86" if recipe == "x86-vnni" else recipe
-        found = {g.name: g for g in self.index.graphs if g.recipe.partition(":")[0] == wanted}
-        return [found[name] for name in self.index.towers if name in found]
+        graphs = {g.name: g for g in self.index.graphs if g.recipe.partition(":")[0] == wanted}
+        return [graphs[name] for name in self.index.towers if name in graphs]
 
     def open(self, graph: Graph, engine: Engine, **settings: Any) -> Callable[[], object]:
         """Unpack ``graph``, fill its weights, open it, and return a call that encodes one image.

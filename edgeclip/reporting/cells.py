@@ -129,9 +129,9 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
-def next_words(found: Next) -> str:
+def next_words(step: Next) -> str:
     """A suggestion as a sentence with its command."""
-    return f"{found.what}, {found.known} {found.p50_ms:.3g} ms at p50: {found.command}"
+    return f"{step.what}, {step.known} {step.p50_ms:.3g} ms at p50: {step.command}"
 
 
 def facts_cells(report: Report) -> list[tuple[str, str]]:

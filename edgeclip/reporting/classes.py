@@ -52,37 +52,37 @@ def by_class(report: Report, row: Row) -> list[OneClass]:
     for label, answer in pairs:
         if label != answer:
             wrong[label][answer] += 1
-    found = []
+    classes = []
     for label, count in images.items():
         others = wrong[label].most_common(2)
         told = ", ".join(f"{names[answer]} ({n})" for answer, n in others)
         right = count - wrong[label].total()
-        found.append(OneClass(str(names[label]), count, right, told, given[label]))
-    return found
+        classes.append(OneClass(str(names[label]), count, right, told, given[label]))
+    return classes
 
 
 def class_table(report: Report) -> str:
     """A table of all classes in three orders; which one shows is chosen by a radio button, without any script."""
     chosen = next(row for row in report.rows if row.recommended)
-    found = by_class(report, chosen)
-    if not found:
+    classes = by_class(report, chosen)
+    if not classes:
         return '<p class="soft">Which class each image is of was not recorded.</p>'
     buttons, tables = [], []
     for number, (order, key) in enumerate(ORDERS.items()):
         mark = " checked" if number == 0 else ""
         buttons.append(f'<input type="radio" name="order" id="order-{number}"{mark}>')
         buttons.append(f'<label for="order-{number}">{order}</label>')
-        tables.append(f'<div class="order order-{number}">{_table(sorted(found, key=key))}</div>')
-    more = f'<p class="soft">{len(found) - LISTED} more are in report.json.</p>' if len(found) > LISTED else ""
+        tables.append(f'<div class="order order-{number}">{_table(sorted(classes, key=key))}</div>')
+    more = f'<p class="soft">{len(classes) - LISTED} more are in report.json.</p>' if len(classes) > LISTED else ""
     return f"{''.join(buttons)}{''.join(tables)}{more}"
 
 
-def _table(found: Sequence[OneClass]) -> str:
+def _table(classes: Sequence[OneClass]) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("class", "images", "right", "", "given as answer", "taken for"))
     body = "".join(
         f"<tr><td>{escape(one.name)}</td><td>{one.images}</td><td>{one.right}</td><td>{one.share:.0%}</td>"
         f"<td>{one.answers}</td><td>{escape(one.taken_for)}</td></tr>"
-        for one in found[:LISTED]
+        for one in classes[:LISTED]
     )
     return f'<div class="wide tall"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -94,8 +94,8 @@ def truth_plot(report: Report) -> str:
     together.
     """
     chosen = next(row for row in report.rows if row.recommended)
-    found = by_class(report, chosen)
-    if not found or max(one.images for one in found) < 2:
+    classes = by_class(report, chosen)
+    if not classes or max(one.images for one in classes) < 2:
         return ""
     names = [str(name) for name in report.dataset["names"]]
     pairs: Counter[tuple[Any, Any]] = Counter(answered(report, chosen))
@@ -112,18 +112,18 @@ def truth_plot(report: Report) -> str:
     cells = {(_place(shown, label), _place(shown, answer)): n for (label, answer), n in pairs.items()}
     if any(max(place) == len(shown) for place in cells):
         labels.append("all others")
-    right = sum(one.right for one in found)
-    told = f"{right} of {sum(one.images for one in found)} images are right; rows: what they show"
+    right = sum(one.right for one in classes)
+    told = f"{right} of {sum(one.images for one in classes)} images are right; rows: what they show"
     return matrix_svg(labels, labels, cells, told, right_on_diagonal=True)
 
 
 def _grouped(pairs: Counter[tuple[Any, Any]], kept: set[int]) -> Counter[tuple[Any, Any]]:
-    found: Counter[tuple[Any, Any]] = Counter()
+    counts: Counter[tuple[Any, Any]] = Counter()
     for (label, answer), n in pairs.items():
         if label not in kept and answer not in kept and label != answer:
             continue  # an error among the others has no place of its own
-        found[label if label in kept else None, answer if answer in kept else None] += n
-    return found
+        counts[label if label in kept else None, answer if answer in kept else None] += n
+    return counts
 
 
 def _place(shown: Sequence[int], label: int | None) -> int:

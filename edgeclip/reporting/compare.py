@@ -54,8 +54,8 @@ class Comparison:
 
 def _percent(name: str) -> Callable[[Row], float | None]:
     def value(row: Row) -> float | None:
-        found = getattr(row, name)
-        return None if found is None else 100 * found
+        fraction = getattr(row, name)
+        return None if fraction is None else 100 * fraction
 
     return value
 
@@ -110,18 +110,18 @@ def compare(
     kinds = {"any", *([] if other_device else ["device"]), *([] if other_dataset else [ANSWERS])}
     _refuse_others(reports, kinds)
     limits = (worse_percent, lost_points)
-    found = list(_whole(reports, kinds, worse_percent))
+    comparisons = list(_whole(reports, kinds, worse_percent))
     for stage in dict.fromkeys(row.stage for report in reports for row in report.rows):
         rows = [next((row for row in report.rows if row.stage == stage), None) for report in reports]
-        found.append(_ran(stage, rows))
+        comparisons.append(_ran(stage, rows))
         for metric in METRICS:
             values = [metric.value(row) if row else None for row in rows]
             if all(value is None for value in values):
                 continue
             numbers = [n for n, row in enumerate(rows) if n and row and rows[0] and metric.means in kinds]
             worse = [n for n in numbers if _worse(metric, values[0], values[n], _pace(reports, n, metric), limits)]
-            found.append(Comparison(stage, metric.name, values, metric.digits, worse))
-    return found
+            comparisons.append(Comparison(stage, metric.name, values, metric.digits, worse))
+    return comparisons
 
 
 def _refuse_others(reports: Sequence[Report], kinds: set[str]) -> None:
@@ -216,10 +216,10 @@ def _pace(reports: Sequence[Report], number: int, metric: Metric) -> float:
     return other.p50_ms / one.p50_ms
 
 
-def comparison_cells(found: Comparison) -> list[str]:
+def comparison_cells(comparison: Comparison) -> list[str]:
     """A comparison as text: stage, figure, and a value a report, the worse ones marked."""
     cells = []
-    for number, value in enumerate(found.values):
-        shown = NOTHING if value is None else value if isinstance(value, str) else f"{value:.{found.digits}f}"
-        cells.append(shown + (" WORSE" if number in found.regressed else ""))
-    return [found.stage, found.metric, *cells]
+    for number, value in enumerate(comparison.values):
+        shown = NOTHING if value is None else value if isinstance(value, str) else f"{value:.{comparison.digits}f}"
+        cells.append(shown + (" WORSE" if number in comparison.regressed else ""))
+    return [comparison.stage, comparison.metric, *cells]

@@ -16,7 +16,7 @@ SHOWN = 5  # classes that lost, and that won
 
 def what_broke(rows: Sequence[Row]) -> str:
     """A part of the page for each stage that is held against another: what was lost and won, class by class."""
-    found = []
+    plots = []
     for row in rows:
         if row.p_value is None or not (row.losers or row.winners):
             continue
@@ -25,8 +25,8 @@ def what_broke(rows: Sequence[Row]) -> str:
         changes = [*(("lost", one) for one in row.losers[:SHOWN]), *(("won", one) for one in row.winners[:SHOWN])]
         items = "".join(f"<li>{escape(f'{how} in {one.told}')}</li>" for how, one in changes)
         plot = confusion_svg(row.broken, row.stage, row.compared_to or "", background="none") if row.broken else ""
-        found.append(f"<h3>{escape(told)}</h3><p>{escape(facts)}</p><ul>{items}</ul>{plot}")
-    return "".join(found) or '<p class="soft">No stage was held against another on the same images.</p>'
+        plots.append(f"<h3>{escape(told)}</h3><p>{escape(facts)}</p><ul>{items}</ul>{plot}")
+    return "".join(plots) or '<p class="soft">No stage was held against another on the same images.</p>'
 
 
 def _share(value: float | None) -> str:
@@ -97,10 +97,10 @@ def matrix_svg(
 
 
 def _weights(broken: Sequence[tuple[str, str, int]], side: int) -> Counter[str]:
-    found: Counter[str] = Counter()
+    weights: Counter[str] = Counter()
     for pair in broken:
-        found[str(pair[side])] += pair[2]
-    return found
+        weights[str(pair[side])] += pair[2]
+    return weights
 
 
 def _label(x: float, y: float, text: str, anchor: str) -> str:

@@ -27,12 +27,12 @@ def asked_always(rows: Sequence[Row], chosen: Row, verified: Sequence[Finding]) 
         verified: what the device gave of what was recorded at export.
     """
     broken = [row.stage for row in rows if row.failed and row.where == "device"]
-    found = [at_most("ran", RAN, 0, len(broken), "of them")] if broken else []
+    criteria = [at_most("ran", RAN, 0, len(broken), "of them")] if broken else []
     wrong = [one.part for one in verified if one.ok is False]
     own = f"image tower {chosen.stage.removeprefix('exported ')}"
     checked = any(one.ok and one.part == own for one in verified)
     mend = f"edgeclip verify BUNDLE on the device: the {own} was not held against what was exported"
-    return [*found, at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", mend)]
+    return [*criteria, at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", mend)]
 
 
 def asked_for(
@@ -56,61 +56,61 @@ def asked_for(
         pace: how many times as slow the machine was as for its profile.
         few_images: a loss of accuracy is judged by its point value, however wide its interval.
     """
-    found = []
+    criteria = []
     if (limit := budget.get("latency_ms")) is not None:
         ms = chosen.timing.p90_ms if chosen.timing and not withheld else None
         mend = withheld or "the variant did not run to its end: see its row"
-        found.append(_undisturbed(at_most("latency", LATENCY, limit, ms, "ms", mend), chosen, pace))
+        criteria.append(_undisturbed(at_most("latency", LATENCY, limit, ms, "ms", mend), chosen, pace))
     if (limit := budget.get("size_mb")) is not None:
-        found.append(at_most("size", "size of the image tower", limit, chosen.size_bytes / 1e6, "MB"))
+        criteria.append(at_most("size", "size of the image tower", limit, chosen.size_bytes / 1e6, "MB"))
     if (limit := budget.get("memory_mb")) is not None:
         peak = None if withheld else chosen.peak_memory_mb
-        found.append(at_most("memory", "peak memory", limit, peak, "MB", withheld or "only Linux and macOS tell it"))
+        criteria.append(at_most("memory", "peak memory", limit, peak, "MB", withheld or "only Linux and macOS tell it"))
     if (limit := budget.get("accuracy_drop")) is not None:
         teacher = next((row for row in rows if row.stage == "teacher"), None)
-        found.append(_drop(teacher, chosen, limit, chance, few_images))
-    return found
+        criteria.append(_drop(teacher, chosen, limit, chance, few_images))
+    return criteria
 
 
-def _undisturbed(found: Criterion, chosen: Row, pace: float) -> Criterion:
+def _undisturbed(criterion: Criterion, chosen: Row, pace: float) -> Criterion:
     """A missed latency is open where the machine was not itself, and half of the calls would have met it otherwise."""
-    if found.met is not False or chosen.timing is None:
-        return found
+    if criterion.met is not False or chosen.timing is None:
+        return criterion
     told = [f"the machine was {pace:.1f} times as slow as for its profile"] if pace >= BUSY else []
     if chosen.timing.p99_ms > RESTLESS * chosen.timing.p50_ms:
         told.append(f"single calls differ widely (p99 is {chosen.timing.p99_ms / chosen.timing.p50_ms:.1f} times p50)")
     calm = chosen.timing.p50_ms / max(1.0, pace)
-    if not told or calm > found.limit:
-        return found
+    if not told or calm > criterion.limit:
+        return criterion
     note = f"{' and '.join(told)}; at the profile's pace its median is {calm:.3g} ms"
-    return found.model_copy(update={"met": None, "notes": [note], "mend": "measure when nothing else runs"})
+    return criterion.model_copy(update={"met": None, "notes": [note], "mend": "measure when nothing else runs"})
 
 
 def _drop(teacher: Row | None, chosen: Row, limit: float, chance: float | None, few_images: bool) -> Criterion:
     """Points of top-1 below the teacher, as far as the images at hand decide it."""
     mend = "name the teacher: --teacher T" if teacher is None else "the variant has no accuracy: see its row"
-    found = at_most("accuracy", DROP, limit, points_lost(teacher, chosen), "points", mend)
-    if teacher is None or teacher.top1 is None or found.measured is None:
-        return found
+    criterion = at_most("accuracy", DROP, limit, points_lost(teacher, chosen), "points", mend)
+    if teacher is None or teacher.top1 is None or criterion.measured is None:
+        return criterion
     interval = paired_interval(teacher.right, chosen.right)
-    found = found.model_copy(update={"interval": interval})
+    criterion = criterion.model_copy(update={"interval": interval})
     images = len(teacher.right or "") or 1
     better = above_chance(teacher.top1, images, chance or 0) or (few_images and teacher.top1 > (chance or 0))
     if chance is not None and not better:
         told = f"the teacher itself is not clearly above chance ({teacher.top1:.1%}, chance {chance:.1%})"
         mend = "take a teacher that knows these classes, or show more labelled images"
-        return found.model_copy(update={"met": None, "notes": [told], "mend": mend})
+        return criterion.model_copy(update={"met": None, "notes": [told], "mend": mend})
     if interval is None:
         mend = "the answers image by image are missing: measure teacher and variant on the same images"
-        return found.model_copy(update={"met": None, "mend": mend})
+        return criterion.model_copy(update={"met": None, "mend": mend})
     if not interval[0] <= limit < interval[1]:
-        return found
+        return criterion
     enough = images_to_decide(teacher.right or "", chosen.right or "", limit)
     told = f"too few images to tell: between {interval[0]:.1f} and {interval[1]:.1f} points, 95 %"
     if few_images:
-        return found.model_copy(update={"notes": [told]})
+        return criterion.model_copy(update={"notes": [told]})
     mend = f"about {enough:,} images would decide it" if enough else "no number of images would: it lies at the limit"
-    return found.model_copy(update={"met": None, "notes": [told], "mend": f"{mend}; {FEW}"})
+    return criterion.model_copy(update={"met": None, "notes": [told], "mend": f"{mend}; {FEW}"})
 
 
 def points_lost(before: Row | None, after: Row) -> float | None:

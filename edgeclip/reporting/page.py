@@ -51,7 +51,7 @@ def html(report: Report) -> str:
         figures=_figures(report),
         headline=_headline(report),
         cautions=_cautions(report),
-        advice=_advice([*report.advice, *(next_words(found) for found in report.next)]),
+        advice=_advice([*report.advice, *(next_words(step) for step in report.next)]),
         budget=_table(CRITERIA_COLUMNS, [criterion_cells(line) for line in report.criteria], None),
         chain=_table(CHAIN_COLUMNS, [*map(chain_cells, report.rows), *chance_cells(report)], report.rows.index(chosen)),
         costs=_table(DEVICE_COLUMNS, [device_cells(row) for row in report.rows if row.where == "device"], None),

@@ -122,12 +122,12 @@ def predicted(rows: Sequence[Row]) -> str:
         return '<p class="soft">The profile makes no prediction for these variants.</p>'
     step, left, right = 46, 8, 16
     height = step * len(known) + 36
-    high = 1.15 * max(max(ms, found) for _, ms, found in known)
+    high = 1.15 * max(max(ms, measured) for _, ms, measured in known)
     parts = []
-    for number, (stage, ms, found) in enumerate(known):
+    for number, (stage, ms, measured) in enumerate(known):
         middle = step * number + 30
-        here, there = (left + value / high * (WIDTH - left - right) for value in (found, ms))
-        told = f"{stage}: predicted {ms:.3g} ms, measured {found:.3g} ms ({ms / found - 1:+.0%})"
+        here, there = (left + value / high * (WIDTH - left - right) for value in (measured, ms))
+        told = f"{stage}: predicted {ms:.3g} ms, measured {measured:.3g} ms ({ms / measured - 1:+.0%})"
         parts.append(text(left, middle - 14, told))
         parts.append(line(left, middle, WIDTH - right, middle))
         parts.append(line(min(here, there), middle, max(here, there), middle, "bar"))

@@ -75,13 +75,13 @@ def markdown(report: Report) -> str:
     return "\n\n".join([*parts, _cell(facts)]) + "\n"
 
 
-def comparison_table(reports: Sequence[Report], found: Sequence[Comparison]) -> Table:
+def comparison_table(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> Table:
     """Reports side by side, for a terminal."""
     table = Table(title=Text("compared with the first"), title_justify="left")
     for name in _comparison_columns(reports):
         table.add_column(name, justify="left" if name in ("stage", "figure") else "right", overflow="fold")
     stage = ""
-    for line in found:
+    for line in comparisons:
         cells = comparison_cells(line)
         table.add_row(
             *map(Text, ["" if cells[0] == stage else cells[0], *cells[1:]]), style="red" if line.regressed else None
@@ -90,11 +90,11 @@ def comparison_table(reports: Sequence[Report], found: Sequence[Comparison]) -> 
     return table
 
 
-def comparison_markdown(reports: Sequence[Report], found: Sequence[Comparison]) -> str:
+def comparison_markdown(reports: Sequence[Report], comparisons: Sequence[Comparison]) -> str:
     """Reports side by side, for a pull request."""
-    worse = sum(bool(line.regressed) for line in found)
+    worse = sum(bool(line.regressed) for line in comparisons)
     title = f"{worse} figure(s) got worse" if worse else "nothing got worse"
-    return f"# {title}\n\n" + _rows(_comparison_columns(reports), map(comparison_cells, found)) + "\n"
+    return f"# {title}\n\n" + _rows(_comparison_columns(reports), map(comparison_cells, comparisons)) + "\n"
 
 
 def _comparison_columns(reports: Sequence[Report]) -> tuple[str, ...]:
@@ -104,7 +104,7 @@ def _comparison_columns(reports: Sequence[Report]) -> tuple[str, ...]:
 
 def _to_try(report: Report) -> list[str]:
     notes = [f"{one.name}: {note}" for one in report.criteria for note in one.notes]
-    return [*notes, *report.advice, *(next_words(found) for found in report.next)]
+    return [*notes, *report.advice, *(next_words(step) for step in report.next)]
 
 
 def _rows(columns: tuple[str, ...], rows: object) -> str:

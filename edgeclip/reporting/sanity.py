@@ -36,21 +36,21 @@ def sanity(
         student: whether it is one; a teacher that was exported need not be a gain over itself.
         few_images: a top-1 above chance will do, however wide its interval.
     """
-    found, teacher = [], next((row for row in rows if row.stage == "teacher"), None)
+    criteria, teacher = [], next((row for row in rows if row.stage == "teacher"), None)
     if (chance := dataset.get("chance")) is None:
-        found.append(at_least("chance", CHANCE, 0.0, None, "%", "show labelled images: --dataset D"))
+        criteria.append(at_least("chance", CHANCE, 0.0, None, "%", "show labelled images: --dataset D"))
     else:
-        found.append(_above_chance(chosen, chance, few_images))
+        criteria.append(_above_chance(chosen, chance, few_images))
         if teacher and teacher.right and teacher.top1 is not None:
-            found += _teacher_at_chance(teacher, teacher.top1, chance, few_images)
+            criteria += _teacher_at_chance(teacher, teacher.top1, chance, few_images)
     if dataset.get("effective_classes") and chosen.answers:
-        found += _collapsed(chosen, dataset["effective_classes"])
+        criteria += _collapsed(chosen, dataset["effective_classes"])
     taught = next((row for row in rows if row.compared_to == "teacher"), None)
     if taught and taught.nearer and taught.cosine_mean is not None:
-        found += _no_nearer(taught.nearer)
+        criteria += _no_nearer(taught.nearer)
     if teacher and student:
-        found += _no_gain(teacher, chosen)
-    return found
+        criteria += _no_gain(teacher, chosen)
+    return criteria
 
 
 def headline(criteria: Sequence[Criterion]) -> str:
@@ -64,13 +64,13 @@ def _above_chance(chosen: Row, chance: float, few_images: bool) -> Criterion:
         return at_least("chance", CHANCE, 100 * chance, None, "%", "the variant has no accuracy: see its row")
     top1, images = chosen.top1, len(chosen.right)
     low, high = wilson(top1, images)
-    found = at_least("chance", CHANCE, 100 * chance, 100 * top1, "%")
-    found = found.model_copy(update={"interval": (100 * low, 100 * high)})
+    criterion = at_least("chance", CHANCE, 100 * chance, 100 * top1, "%")
+    criterion = criterion.model_copy(update={"interval": (100 * low, 100 * high)})
     if above_chance(top1, images, chance) or (few_images and top1 > chance):
-        return found
+        return criterion
     told = f"{images} images do not tell its answers from those of the commonest class, or of a guess"
     mend = f"train it longer, or on more; or show more labelled images: {FEW}"
-    return found.model_copy(update={**OPEN, "notes": [told], "mend": mend})
+    return criterion.model_copy(update={**OPEN, "notes": [told], "mend": mend})
 
 
 def _teacher_at_chance(teacher: Row, top1: float, chance: float, few_images: bool) -> list[Criterion]:
@@ -79,16 +79,18 @@ def _teacher_at_chance(teacher: Row, top1: float, chance: float, few_images: boo
         return []
     told = f"the teacher itself is not clearly above chance ({top1:.1%} of {images} images, chance {chance:.1%})"
     mend = "take a teacher that knows these classes, or show more labelled images"
-    found = at_least("teacher", TEACHER, 100 * chance, 100 * top1, "%")
-    return [found.model_copy(update={**OPEN, "notes": [told], "mend": mend})]
+    criterion = at_least("teacher", TEACHER, 100 * chance, 100 * top1, "%")
+    return [criterion.model_copy(update={**OPEN, "notes": [told], "mend": mend})]
 
 
 def _collapsed(chosen: Row, classes: float) -> list[Criterion]:
     """Open where nearly all images get one answer, which may be above chance all the same."""
     if not (told := collapsed(chosen.answers, classes)):
         return []
-    found = at_least("answers", ANSWERS, fewest_answers(classes), effective_classes(chosen.answers), "classes")
-    return [found.model_copy(update={**OPEN, "notes": [told], "mend": "train it longer, or on more kinds of images"})]
+    criterion = at_least("answers", ANSWERS, fewest_answers(classes), effective_classes(chosen.answers), "classes")
+    return [
+        criterion.model_copy(update={**OPEN, "notes": [told], "mend": "train it longer, or on more kinds of images"})
+    ]
 
 
 def _no_nearer(nearer: tuple[float, float]) -> list[Criterion]:
@@ -96,23 +98,25 @@ def _no_nearer(nearer: tuple[float, float]) -> list[Criterion]:
     if nearer[0] > 0:
         return []
     told = "its embeddings are no nearer to the teacher's of the same image than to those of other images"
-    found = at_least("nearer", NEARER, 0.0, sum(nearer) / 2, "cosine")
+    criterion = at_least("nearer", NEARER, 0.0, sum(nearer) / 2, "cosine")
     return [
-        found.model_copy(update={**OPEN, "interval": nearer, "notes": [told], "mend": "train it longer, or on more"})
+        criterion.model_copy(
+            update={**OPEN, "interval": nearer, "notes": [told], "mend": "train it longer, or on more"}
+        )
     ]
 
 
 def _no_gain(teacher: Row, chosen: Row) -> list[Criterion]:
     """Open where the student is larger than its teacher, or slower: whoever wants it would take the teacher."""
-    found, mend = [], "ask for less: a smaller --latency-ms, --memory-mb or --size-mb"
+    doubts, mend = [], "ask for less: a smaller --latency-ms, --memory-mb or --size-mb"
     if chosen.size_bytes > SAME * teacher.size_bytes:
         told = f"it is larger than its teacher ({chosen.size_bytes / 1e6:.1f} MB, {teacher.size_bytes / 1e6:.1f} MB)"
         smaller = at_most("gain", SMALLER, teacher.size_bytes / 1e6, chosen.size_bytes / 1e6, "MB")
-        found.append(smaller.model_copy(update={**OPEN, "notes": [told], "mend": mend}))
+        doubts.append(smaller.model_copy(update={**OPEN, "notes": [told], "mend": mend}))
     times = times_as_long(teacher, chosen)
     if times is not None and SAME * times < 1 and teacher.timing and chosen.timing:
         own, other = chosen.timing.p50_ms, teacher.timing.p50_ms
         told = f"it is slower than its teacher ({own:.3g} ms, {other:.3g} ms at p50)"
         faster = at_most("gain", FASTER, other, own, "ms")
-        found.append(faster.model_copy(update={**OPEN, "notes": [told], "mend": mend}))
-    return found
+        doubts.append(faster.model_copy(update={**OPEN, "notes": [told], "mend": mend}))
+    return doubts

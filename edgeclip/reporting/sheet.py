@@ -36,8 +36,8 @@ def sheet(report: Report) -> str:
 
 def _held_against(report: Report, chosen: Row) -> Row | None:
     """The same student in fp32, where it gave as many answers."""
-    found = next((row for row in report.rows if row.stage == "exported fp32" and row is not chosen), None)
-    return found if found and len(found.answers) == len(chosen.answers) else None
+    fp32 = next((row for row in report.rows if row.stage == "exported fp32" and row is not chosen), None)
+    return fp32 if fp32 and len(fp32.answers) == len(chosen.answers) else None
 
 
 def _figure(picture: Picture, told: str) -> str:

@@ -71,8 +71,8 @@ class BytePairTokenizer:
         ids = np.full((len(texts), self.context_length), self.pad_id, np.int64)
         room = self.context_length - len(self._before) - len(self._after)
         for row, text in enumerate(texts):
-            found = [*self._before, *self._encode(self._clean(text))[:room], *self._after]
-            ids[row, : len(found)] = found
+            tokens = [*self._before, *self._encode(self._clean(text))[:room], *self._after]
+            ids[row, : len(tokens)] = tokens
         return ids
 
     def _encode(self, text: str) -> list[int]:

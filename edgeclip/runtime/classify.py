@@ -137,13 +137,13 @@ def image_paths(given: Sequence[Path]) -> list[Path]:
     """
     from ..base.errors import EdgeclipError
 
-    found: dict[Path, None] = {}
+    paths: dict[Path, None] = {}
     for one in given:
         files = list(_below(one))
         if not files:
             raise EdgeclipError(f"{one}: no images there")
-        found |= dict.fromkeys(files)
-    return list(found)
+        paths |= dict.fromkeys(files)
+    return list(paths)
 
 
 def _below(one: Path) -> Iterator[Path]:

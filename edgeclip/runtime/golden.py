@@ -89,11 +89,11 @@ def judge_golden(
     limits |= {"text": FLOAT_COSINE, "fp32": FLOAT_COSINE}
     for name in towers:
         what = "text tower" if name == "text" else f"image tower {name}"
-        found = _array(given, name)
-        if name in failed or found is None:
+        embeds = _array(given, name)
+        if name in failed or embeds is None:
             findings.append(_finding(what, False, failed.get(name, "it gave nothing")))
             continue
-        cosine, largest = _compared(golden["text_embeds" if name == "text" else "image_embeds"], found)
+        cosine, largest = _compared(golden["text_embeds" if name == "text" else "image_embeds"], embeds)
         told = f"worst cosine {cosine:.6f} to torch (at least {limits[name]:.4f}), largest difference {largest:.2g}"
         findings.append(_finding(what, cosine >= limits[name], told))
     return findings
@@ -102,34 +102,34 @@ def judge_golden(
 def _array(given: Path, name: str) -> NDArray[Any] | None:
     """What a device gave under a name; None where it is nothing that could be compared."""
     try:
-        found = np.load(given / f"{name}.npy", allow_pickle=False)
+        array = np.load(given / f"{name}.npy", allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError):
         return None
-    return found if isinstance(found, np.ndarray) and found.dtype.kind in "fiu" else None
+    return array if isinstance(array, np.ndarray) and array.dtype.kind in "fiu" else None
 
 
-def _compared(reference: NDArray[Any], found: NDArray[Any]) -> tuple[float, float]:
+def _compared(reference: NDArray[Any], embeds: NDArray[Any]) -> tuple[float, float]:
     """Worst cosine and largest difference of embeddings ``[N, D]``; -1 and 2 where they cannot be compared."""
-    if found.shape != reference.shape or not np.isfinite(found).all():
+    if embeds.shape != reference.shape or not np.isfinite(embeds).all():
         return -1.0, 2.0
-    lengths = np.linalg.norm(found.astype(np.float64), axis=1)
+    lengths = np.linalg.norm(embeds.astype(np.float64), axis=1)
     if not np.allclose(lengths, 1, atol=UNIT):  # a longer vector would have a larger "cosine"
         return -1.0, float(np.abs(lengths - 1).max())
-    cosine = (found.astype(np.float64) * reference).sum(axis=1).min()
-    return float(cosine), float(np.abs(found - reference).max())
+    cosine = (embeds.astype(np.float64) * reference).sum(axis=1).min()
+    return float(cosine), float(np.abs(embeds - reference).max())
 
 
 def _preprocessor(manifest: Mapping[str, Any]) -> Preprocessor:
     return Preprocessor(SimpleNamespace(**manifest["preprocess"]))  # type: ignore[arg-type]
 
 
-def _tokens(golden: Mapping[str, NDArray[Any]], notes: Mapping[str, str], found: NDArray[Any] | None) -> dict[str, Any]:
+def _tokens(golden: Mapping[str, NDArray[Any]], notes: Mapping[str, str], ids: NDArray[Any] | None) -> dict[str, Any]:
     if "texts" not in notes:
         return _finding("tokenizer", None, "not checked: an older bundle, it records no texts")
     texts, recorded = json.loads(notes["texts"]), golden["token_ids"]
-    if found is None or found.shape != recorded.shape:
+    if ids is None or ids.shape != recorded.shape:
         return _finding("tokenizer", False, "it gave no tokens, or others in number")
-    equal = (found == recorded).all(axis=1)
+    equal = (ids == recorded).all(axis=1)
     wrong = [text for text, same in zip(texts, equal, strict=True) if not same]
     return _finding(
         "tokenizer", not wrong, f"{len(texts)} texts" + (f"; other tokens for {wrong[0]!r}" if wrong else "")
@@ -137,13 +137,13 @@ def _tokens(golden: Mapping[str, NDArray[Any]], notes: Mapping[str, str], found:
 
 
 def _pixels(
-    golden: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], found: NDArray[Any] | None
+    golden: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], pixels: NDArray[Any] | None
 ) -> dict[str, Any]:
     if "probe_pixels" not in golden:
         return _finding("preprocessing", None, "not checked: an older bundle, it records no preprocessed image")
-    if found is None or found.shape != golden["probe_pixels"].shape:
+    if pixels is None or pixels.shape != golden["probe_pixels"].shape:
         return _finding("preprocessing", False, "it gave no pixels, or others in number")
-    levels = float(np.abs(found - golden["probe_pixels"]).max()) * 255 * min(settings["std"])
+    levels = float(np.abs(pixels - golden["probe_pixels"]).max()) * 255 * min(settings["std"])
     return _finding("preprocessing", levels <= 1.01, f"off by {levels:.2f} of 255 at most")
 
 

@@ -40,11 +40,11 @@ def read_labels(given: str, tell: Callable[[str], object]) -> list[str]:
 
 def distinct_labels(labels: Sequence[str], tell: Callable[[str], object]) -> list[str]:
     """Each label once, in order; the repeated ones are told."""
-    found = list(dict.fromkeys(labels))
-    if len(found) < len(labels):
-        twice = [label for label in found if labels.count(label) > 1]
+    distinct = list(dict.fromkeys(labels))
+    if len(distinct) < len(labels):
+        twice = [label for label in distinct if labels.count(label) > 1]
         tell(f"given more than once, counted once: {', '.join(twice[:5])}{', …' if len(twice) > 5 else ''}")
-    return found
+    return distinct
 
 
 class LabelScorer:
@@ -77,12 +77,12 @@ class LabelScorer:
         Shares among all labels; with a bias (SigLIP) each label has its own, and what they leave, that none of
         them fits, stands among them.
         """
-        found, names = odds(image_embeds @ self._embeds.T, self._logit_scale, self._logit_bias), list(self.labels)
+        odds_of, names = odds(image_embeds @ self._embeds.T, self._logit_scale, self._logit_bias), list(self.labels)
         if self._logit_bias is not None:
-            none = np.prod(1 - found.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
-            found, names = np.concatenate([found, none], axis=1), [*names, NONE]
-        order = np.argsort(-found, axis=1, kind="stable")[:, : self._shown]
-        return [[(names[i], float(row[i])) for i in best] for row, best in zip(found, order, strict=True)]
+            none = np.prod(1 - odds_of.astype(np.float64), axis=1, keepdims=True).astype(np.float32)
+            odds_of, names = np.concatenate([odds_of, none], axis=1), [*names, NONE]
+        order = np.argsort(-odds_of, axis=1, kind="stable")[:, : self._shown]
+        return [[(names[i], float(row[i])) for i in best] for row, best in zip(odds_of, order, strict=True)]
 
 
 def odds(cosines: NDArray[np.float32], logit_scale: float, logit_bias: float | None) -> NDArray[np.float32]:

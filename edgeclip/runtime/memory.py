@@ -11,8 +11,8 @@ def own_peak_mb() -> float | None:
     """Peak resident memory of this process so far, MB (10^6 bytes); None where the system does not tell."""
     if sys.platform == "linux":
         # Not getrusage: its peak survives exec, so a child would answer with its parent's.
-        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
-        return int(found[1]) * 1024 / 1e6 if found else None
+        match = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)
+        return int(match[1]) * 1024 / 1e6 if match else None
     if sys.platform == "darwin":
         import resource
 

@@ -139,7 +139,7 @@ class OnnxEncoder:
 def _run(session: Session, rows: NDArray[np.generic], width: int) -> NDArray[np.float32]:
     if not len(rows):
         return np.empty((0, width), np.float32)
-    found = [session.run(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
-    if found[0].shape[1] != width:
-        raise FormatError(f"the graph gives {found[0].shape[1]} numbers, its manifest says {width}: export it again")
-    return np.concatenate(found) if len(found) > 1 else found[0]
+    parts = [session.run(rows[i : i + BATCH]) for i in range(0, len(rows), BATCH)]
+    if parts[0].shape[1] != width:
+        raise FormatError(f"the graph gives {parts[0].shape[1]} numbers, its manifest says {width}: export it again")
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]

@@ -33,8 +33,8 @@ class PerProcess(Generic[T]):
         process = os.getpid()
         if process not in opened:
             opened[process] = self._make(instance)
-        found: T = opened[process]
-        return found
+        value: T = opened[process]
+        return value
 
 
 def without_opened(instance: object) -> dict[str, Any]:

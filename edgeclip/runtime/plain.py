@@ -133,15 +133,15 @@ def graph_for(manifest: Mapping[str, Any], variant: Mapping[str, Any], engine: s
 
 def readable(manifest: Mapping[str, Any], engine: str | None) -> tuple[list[str], list[str]]:
     """The precisions of a bundle that an engine reads, the target's where None; what is the matter with the others."""
-    found, left_out = [], []
+    precisions, left_out = [], []
     engine, _ = asked_runtime(manifest, engine, None)
     for variant in manifest["variants"]:
         try:
             graph_for(manifest, variant, engine)
-            found.append(variant["precision"])
+            precisions.append(variant["precision"])
         except EdgeclipError as error:
             left_out.append(str(error))
-    return found, left_out
+    return precisions, left_out
 
 
 def tower_job(

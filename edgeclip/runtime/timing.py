@@ -16,13 +16,13 @@ def burst(run: Callable[[], object], *, seconds: float, least: int = 5) -> list[
     The first call is made but not counted: it finds the caches as others left them.
     """
     run()
-    found: list[float] = []
+    samples: list[float] = []
     deadline = time.perf_counter() + seconds
-    while len(found) < least or time.perf_counter() < deadline:
+    while len(samples) < least or time.perf_counter() < deadline:
         begin = time.perf_counter_ns()
         run()
-        found.append((time.perf_counter_ns() - begin) / 1e6)
-    return found
+        samples.append((time.perf_counter_ns() - begin) / 1e6)
+    return samples
 
 
 def percentiles(ms: Sequence[float]) -> dict[str, float]:
@@ -78,7 +78,7 @@ def interleaved(
     for run in runs.values():
         for _ in range(warmup):
             run()
-    found: dict[str, list[int]] = {name: [] for name in runs}
+    nanoseconds: dict[str, list[int]] = {name: [] for name in runs}
     deadline, rounds = time.perf_counter() + seconds, 0
     while rounds < 2 or time.perf_counter() < deadline:
         started = time.perf_counter()
@@ -87,8 +87,8 @@ def interleaved(
             for _ in range(burst):
                 begin = time.perf_counter_ns()
                 run()
-                found[name].append(time.perf_counter_ns() - begin)
+                nanoseconds[name].append(time.perf_counter_ns() - begin)
         rounds += 1
         if on_round:
             on_round(time.perf_counter() - started)
-    return {name: Samples(np.asarray(times, np.float64) / 1e6) for name, times in found.items()}
+    return {name: Samples(np.asarray(times, np.float64) / 1e6) for name, times in nanoseconds.items()}

@@ -58,9 +58,9 @@ class Tokenizer:
         clips, context = self.rules.clips, self.context_length
         ids = np.full((len(texts), context), self.pad_id, np.int64)
         cleaned = [self._clean(text) for text in texts]
-        for row, found in enumerate(self._encode.encode_batch(cleaned, add_special_tokens=clips is None)):
+        for row, encoding in enumerate(self._encode.encode_batch(cleaned, add_special_tokens=clips is None)):
             # In "clips" mode the class token comes last of all, after the padding.
-            own = [clips[0], *found.ids[: context - 3], clips[1]] if clips else found.ids
+            own = [clips[0], *encoding.ids[: context - 3], clips[1]] if clips else encoding.ids
             place = slice(len(own)) if self.rules.pad_side == "right" else slice(context - len(own), None)
             ids[row, place] = own
         if clips:
@@ -75,7 +75,7 @@ class Tokenizer:
         Raises:
             FormatError: there is no such token.
         """
-        found = self._encode.id_to_token(token)
-        if found is None:
+        text = self._encode.id_to_token(token)
+        if text is None:
             raise FormatError(f"the tokenizer has no token {token}")
-        return str(found)
+        return str(text)

@@ -66,13 +66,13 @@ def main(arguments: list[str]) -> None:
         session = find_engine(asked.pop("engine")).open(Path(graph), **asked)
     except EdgeclipError as error:
         raise SystemExit(str(error)) from None
-    waiting, found = load_file(before)["pixels"], []
+    waiting, embeds = load_file(before)["pixels"], []
     sizes = [*BATCHES]
     while len(waiting):
         size = sizes.pop(0) if sizes else ROWS
-        found.append(session.run(waiting[:size]))
+        embeds.append(session.run(waiting[:size]))
         waiting = waiting[size:]
-    save_file({"embeds": np.concatenate(found)}, after)
+    save_file({"embeds": np.concatenate(embeds)}, after)
 
 
 if __name__ == "__main__":

@@ -170,17 +170,17 @@ def take_turns(
     crashes is out; its reason is kept. The ``pacemaker`` runs in every round, however few its samples are.
     ``on_round`` is told the seconds that each round took.
     """
-    found = {name: Taken() for name in contenders}
+    results = {name: Taken() for name in contenders}
     start = time.perf_counter()
     now, rounds = start, 0
     while True:
         began, over = now, rounds >= 2 and now - start >= seconds
-        alive = {name: taken for name, taken in found.items() if taken.failed is None}
+        alive = {name: taken for name, taken in results.items() if taken.failed is None}
         wanting = [name for name, taken in alive.items() if name == pacemaker or not (over and taken.enough)]
         if not set(wanting) - {pacemaker}:
-            return found
+            return results
         for name in wanting:
-            found[name].take(contenders[name], start)
+            results[name].take(contenders[name], start)
         now, rounds = time.perf_counter(), rounds + 1
         if on_round:
             on_round(now - began)

@@ -115,7 +115,7 @@ class Tower:
         return {
             "image": Path(file).name if file else f"a made-up JPEG of {PHOTO[0]} x {PHOTO[1]}",
             "total_ms": percentiles(every),
-            **{name: float(np.median(found)) for name, found in parts.items()},
+            **{name: float(np.median(samples)) for name, samples in parts.items()},
         }
 
     def hot_spots(self, runs: int = PROFILED_RUNS) -> dict[str, Any]:
@@ -140,16 +140,16 @@ class Tower:
                     images.append(blank)
             rows.append(self.encode(images))
             self.tell(start + len(images))
-        found = np.concatenate(rows).astype(np.float32)
-        found[broken] = 0
-        np.save(out, found)
-        return {"images": len(found), "broken": broken}
+        embeds = np.concatenate(rows).astype(np.float32)
+        embeds[broken] = 0
+        np.save(out, embeds)
+        return {"images": len(embeds), "broken": broken}
 
     def give(self, inputs: str, out: str) -> dict[str, Any]:
         """The graph's output on ``inputs`` into ``out``, both ``.npy``."""
-        found = self.session.run(np.load(inputs, allow_pickle=False))
-        np.save(out, found)
-        return {"rows": len(found)}
+        embeds = self.session.run(np.load(inputs, allow_pickle=False))
+        np.save(out, embeds)
+        return {"rows": len(embeds)}
 
     def _pixels(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         assert self._preprocess is not None, "a reference graph sees no images"

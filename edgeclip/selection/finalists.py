@@ -115,8 +115,8 @@ def timed(specs: Sequence[StudentSpec], profile: Profile, write_graph: WriteGrap
             write_graph(spec, graph)
             session = engine.open(graph, precision=spec.precision, **settings)
             own = partial(session.run, _one_image(spec.image_size))
-            found = interleaved({"reference": reference, "own": own}, seconds=SECONDS)
-            ms = found["own"].p50 / found["reference"].p50 * profile.reference.p50_ms
+            times = interleaved({"reference": reference, "own": own}, seconds=SECONDS)
+            ms = times["own"].p50 / times["reference"].p50 * profile.reference.p50_ms
             bar.advance()
             try:
                 yield spec.model_copy(update={"measured_ms": ms})

@@ -38,13 +38,13 @@ def front(candidates: Sequence[CandidateTable], budget: Budget) -> list[Point]:
     rows = np.flatnonzero(np.concatenate([fitting(offer, apart) for offer in candidates]))
     latency = np.concatenate([offer.p90_ms for offer in candidates])[rows]
     scores = np.concatenate([offer.score for offer in candidates])[rows]
-    found, best = [], -math.inf
+    members, best = [], -math.inf
     for place in np.lexsort((-scores, latency)).tolist():
         if scores[place] > best:
             best = float(scores[place])
             offer, row = candidates[rows[place] // len(space)], int(rows[place] % len(space))
-            found.append(Point(space.name(row), offer.precision, float(latency[place]), best))
-    return found
+            members.append(Point(space.name(row), offer.precision, float(latency[place]), best))
+    return members
 
 
 def front_svg(

@@ -84,15 +84,15 @@ def select(
     limits: dict[str, Any] = {"max_image_size": max_image_size, "precisions": precisions}
     candidates = survey(profile, **limits, to_measure=write_graph is not None)
     if write_graph and every:
-        found = all_that_fit(best(profile, candidates, budget, top), profile, budget, write_graph)
+        specs = all_that_fit(best(profile, candidates, budget, top), profile, budget, write_graph)
     elif write_graph:
-        found = confirm(lambda aim: best(profile, candidates, aim, top), profile, budget, write_graph)
+        specs = confirm(lambda aim: best(profile, candidates, aim, top), profile, budget, write_graph)
     else:
-        found = best(profile, candidates, budget, top)
+        specs = best(profile, candidates, budget, top)
         caution(profile)
-    if told := unused_latency(found[0], profile, budget, max_image_size, lambda aim: best(profile, candidates, aim, 1)):
+    if told := unused_latency(specs[0], profile, budget, max_image_size, lambda aim: best(profile, candidates, aim, 1)):
         say(told)
-    return [spec.model_copy(update={"budget": budget}) for spec in found]
+    return [spec.model_copy(update={"budget": budget}) for spec in specs]
 
 
 def caution(profile: Profile) -> None:
@@ -171,8 +171,8 @@ def for_profile(spec: StudentSpec, profile: Profile) -> StudentSpec:
     model = profile.cost_model.get(spec.precision)
     known = model is not None and spec.workload.family in model.families
     predicted = predict_ms(profile, spec.workload, spec.precision) if known else None
-    found = {"target": profile.target, "budget": profile.budget, "predicted_ms": predicted, "measured_ms": None}
-    return spec.model_copy(update=found)
+    changes = {"target": profile.target, "budget": profile.budget, "predicted_ms": predicted, "measured_ms": None}
+    return spec.model_copy(update=changes)
 
 
 def _offers(

@@ -25,7 +25,7 @@ def rank_by_trials(specs: Sequence[StudentSpec], train: Train) -> list[StudentSp
         EdgeclipError: an input is missing or unfit.
     """
     optuna = require("optuna", "trials")
-    found: dict[int, float] = {}
+    best: dict[int, float] = {}
 
     def objective(trial: Any) -> float:
         place, judged = trial.suggest_int("student", 0, len(specs) - 1), 0
@@ -33,13 +33,13 @@ def rank_by_trials(specs: Sequence[StudentSpec], train: Train) -> list[StudentSp
         def tell(top1: float) -> None:
             nonlocal judged
             judged += 1
-            found[place] = max(found.get(place, 0.0), top1)
-            trial.report(found[place], judged)
+            best[place] = max(best.get(place, 0.0), top1)
+            trial.report(best[place], judged)
             if trial.should_prune():
                 raise optuna.TrialPruned
 
         train(specs[place], tell)
-        return found[place]
+        return best[place]
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
@@ -49,6 +49,6 @@ def rank_by_trials(specs: Sequence[StudentSpec], train: Train) -> list[StudentSp
     )
     study.optimize(objective, n_trials=len(specs))
     for place, spec in enumerate(specs):
-        say(f"trial: {spec.name}, {spec.precision}: top-1 {found.get(place, 0.0):.1%}")
-    tried = [spec.model_copy(update={"trial_top1": found.get(place)}) for place, spec in enumerate(specs)]
+        say(f"trial: {spec.name}, {spec.precision}: top-1 {best.get(place, 0.0):.1%}")
+    tried = [spec.model_copy(update={"trial_top1": best.get(place)}) for place, spec in enumerate(specs)]
     return sorted(tried, key=lambda spec: -(spec.trial_top1 or 0.0))

@@ -45,13 +45,13 @@ def count(tower: nn.Module, image_sizes: Sequence[int], family: str) -> list[Wor
     """
     bare = reparameterize_model(copy.deepcopy(tower).eval()).to("meta")
     params = sum(p.numel() for p in bare.parameters()) / 1e6
-    found = []
+    workloads = []
     for size in image_sizes:
         with torch.inference_mode(), _Counter() as counter:
             bare(torch.empty(1, 3, size, size, device="meta"))
         kernels = {kind: Work(**work) for kind, work in counter.work.items()}
-        found.append(Workload(family=family, kernels=kernels, params_m=params, peak_melems=counter.peak / 1e6))
-    return found
+        workloads.append(Workload(family=family, kernels=kernels, params_m=params, peak_melems=counter.peak / 1e6))
+    return workloads
 
 
 class _Counter(TorchDispatchMode):

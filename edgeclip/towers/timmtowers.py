@@ -105,8 +105,8 @@ class TimmTowers:
             EdgeclipError: it has none.
         """
         table, wanted = read_table(), (vision_cfg["timm_model_name"], vision_cfg["image_size"])
-        for row, found in enumerate(zip(table.tower, table.columns.image_size.tolist(), strict=True)):
-            if found == wanted:
+        for row, tower in enumerate(zip(table.tower, table.columns.image_size.tolist(), strict=True)):
+            if tower == wanted:
                 return table.columns.workload(row)
         raise EdgeclipError(
             f"{self.name_of(vision_cfg)} is not in the table of towers: its latency cannot be predicted"

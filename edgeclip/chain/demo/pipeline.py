@@ -104,10 +104,10 @@ def _teacher(paths: Paths) -> Bundle:
     say(f"[3/6] export the teacher, to measure its latency -> {paths.teacher}/")
     announce(f"edgeclip export {DEMO}", out=paths.teacher, precision="fp32", calibration=paths.data / "train")
     if (paths.teacher / "bundle.json").is_file():
-        found = Bundle.open(paths.teacher)
-        if found.manifest.source_fingerprint == load_teacher(DEMO).fingerprint:
+        bundle = Bundle.open(paths.teacher)
+        if bundle.manifest.source_fingerprint == load_teacher(DEMO).fingerprint:
             say(THERE)
-            return found
+            return bundle
     return exported(DEMO, paths.teacher, ("fp32",), images=paths.data / "train")
 
 
@@ -199,6 +199,6 @@ def _report(paths: Paths, profile: Profile) -> Report:
     )
     config = ReportConfig(str(paths.teacher), seconds=REPORT_SECONDS)
     budget = profile.budget  # what the student was chosen for leaves some of it to spare
-    found = make_report(paths.bundle, profile, dataset, budget=budget, config=config, promises=promises)
-    write_report(found, paths.out)
-    return found
+    report = make_report(paths.bundle, profile, dataset, budget=budget, config=config, promises=promises)
+    write_report(report, paths.out)
+    return report

@@ -38,8 +38,8 @@ def built_in(name: str) -> tuple[str, Dataset] | None:
         return None
     if file is None:
         return str(_openmoji()), own
-    found = open_noto_names(file, own) if name == NOTO[0] else open_noto_categories(file, own.templates)
-    return str(file), found
+    dataset = open_noto_names(file, own) if name == NOTO[0] else open_noto_categories(file, own.templates)
+    return str(file), dataset
 
 
 def shift(encoders: Mapping[str, Encoder], heldout: Path, file: Path | None = None) -> dict[str, dict[str, float]]:
@@ -64,12 +64,12 @@ def shift(encoders: Mapping[str, Encoder], heldout: Path, file: Path | None = No
     from ...evaluation.noto import ENVIRONMENT, open_noto_categories, open_noto_names
     from ...images.datasets import open_dataset
 
-    found = file or noto_file()
-    if found is None:
+    archive = file or noto_file()
+    if archive is None:
         say(f"no shift is measured: {ENVIRONMENT} names no tar of Noto emoji")
         return {}
     own = open_dataset(heldout)
-    names, categories = open_noto_names(found, own), open_noto_categories(found, own.templates)
+    names, categories = open_noto_names(archive, own), open_noto_categories(archive, own.templates)
     rows: dict[str, dict[str, float]] = {}
     for name, encoder in encoders.items():
         before = evaluate(encoder, own, title=f"before the shift, {name}")

@@ -33,10 +33,10 @@ def known_engine(name: str | None = None) -> Engine:
         there = ", ".join([*(engine.name for engine in OURS), *sorted(brought)])
         how = f"; pip install 'edgeclip[{wanted}]' brings it" if wanted in BROUGHT else ""
         raise EdgeclipError(f"no engine is called {wanted!r} here; there are: {there}{how}")
-    found = brought[wanted].load()
-    if missing := [verb for verb in VERBS if not hasattr(found, verb)]:
+    loaded = brought[wanted].load()
+    if missing := [verb for verb in VERBS if not hasattr(loaded, verb)]:
         raise EdgeclipError(f"the engine {wanted} has no {', '.join(missing)}: it is made for another edgeclip")
-    return found
+    return loaded
 
 
 def find_engine(name: str | None = None, provider: str | None = None) -> Engine:

@@ -64,15 +64,15 @@ def bound_to(build: EngineConfig) -> dict[str, Any]:
     told = {"system": here.SYSTEM, "tensorrt": f"{here.NAME} {here.VERSION}"}
     if build.target_gpu is None:
         try:
-            found = Cuda().gpu()
+            gpu = Cuda().gpu()
         except EdgeclipError as error:
             raise EdgeclipError(f"{error}; to build with none here, name one: --target-gpu sm89") from error
-        if here.RTX and not _known(found["compute"]):
+        if here.RTX and not _known(gpu["compute"]):
             raise EdgeclipError(
-                f"{here.NAME} {here.VERSION} does not run on this GPU ({found['gpu']}, {found['compute']}): install "
+                f"{here.NAME} {here.VERSION} does not run on this GPU ({gpu['gpu']}, {gpu['compute']}): install "
                 "TensorRT in its place, pip install 'edgeclip[tensorrt]', or use onnxruntime"
             )
-        return {**found, **told}
+        return {**gpu, **told}
     if not here.RTX:
         raise EdgeclipError(
             f"{here.NAME} builds for the GPU that is here alone: leave --target-gpu out, or pip install "

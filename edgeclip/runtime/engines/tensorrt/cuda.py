@@ -98,9 +98,9 @@ class Cuda:
             work()
         finally:
             graph = self.call("cudaStreamEndCapture", self.stream)
-        found = self.call("cudaGraphInstantiate", graph, 0)
+        executable = self.call("cudaGraphInstantiate", graph, 0)
         self.call("cudaGraphDestroy", graph)
-        return found
+        return executable
 
     def launch(self, graph: Any) -> None:
         """Replay, in the stream."""
@@ -112,9 +112,9 @@ class Cuda:
 
     def gpu(self) -> dict[str, Any]:
         """Name and compute capability (``sm89``) of the current GPU."""
-        found = self.call("cudaGetDeviceProperties", self.call("cudaGetDevice"))
-        name = found.name.decode() if isinstance(found.name, bytes) else str(found.name)
-        return {"gpu": name.strip("\0"), "compute": f"sm{found.major}{found.minor}"}
+        properties = self.call("cudaGetDeviceProperties", self.call("cudaGetDevice"))
+        name = properties.name.decode() if isinstance(properties.name, bytes) else str(properties.name)
+        return {"gpu": name.strip("\0"), "compute": f"sm{properties.major}{properties.minor}"}
 
     def close(self) -> None:
         """Give everything back."""

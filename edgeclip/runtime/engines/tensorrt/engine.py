@@ -116,8 +116,8 @@ class TensorRT:
 
         build = EngineConfig()
         bound = bound_to(build)
-        if found := plan_beside(graph, precision, bound):
-            return found
+        if plan := plan_beside(graph, precision, bound):
+            return plan
 
         def make() -> bytes:
             builder, network = parse(graph)
@@ -203,6 +203,6 @@ def layer_precision(layer: Mapping[str, Any]) -> str | None:
     for side in ("Inputs", "Outputs"):
         for tensor in layer.get(side, ())[:1]:
             told = str(tensor.get("DataType") or tensor.get("Format/Datatype", ""))
-            if found := re.search(r"Float|Half|Int8|FP8|BF16|FP16|FP32|INT8", told):
-                return found[0]
+            if match := re.search(r"Float|Half|Int8|FP8|BF16|FP16|FP32|INT8", told):
+                return match[0]
     return None

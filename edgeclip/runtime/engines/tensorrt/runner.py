@@ -85,10 +85,10 @@ class EngineRunner:
         lane, self._running = self._running, None
         assert lane is not None, "start() a batch first"
         self.cuda.wait()
-        found = lane.embeds.copy()
+        embeds = lane.embeds.copy()
         if lane.graph is None:  # recorded after its first run: TensorRT settles its memory in that one
             lane.graph = self.cuda.capture(lambda: self._enqueue(lane))
-        return found
+        return embeds
 
     def run(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Embed float32 ``[N, 3, S, S]`` of any N, in batches that the engine's profile has: float32 ``[N, D]``.
