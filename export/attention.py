@@ -57,8 +57,12 @@ def written_out(tower: nn.Module) -> nn.Module:
             setattr(module, "fused_attn", False)  # noqa: B010 (timm says "final", for its scripting)
         if not isinstance(module, ResidualAttentionBlock) or hasattr(module, "ln_1_kv"):
             continue
-        own = module.attn
-        plain = isinstance(own, nn.MultiheadAttention) and own.batch_first and own.in_proj_weight is not None
-        if plain and own.bias_k is None and not own.add_zero_attn:
-            module.attn = PlainAttention(own)
+        attention = module.attn
+        plain = (
+            isinstance(attention, nn.MultiheadAttention)
+            and attention.batch_first
+            and attention.in_proj_weight is not None
+        )
+        if plain and attention.bias_k is None and not attention.add_zero_attn:
+            module.attn = PlainAttention(attention)
     return tower

@@ -111,8 +111,8 @@ def finish(
         fallback=contents.fallback,
         tried=contents.tried,
         extras=[
-            Extra(**_artefact(file), kind=kind, precision=precision, facts=told)  # type: ignore[arg-type]
-            for file, kind, precision, told in contents.extras
+            Extra(**_artefact(file), kind=kind, precision=precision, facts=facts_of)  # type: ignore[arg-type]
+            for file, kind, precision, facts_of in contents.extras
         ],
         checks=contents.checks,
         sensitivity=contents.sensitivity,

@@ -41,8 +41,8 @@ def read_graph(path: Path) -> onnx.ModelProto:
         raise FormatError(f"{path}: no ONNX graph that can be used ({reason}): export it again") from error
     names = [value.name for value in (*graph.graph.input, *graph.graph.output)]
     if names != [IMAGE_INPUT, IMAGE_OUTPUT]:
-        told = ", ".join(names) or "nothing"
-        raise FormatError(f"{path}: not an image tower of ours ({IMAGE_INPUT} -> {IMAGE_OUTPUT}); it has {told}")
+        listed = ", ".join(names) or "nothing"
+        raise FormatError(f"{path}: not an image tower of ours ({IMAGE_INPUT} -> {IMAGE_OUTPUT}); it has {listed}")
     return graph
 
 

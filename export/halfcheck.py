@@ -55,8 +55,8 @@ def _rounded(kind: str, opset: int) -> type[OpRun]:
     def run(self: Any, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
         half = any(isinstance(value, np.ndarray) and value.dtype == HALF for value in inputs)
         wide = [value.astype(SINGLE) if half and _is_half(value) else value for value in inputs]
-        own = {name: value for name, value in attributes.items() if anything or name in known}
-        found = base._run(self, *wide, **own)
+        kept = {name: value for name, value in attributes.items() if anything or name in known}
+        found = base._run(self, *wide, **kept)
         return tuple(value.astype(HALF) if half and _is_single(value) else value for value in found)
 
     return type(kind, (base,), {"_run": run, "op_domain": ""})

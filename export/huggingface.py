@@ -100,11 +100,11 @@ def _of_block(prefix: str, name: str, value: Tensor) -> dict[str, Tensor]:
 
 def _config(model: OpenClipEncoder, weights: dict[str, Tensor]) -> dict[str, Any]:
     """CLIPConfig, as far as it differs from its defaults; sizes are read off the weights."""
-    own: Any = model.model
-    text = getattr(own, "text", own)
+    clip: Any = model.model
+    text = getattr(clip, "text", clip)
     act = "quick_gelu" if model.config.get("quick_gelu") else "gelu"
     pool = model.config["text_cfg"].get("pool_type", "argmax")
-    visual = own.visual
+    visual = clip.visual
     if pool != "argmax" or getattr(visual, "pool_type", "tok") != "tok" or getattr(visual, "attn_pool", None):
         raise EdgeclipError("its pooling has no place in Hugging Face's CLIP layout: it takes the class token")
     vision = _sizes(weights, "vision_model") | {
@@ -138,22 +138,22 @@ def _sizes(weights: dict[str, Tensor], tower: str) -> dict[str, int]:
 
 def _preprocessor(model: OpenClipEncoder) -> dict[str, Any]:
     """CLIPImageProcessor's settings for this model's preprocessing."""
-    own = model.preprocess_cfg
-    if own["resize_mode"] == "longest":
+    preprocess = model.preprocess_cfg
+    if preprocess["resize_mode"] == "longest":
         raise EdgeclipError("preprocessing that pads has no place in Hugging Face's CLIP layout")
-    size = own["size"]
-    squash = own["resize_mode"] == "squash"
+    size = preprocess["size"]
+    squash = preprocess["resize_mode"] == "squash"
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_resize": True,
         "size": {"height": size, "width": size} if squash else {"shortest_edge": size},
         "do_center_crop": not squash,
         "crop_size": {"height": size, "width": size},
-        "resample": {"bicubic": 3, "bilinear": 2}[own["interpolation"]],
+        "resample": {"bicubic": 3, "bilinear": 2}[preprocess["interpolation"]],
         "do_convert_rgb": True,
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": list(own["mean"]),
-        "image_std": list(own["std"]),
+        "image_mean": list(preprocess["mean"]),
+        "image_std": list(preprocess["std"]),
     }

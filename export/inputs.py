@@ -49,10 +49,10 @@ def calibration_files(images: str) -> Iterator[list[Path]]:
 def evaluation_set_of(model: OpenClipEncoder, folder: Path) -> EvaluationSet:
     """A labelled dataset as the exporter asks it: pixels, labels, and the model's own class embeddings."""
     data = open_dataset(folder)
-    asked = set(np.linspace(0, len(data) - 1, EXAM_IMAGES).astype(int))  # evenly over the classes, which lie in order
+    chosen = set(np.linspace(0, len(data) - 1, EXAM_IMAGES).astype(int))  # evenly over the classes, which lie in order
     pixels, labels = [], []
     for number, (image, label) in enumerate(data):
-        if number in asked:
+        if number in chosen:
             pixels.append(model.preprocess([image])[0])
             labels.append(label)
     classes = class_embeddings(model, data.classnames, data.templates)

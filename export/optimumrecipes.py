@@ -26,8 +26,8 @@ def names(features: Sequence[str]) -> list[str]:
     """Optimum's name of this CPU's instruction set, as ``<set>-static`` and ``<set>-dynamic``."""
     arm = any(feature.startswith("asimd") for feature in features)
     vnni = "avx512_vnni" in features
-    own = "arm64" if arm else "avx512_vnni" if vnni else "avx512" if "avx512f" in features else "avx2"
-    return [f"{own}-static", f"{own}-dynamic"]
+    instruction_set = "arm64" if arm else "avx512_vnni" if vnni else "avx512" if "avx512f" in features else "avx2"
+    return [f"{instruction_set}-static", f"{instruction_set}-dynamic"]
 
 
 def write_recipes(

@@ -105,8 +105,8 @@ def export(
     elsewhere = why_elsewhere(target)
     judge = Judge(find_engine(), None, threads or usable_cores())  # any machine can run and judge any target's graphs
     if elsewhere is None:
-        own = target.runtime
-        judge = Judge(find_engine(own.name), own.provider, threads or own.threads)
+        runtime = target.runtime
+        judge = Judge(find_engine(runtime.name), runtime.provider, threads or runtime.threads)
     check_opset(plan.opset)
     if not (plan.text_tower or plan.classes):
         raise EdgeclipError("without its text tower a bundle knows its classes alone: give them, as --labels FILE")
@@ -118,8 +118,8 @@ def export(
     with new_folder(out, KIND, MANIFEST, force=force) as folder, scratch_folder() as scratch:
         with progress_bar("export", len(wanted) + 2) as bar:
             evaluation_set = plan.evaluation_set
-            asked = model.encode_pixels(evaluation_set.pixels) if evaluation_set else None
-            tuner = Tuner(model.encode_pixels(judged), judged, judge, plan.gate, evaluation_set, asked)
+            embeds = model.encode_pixels(evaluation_set.pixels) if evaluation_set else None
+            tuner = Tuner(model.encode_pixels(judged), judged, judge, plan.gate, evaluation_set, embeds)
             job = _Job(model, plan, target, elsewhere, folder, Path(scratch), pixels, judged, tuner, wanted, bar)
             _towers(job)
             _variants(job)
@@ -191,8 +191,8 @@ def _variants(job: _Job) -> None:
         job.tuner.enter_int8(calibrated, first, job.scratch)
         if optimum.available() and not job.elsewhere:
             features = job.target.device.features
-            for name, file, told in optimum.write_recipes(fp32, job.scratch, job.pixels, features):
-                job.tuner.enter(Candidate(name, "int8", file, told))
+            for name, file, facts in optimum.write_recipes(fp32, job.scratch, job.pixels, features):
+                job.tuner.enter(Candidate(name, "int8", file, facts))
         for recipe in others:
             _write_target(job, calibrated, recipe)
     job.tell("latency")
@@ -227,8 +227,8 @@ def _choose(job: _Job, spec: StudentSpec | None) -> Candidate:
     tuner, contents = job.tuner, job.contents
     kept = [c for c in map(tuner.best, PRECISIONS) if c is not None]
     recommended = None if job.elsewhere else tuner.recommended(kept)
-    asked = spec.precision if spec else "fp32"  # by the device's profile, which chose it with the student
-    fallback = next((c for c in kept if c.precision == asked and tuner.faithful(c)), kept[0])
+    precision = spec.precision if spec else "fp32"  # by the device's profile, which chose it with the student
+    fallback = next((c for c in kept if c.precision == precision and tuner.faithful(c)), kept[0])
     if job.elsewhere:
         say(f"no recommendation yet: run edgeclip measure on the device to find the fastest variant ({job.elsewhere})")
     contents.tried = tuner.table(kept, recommended)

@@ -46,8 +46,8 @@ class ExportPlan:
 
     def wanted(self, target: Target) -> list[Precision]:
         """The precisions to be made, fp32 first."""
-        asked = {*self.precisions, *(target.precisions if "auto" in self.precisions else ())}
-        return ["fp32", *(p for p in PRECISIONS[1:] if p in asked)]
+        precisions = {*self.precisions, *(target.precisions if "auto" in self.precisions else ())}
+        return ["fp32", *(p for p in PRECISIONS[1:] if p in precisions)]
 
 
 def plan_of(model: OpenClipEncoder, config: ExportConfig, target: Target | None = None) -> ExportPlan:

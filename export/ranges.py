@@ -56,7 +56,7 @@ def magnitudes(
         for start in range(0, len(pixels), ROWS):
             sizes = session.values([f"{value}.{suffix}" for value in values], pixels[start : start + ROWS])
             for value, size in zip(values, sizes, strict=True):
-                own = size.reshape(-1, size.shape[-1]).max(axis=0) if per_channel else size.reshape(1)
-                own = np.nan_to_num(own, nan=np.inf)
-                found[value] = np.maximum(found.get(value, own), own)
+                largest = size.reshape(-1, size.shape[-1]).max(axis=0) if per_channel else size.reshape(1)
+                largest = np.nan_to_num(largest, nan=np.inf)
+                found[value] = np.maximum(found.get(value, largest), largest)
     return found

@@ -172,8 +172,8 @@ def _name_by_module(graph: onnx.ModelProto) -> None:
     """
     taken: dict[str, int] = {}
     for node in graph.graph.node:
-        told = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "['']")
-        modules = [scope for scope in ast.literal_eval(told)[:-1] if re.fullmatch(r"[A-Za-z][\w.]*", scope)]
+        notes = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "['']")
+        modules = [scope for scope in ast.literal_eval(notes)[:-1] if re.fullmatch(r"[A-Za-z][\w.]*", scope)]
         name = f"{modules[-1] if modules else 'graph'}/{node.op_type}"
         taken[name] = taken.get(name, 0) + 1
         node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"

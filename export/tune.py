@@ -89,9 +89,9 @@ class Tuner:
         if not trial.problem:
             candidate.fidelity = compare(self.reference, trial.embeds)
             if self.evaluation_set is not None and self.evaluation_reference is not None:
-                asked = self._embed(candidate, self.evaluation_set.pixels)
+                embeds = self._embed(candidate, self.evaluation_set.pixels)
                 candidate.fidelity = with_accuracy(
-                    candidate.fidelity, self.evaluation_set, self.evaluation_reference, asked
+                    candidate.fidelity, self.evaluation_set, self.evaluation_reference, embeds
                 )
             if "fp16" in (candidate.precision, candidate.recipe.get("rest")):
                 self._judge_in_half(candidate)
@@ -100,8 +100,8 @@ class Tuner:
 
     def _judge_in_half(self, candidate: Candidate) -> None:
         """The engine's answer may be fp32's in disguise: what counts is the worse of it and of true half precision."""
-        own = candidate.fidelity
-        assert own is not None
+        fidelity = candidate.fidelity
+        assert fidelity is not None
         try:
             embeds = run_in_half(candidate.file, self.pixels[:1])
         except Unknown as error:
@@ -113,8 +113,8 @@ class Tuner:
         if found.cosine_mean < 0:
             candidate.problem, candidate.fidelity = "in half precision it gives NaN or infinity", None
             return
-        worse = {name: min(getattr(own, name), found.cosine_mean) for name in ("cosine_mean", "cosine_worst")}
-        candidate.fidelity = own.model_copy(update=worse)
+        worse = {name: min(getattr(fidelity, name), found.cosine_mean) for name in ("cosine_mean", "cosine_worst")}
+        candidate.fidelity = fidelity.model_copy(update=worse)
 
     def faithful(self, candidate: Candidate) -> bool:
         """Whether it ran, and passes the gate; in true half precision, without an evaluation set, by its cosine."""
@@ -170,13 +170,13 @@ class Tuner:
 
     def best(self, precision: Precision) -> Candidate | None:
         """Of one precision: the fastest that passes the gate, or the most faithful where none does."""
-        own = [c for c in self.candidates if c.precision == precision and c.fidelity]
-        return fastest([c for c in own if self.faithful(c)]) or max(own, key=_cosine, default=None)
+        fitting = [c for c in self.candidates if c.precision == precision and c.fidelity]
+        return fastest([c for c in fitting if self.faithful(c)]) or max(fitting, key=_cosine, default=None)
 
     def recommended(self, kept: Sequence[Candidate]) -> Candidate:
         """The fastest of ``kept`` that passes the gate and is clearly faster than fp32; else fp32."""
-        own = {place: _speed_and_cosine(c) for place, c in enumerate(kept) if self.faithful(c)}
-        place = recommend(own)
+        faithful = {place: _speed_and_cosine(c) for place, c in enumerate(kept) if self.faithful(c)}
+        place = recommend(faithful)
         return next(c for c in kept if c.precision == "fp32") if place is None else kept[place]
 
     def table(self, kept: Sequence[Candidate], recommended: Candidate | None) -> list[Tried]:
@@ -209,8 +209,8 @@ class Tuner:
         return self.judge.engine.open(candidate.file, **self._settings(candidate))
 
     def _settings(self, candidate: Candidate) -> dict[str, Any]:
-        own: dict[str, Any] = {"precision": candidate.precision, "as_written": candidate.as_written}
-        return {**own, "threads": self.judge.threads, "provider": self.judge.provider}
+        settings: dict[str, Any] = {"precision": candidate.precision, "as_written": candidate.as_written}
+        return {**settings, "threads": self.judge.threads, "provider": self.judge.provider}
 
 
 def fastest(candidates: Sequence[Candidate]) -> Candidate | None:

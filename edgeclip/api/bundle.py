@@ -223,8 +223,8 @@ def push(
     from ..ecosystem.push import write_model
 
     path, made = run_path(run), None if bundle is None else bundle_path(bundle)
-    told = None if report is None else Path(report)
+    card_report = None if report is None else Path(report)
     if to is not None:
-        write_model(path, repo, Path(to), bundle=made, report=told, licence=licence)
+        write_model(path, repo, Path(to), bundle=made, report=card_report, licence=licence)
         return str(to)
-    return pushed(path, repo, bundle=made, report=told, licence=licence, private=private)
+    return pushed(path, repo, bundle=made, report=card_report, licence=licence, private=private)

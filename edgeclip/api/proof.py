@@ -88,9 +88,9 @@ def report(
     """
     if figures is not None and (device or (config and (config.engine or config.provider))):
         raise EdgeclipError("figures were measured already: leave out device, engine and provider")
-    told = read_document(Path(figures), Figures) if isinstance(figures, (str, Path)) else figures
+    given = read_document(Path(figures), Figures) if isinstance(figures, (str, Path)) else figures
     where = None if dataset is None else Path(dataset)
-    settings = {"budget": budget, "figures": told, "device": device, "config": config}
+    settings = {"budget": budget, "figures": given, "device": device, "config": config}
     return make_report(bundle_path(bundle), as_profile(profile), where, **settings)  # type: ignore[arg-type]
 
 

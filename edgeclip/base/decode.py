@@ -78,8 +78,8 @@ def _decoded(file: IO[bytes]) -> Image.Image:
         if pixels > (Image.MAX_IMAGE_PIXELS or pixels):
             raise Image.DecompressionBombError
         if memory > MOST and (size < SMALL or memory > RATIO * size):
-            told = f"{pixels / 1e6:.0f} million pixels out of {size} bytes"
-            raise EdgeclipError(f"{told}: not decoded, make it smaller")
+            size_words = f"{pixels / 1e6:.0f} million pixels out of {size} bytes"
+            raise EdgeclipError(f"{size_words}: not decoded, make it smaller")
         image.load()
         if image.mode in DEEP:
             grey_white(image)

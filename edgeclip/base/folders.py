@@ -28,8 +28,8 @@ NOT_CONTENT = {MARK, LOCK, SCRATCH, "lost+found"}  # the last is what an empty d
 
 def cache_folder() -> Path:
     """Where what can be fetched or computed again is kept: ``EDGECLIP_CACHE``, else the user's own cache folder."""
-    own = os.environ.get("EDGECLIP_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeclip"
+    named = os.environ.get("EDGECLIP_CACHE")
+    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeclip"
 
 
 def _below(name: str) -> str:
@@ -193,8 +193,8 @@ def _take(file: Path) -> IO[str]:
 
 def _process(handle: IO[str]) -> str:
     handle.seek(0)
-    told = handle.read(20).strip()
-    return f"process {told}" if told.isdecimal() else "another process"
+    number = handle.read(20).strip()
+    return f"process {number}" if number.isdecimal() else "another process"
 
 
 if sys.platform == "win32":

@@ -40,8 +40,8 @@ def scratch_folder() -> Iterator[Path]:
         EdgeclipError: the disk that it lies on is full.
     """
     place = Path(tempfile.gettempdir())
-    own = f"edgeclip-{HOST}-{os.getpid()}-"
-    with tempfile.TemporaryDirectory(prefix=own, ignore_cleanup_errors=True) as folder:
+    prefix = f"edgeclip-{HOST}-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         try:
             yield Path(folder)
         except OSError as error:
@@ -62,9 +62,9 @@ def _is_full(error: OSError, place: Path) -> bool:
 
 def neighbour(path: Path) -> tuple[int, Path]:
     """A new temporary file beside ``path``: its handle, and its path. Those of killed processes go first."""
-    own = path.name[:NAME_KEPT]
-    clear_neighbours(path.parent, _literal(own))
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{own}.{HOST}-{os.getpid()}.")
+    start = path.name[:NAME_KEPT]
+    clear_neighbours(path.parent, _literal(start))
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{start}.{HOST}-{os.getpid()}.")
     return handle, Path(name)
 
 

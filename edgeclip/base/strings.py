@@ -124,8 +124,8 @@ class StringsOnDisk:
         """What :meth:`keep` wrote of ``file``; None where nothing is there, or not what was written."""
         try:
             with index.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-                own = cls(file, arrays["starts"], arrays["lengths"])
-                return own if own.digest == arrays["digest"].tobytes().decode() else None
+                strings = cls(file, arrays["starts"], arrays["lengths"])
+                return strings if strings.digest == arrays["digest"].tobytes().decode() else None
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return None
 

@@ -73,10 +73,10 @@ def _size(header: bytes, path: Path) -> int:
     """The size field, after the header's checksum was found right."""
     if len(header) < BLOCK:
         raise FormatError(f"{path}: truncated in the middle of a header: fetch it again")
-    told, size = _octal(header[148:156]), _octal(header[124:136])
+    checksum, size = _octal(header[148:156]), _octal(header[124:136])
     if header[124] & 0x80:  # base 256; a first bit after it would be a negative number
         size = LARGEST + 1 if header[124] & 0x40 else int.from_bytes(header[125:136], "big")
-    if size < 0 or told != sum(header) - sum(header[148:156]) + 8 * ord(" "):
+    if size < 0 or checksum != sum(header) - sum(header[148:156]) + 8 * ord(" "):
         raise FormatError(f"{path}: not a tar archive, or a damaged one: fetch it again")
     if size > LARGEST:
         raise FormatError(f"{path}: a file in it has {size} bytes, more than {LARGEST}: it is not read")

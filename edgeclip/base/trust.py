@@ -32,8 +32,8 @@ def is_ours(signature: str | None, *words: str) -> bool:
 
 
 def _signed(key: bytes, words: Sequence[str]) -> str:
-    told = "".join(f"{len(word)}:{word}" for word in words)  # ("ab", "c") is not ("a", "bc")
-    return hmac.new(key, told.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    text = "".join(f"{len(word)}:{word}" for word in words)  # ("ab", "c") is not ("a", "bc")
+    return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
 
 
 def _key(*, make: bool) -> bytes | None:

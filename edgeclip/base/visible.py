@@ -67,5 +67,5 @@ def without_secrets(word: str) -> str:
         return word
     query = parts.query
     if any(SECRETS.search(name) for name, _ in pairs):
-        query = urlencode([(name, STARS if SECRETS.search(name) else told) for name, told in pairs], safe="*/:")
+        query = urlencode([(name, STARS if SECRETS.search(name) else secret) for name, secret in pairs], safe="*/:")
     return f"{option}{sign}{urlunsplit(parts._replace(netloc=place, query=query))}"

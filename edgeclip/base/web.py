@@ -54,9 +54,9 @@ def fetch(url: str, target: Path) -> bool:
             try:
                 with os.fdopen(handle, "wb") as file:
                     shutil.copyfileobj(answer, file, 1 << 20)
-                    came, told = file.tell(), (answer.headers.get("Content-Length") or "").strip()
-                if told.isdecimal() and int(told) != came:  # what is no number tells nothing
-                    raise EdgeclipError(f"{url}: {came} of {told} bytes came: run again")
+                    came, length = file.tell(), (answer.headers.get("Content-Length") or "").strip()
+                if length.isdecimal() and int(length) != came:  # what is no number tells nothing
+                    raise EdgeclipError(f"{url}: {came} of {length} bytes came: run again")
                 temporary.replace(target)
             except BaseException:
                 temporary.unlink(missing_ok=True)

@@ -96,9 +96,9 @@ def _gone(folder: Path, project: Project) -> set[Stage]:
 def _tell(todo: Mapping[Stage, Planned]) -> None:
     """What has changed since the last call, and what is made again therefore."""
     changed = [one for one in todo.values() if one.does == "make again" and not one.why.startswith(AFTER)]
-    told = {"--again": "asked for again", GONE: GONE}
+    reasons = {"--again": "asked for again", GONE: GONE}
     for one in changed:
-        say(f"{one.stage}: {told.get(one.why) or f'changed since it was made: {one.why}'}")
+        say(f"{one.stage}: {reasons.get(one.why) or f'changed since it was made: {one.why}'}")
     if again := [one.stage for one in todo.values() if one.does == "make again"]:
         say(f"made again: {', '.join(again)}")
 
@@ -155,9 +155,9 @@ class _Work:
         check_data(self.teachers(), self._data(), self.project.settings)
 
     def _data(self) -> TrainingData:
-        own = self.project
-        images, sentences = self._place(own.images), Path(self._place(own.texts or own.classes))
-        return TrainingData(images, classes=sentences) if own.classes else TrainingData(images, sentences)
+        project = self.project
+        images, sentences = self._place(project.images), Path(self._place(project.texts or project.classes))
+        return TrainingData(images, classes=sentences) if project.classes else TrainingData(images, sentences)
 
     def profile(self) -> Profile:
         """Of this device, or the one that is named; with the project's budget."""
@@ -176,10 +176,10 @@ class _Work:
         return profile.model_copy(update={"budget": self.project.budget})
 
     def _measured(self, file: Path) -> Profile:
-        asked: dict[str, Any] = {"engine": self.project.engine, "provider": self.project.provider}
+        runtime: dict[str, Any] = {"engine": self.project.engine, "provider": self.project.provider}
         if self.todo["profile"].does == "make" and file.exists():
             refuse_anothers(file)
-        return profiled(file, HERE, seconds=PROBE_SECONDS, anew="profile" in self._anew, **asked)
+        return profiled(file, HERE, seconds=PROBE_SECONDS, anew="profile" in self._anew, **runtime)
 
     def _doubted(self, profile: Profile, file: Path) -> Profile:
         """A profile that a restless machine gave is told of at each use, and measured again where the user wants."""
@@ -191,9 +191,9 @@ class _Work:
             for stage in STAGES[1:]:
                 if self.todo[stage].does in ("there", "go on"):
                     self.todo[stage] = Planned(stage, "make again", f"{AFTER}profile")
-            own: dict[str, Any] = {"engine": profile.runtime.name, "provider": profile.runtime.provider}
+            runtime: dict[str, Any] = {"engine": profile.runtime.name, "provider": profile.runtime.provider}
             with self.made.making(self.folder, "profile", self.settings):
-                return profiled(file, HERE, seconds=PROBE_SECONDS, anew=True, **own)
+                return profiled(file, HERE, seconds=PROBE_SECONDS, anew=True, **runtime)
         say(f"      edgeclip run {shlex.quote(str(self.folder))} --again profile measures it again")
         return profile
 
@@ -214,14 +214,14 @@ class _Work:
         """Select and distil; an interrupted run is gone on with, one that is not what is asked for is set aside."""
         from ..distillation.run import Run
 
-        out, own = self.folder / "run", self.project
+        out, project = self.folder / "run", self.project
         say(f"[2/5] select -> {self.folder / 'student.json'}")
-        words = {"profile": self._named, **own.budget.model_dump(exclude_none=True, exclude={"accuracy_drop"})}
+        words = {"profile": self._named, **project.budget.model_dump(exclude_none=True, exclude={"accuracy_drop"})}
         announce("edgeclip select", **words, out=self.folder / "student.json")
         spec = self.student(profile)
         say(f"[3/5] distil -> {out}/")
-        names = {"teacher": [own.teacher, *own.more_teachers], "images": self._place(own.images)}
-        names |= {"classes" if own.classes else "texts": self._place(own.texts or own.classes)}
+        names = {"teacher": [project.teacher, *project.more_teachers], "images": self._place(project.images)}
+        names |= {"classes" if project.classes else "texts": self._place(project.texts or project.classes)}
         files = {"spec": self.folder / "student.json", "config": self.folder / "distill.toml"}
         announce("edgeclip distill", profile=self._named, **names, **files, out=out)
         self.made.write(self.folder, "distill.toml", self.project.settings)
@@ -249,8 +249,8 @@ class _Work:
 
         if "distill" in self._anew and (kept := set_aside(out)):
             say(f"      the run so far is kept as {kept}/: remove it when nobody needs it")
-        asked: dict[str, Any] = {"resume": (out / "run.json").is_file(), "rehearsal": rehearse}
-        return distill(spec, self.teachers(), self._data(), out, config=self.project.settings, **asked)
+        begun: dict[str, Any] = {"resume": (out / "run.json").is_file(), "rehearsal": rehearse}
+        return distill(spec, self.teachers(), self._data(), out, config=self.project.settings, **begun)
 
     def export(self, run: Run, profile: Profile) -> Bundle:
         """The student's bundle, for the profile's target."""

@@ -110,15 +110,15 @@ def _ran_elsewhere(row: Row) -> str:
 
 def _runtime_cautions(profile: Profile, figures: Figures) -> list[str]:
     """Another version, or number of threads, than the profile was measured with."""
-    own, ran = profile.runtime, figures.runtime
-    if ran is None or own.differs(ran):
+    profiled, ran = profile.runtime, figures.runtime
+    if ran is None or profiled.differs(ran):
         return []
-    told = []
-    if ran.threads != own.threads:
-        told.append(f"{ran.threads} thread(s) were used; profile {profile.name} speaks for {own.threads}")
-    if ran.version != own.version:
-        told.append(f"{ran.name} {ran.version} ran; profile {profile.name} was measured with {own.version}")
-    return told
+    cautions = []
+    if ran.threads != profiled.threads:
+        cautions.append(f"{ran.threads} thread(s) were used; profile {profile.name} speaks for {profiled.threads}")
+    if ran.version != profiled.version:
+        cautions.append(f"{ran.name} {ran.version} ran; profile {profile.name} was measured with {profiled.version}")
+    return cautions
 
 
 def _finished(row: Row, best: str, profile: Profile | None, spec: dict[str, Any]) -> Row:

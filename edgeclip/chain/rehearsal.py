@@ -55,9 +55,9 @@ def no_gain(student: nn.Module, teacher: Teacher, image_size: int) -> list[str]:
     if not isinstance(teacher, OpenClipTeacher):
         return []  # nobody knows what its image tower is
     doubts = []
-    own, other = (sum(p.numel() for p in tower.parameters()) / 1e6 for tower in (student, teacher.image_tower))
-    if own > other:
-        doubts.append(f"the student is larger than its teacher: {own:.1f} and {other:.1f} M parameters")
+    mine, other = (sum(p.numel() for p in tower.parameters()) / 1e6 for tower in (student, teacher.image_tower))
+    if mine > other:
+        doubts.append(f"the student is larger than its teacher: {mine:.1f} and {other:.1f} M parameters")
     took = [_seconds(student, image_size), _seconds(teacher.image_tower, teacher.image_size)]
     if took[0] > SLOWER * took[1]:
         doubts.append(f"the student is {took[0] / took[1]:.1f} times as slow as its teacher, untrained, in torch")
@@ -113,8 +113,8 @@ def _learn(
     tokens = torch.as_tensor(tokenizer(list(TEXTS))) if towers.text else None
     images, texts = towers(pixels, tokens)
     others = [Embeddings(*pair) for pair in taught]
-    own = Embeddings(images, others[0].texts if texts is None else texts)
-    terms = objective(own, others, config.weights.model_dump(), logit_scale=teachers[0].logit_scale)
+    embeddings = Embeddings(images, others[0].texts if texts is None else texts)
+    terms = objective(embeddings, others, config.weights.model_dump(), logit_scale=teachers[0].logit_scale)
     loss: torch.Tensor = torch.stack(list(terms.values())).sum()
     if not torch.isfinite(loss):
         raise EdgeclipError(f"its loss on a batch of noise is {loss.item()}")

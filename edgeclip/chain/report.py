@@ -112,9 +112,13 @@ def make_report(
     else:
         host, figures = None, measure(opened.path, dataset, device=device, config=measuring, before=sources)
     rows, limits = join(host, figures), _limits(opened, profile, budget)
-    told = _commands(opened, bundle, command, figures)
+    commands = _commands(opened, bundle, command, figures)
     result = judge(rows, figures, host, opened, profile, limits=limits, promises=promises, config=config)
-    more: dict[str, Any] = {"curve": learning_curve(trained), "pictures": _pictures(result, dataset), "commands": told}
+    more: dict[str, Any] = {
+        "curve": learning_curve(trained),
+        "pictures": _pictures(result, dataset),
+        "commands": commands,
+    }
     return result.model_copy(update={"next": suggest(result, profile, limits, bundle), **more})
 
 
@@ -151,18 +155,18 @@ def _pictures(report: Report, dataset: Path | None) -> list[Picture]:
 
 def _commands(opened: Bundle, bundle: Path, command: str, figures: Figures) -> list[str]:
     """The command lines that made the report, and what of."""
-    told = [f"{command}  # {figures.runtime.told if figures.runtime else 'nothing timed'}, {figures.device.cpu}"]
+    commands = [f"{command}  # {figures.runtime.told if figures.runtime else 'nothing timed'}, {figures.device.cpu}"]
     if opened.manifest.student:  # else its source is a model, whose calibration images nobody knows
         source, where = shlex.quote(opened.manifest.source), shlex.quote(str(bundle))
-        told.insert(0, f"edgeclip export {source} --out {where}")
-    return told
+        commands.insert(0, f"edgeclip export {source} --out {where}")
+    return commands
 
 
-def _as_profiled(own: Runtime, config: ReportConfig, *, here: bool) -> MeasureConfig:
+def _as_profiled(profiled: Runtime, config: ReportConfig, *, here: bool) -> MeasureConfig:
     """Engine, provider and threads: those asked for, else the profile's, on this machine no more than it has cores."""
-    engine = config.engine or own.name
-    provider = config.provider or (own.provider if engine == own.name else None)  # another engine's usual one
-    threads = config.threads or (min(own.threads, usable_cores()) if here else own.threads)
+    engine = config.engine or profiled.name
+    provider = config.provider or (profiled.provider if engine == profiled.name else None)  # another engine's usual one
+    threads = config.threads or (min(profiled.threads, usable_cores()) if here else profiled.threads)
     return MeasureConfig((), config.seconds, config.sustained, engine, provider, threads)
 
 
@@ -188,9 +192,9 @@ def _limits(bundle: Bundle, profile: Profile, budget: Budget | None) -> Budget:
     """What was asked for: now, else when the student was chosen for this profile, else in the profile."""
     student = bundle.manifest.student
     chosen_for = student.get("budget", {}) if (student.get("target") or {}).get("profile") == profile.name else {}
-    asked = budget.model_dump(exclude_none=True) if budget else {}
+    limits_now = budget.model_dump(exclude_none=True) if budget else {}
     limits = {name: limit for name, limit in chosen_for.items() if limit is not None}
-    return profile.budget.model_copy(update=limits | asked)
+    return profile.budget.model_copy(update=limits | limits_now)
 
 
 def _here(bundle: Bundle, sources: Sequence[Stage], dataset: Path | None) -> Figures | None:

@@ -84,10 +84,10 @@ def _student(run: Run, bundle: Bundle, threads: int | None) -> PixelEncoder | No
     return student
 
 
-def _teacher(asked: str | None, run: Run | None, threads: int | None) -> PixelEncoder | None:
+def _teacher(name: str | None, run: Run | None, threads: int | None) -> PixelEncoder | None:
     """The teacher that was asked for, or the run's own where it is at hand and can be timed."""
-    if asked or run is None:
-        return _open_encoder(asked, threads) if asked else None
+    if name or run is None:
+        return _open_encoder(name, threads) if name else None
     from .loading import refuse_code
 
     try:

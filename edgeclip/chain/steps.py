@@ -87,12 +87,12 @@ def chosen_student(
         spec = for_profile(given, profile)
     else:
         selection = selection or SelectConfig()
-        writer, told = graph_writer(profile, wanted=selection.measure)
+        writer, why = graph_writer(profile, wanted=selection.measure)
         limits: dict[str, Any] = {"max_image_size": selection.max_image_size or max_image_size}
         limits["precisions"] = selection.precisions or None
         spec = select(profile, profile.budget, **limits, write_graph=writer)[0]
         if writer is None:
-            say(told)
+            say(why)
     predictor = spec.target.profile if spec.target else "hand"
     predicted = f", {spec.predicted_ms:.2f} ms predicted by {predictor}" if spec.predicted_ms else ""
     timed = f", {spec.measured_ms:.2f} ms measured untrained" if spec.measured_ms else ""
@@ -118,16 +118,20 @@ def profiled(
     from ..profiling.probe import profile as measure_device
     from ..profiling.store import load_profile
 
-    asked: dict[str, Any] = {"engine": engine, "provider": provider}
-    announce(f"edgeclip profile {name}", out=file, seconds=f"{seconds:g}", family=list(families), **asked)
+    wanted: dict[str, Any] = {"engine": engine, "provider": provider}
+    announce(f"edgeclip profile {name}", out=file, seconds=f"{seconds:g}", family=list(families), **wanted)
     if file.is_file() and not anew:
         profile = load_profile(file)
-        own = profile.runtime
-        if profile.device == describe_device() and engine in (None, own.name) and provider in (None, own.provider):
+        runtime = profile.runtime
+        if (
+            profile.device == describe_device()
+            and engine in (None, runtime.name)
+            and provider in (None, runtime.provider)
+        ):
             say(THERE)
             return profile
         say("      the existing profile is of another device, engine or provider: measuring again")
-    measured = measure_device(name, seconds=seconds, families=families, **asked)
+    measured = measure_device(name, seconds=seconds, families=families, **wanted)
     measured.save(file)
     return measured
 
@@ -160,8 +164,8 @@ def exported(
     from ..exporting.plan import ExportPlan
     from .loading import open_exportable
 
-    model, spec, own = open_exportable(source)
-    with calibration_files(str(images or own)) as files:
+    model, spec, learnt_from = open_exportable(source)
+    with calibration_files(str(images or learnt_from)) as files:
         plan = ExportPlan(target=target.target if target else None, precisions=precisions)
         given: dict[str, Any] = {"source": source, "spec": spec, "threads": threads, "force": True}
         return export(model, out, **given, calibration=files, plan=plan)

@@ -33,8 +33,8 @@ def suggest(report: Report, profile: Profile, limits: Budget, bundle: Path) -> l
         return []
     if line.met:
         return _larger(report, profile, limits)
-    own = [row for row in report.rows if row.stage.startswith("exported") and not row.recommended]
-    fitting = [row for row in own if row.timing and row.timing.p90_ms <= line.limit]
+    variants = [row for row in report.rows if row.stage.startswith("exported") and not row.recommended]
+    fitting = [row for row in variants if row.timing and row.timing.p90_ms <= line.limit]
     if fitting:
         return [_variant(max(fitting, key=lambda row: row.top1 or 0), bundle)]
     return _student(report, profile, limits, chosen)
@@ -67,14 +67,14 @@ def _larger(report: Report, profile: Profile, limits: Budget) -> list[Next]:
     """A more accurate one, where the machine is so much faster than when it was profiled that one fits."""
     from ..reporting.schema import Next
 
-    own, reference = report.student.get("score"), report.reference
-    if own is None or reference is None or reference.profile_ms is None or limits.latency_ms is None:
+    score, reference = report.student.get("score"), report.reference
+    if score is None or reference is None or reference.profile_ms is None or limits.latency_ms is None:
         return []
     pace = reference.p50_ms / reference.profile_ms
     if pace > 1 / BUSY:
         return []
     spec, command = _selected(report, profile, limits, limits.latency_ms * SHORTER / pace)
-    if spec is None or (spec.score or 0) <= own:
+    if spec is None or (spec.score or 0) <= score:
         return []
     what = f"the larger student {spec.name} in {spec.precision}, which this machine affords as fast as it is now"
     return [Next(what=what, p50_ms=(spec.predicted_ms or 0) * pace, known="predicted", command=command)]
@@ -91,6 +91,6 @@ def _selected(report: Report, profile: Profile, limits: Budget, within: float) -
     except EdgeclipError:
         return None, ""
     options = {"latency_ms": within, "memory_mb": limits.memory_mb, "size_mb": limits.size_mb}
-    told = {name: f"{limit:.3g}" for name, limit in options.items() if limit is not None}
-    command = command_of("edgeclip select", profile=profile.opened_as, image_size=size, **told, out="student.json")
+    shown = {name: f"{limit:.3g}" for name, limit in options.items() if limit is not None}
+    command = command_of("edgeclip select", profile=profile.opened_as, image_size=size, **shown, out="student.json")
     return spec, command

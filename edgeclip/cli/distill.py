@@ -173,11 +173,11 @@ def _config(file: Path | None, flags: dict[str, Any]) -> DistillConfig:
 
     config = read_document(file, DistillConfig) if file else DistillConfig()
     try:
-        asked = {name: value for name, value in flags.items() if value is not None}
-        return DistillConfig.model_validate({**config.model_dump(), **asked})
+        given = {name: value for name, value in flags.items() if value is not None}
+        return DistillConfig.model_validate({**config.model_dump(), **given})
     except ValidationError as error:
-        told = "; ".join(f"{_flag(str(fault['loc'][0]))}: {fault['msg']}" for fault in error.errors())
-        raise click.UsageError(told) from error
+        faults = "; ".join(f"{_flag(str(fault['loc'][0]))}: {fault['msg']}" for fault in error.errors())
+        raise click.UsageError(faults) from error
 
 
 @contextmanager

@@ -94,12 +94,12 @@ def eval_command(
         if part and part.is_file():
             tell("run the same command again to resume after the data sets that are done")
         raise
-    told = (
+    data_of = (
         evaluation.scores[0].model_dump(exclude_none=True)
         if dataset
         else {**evaluation.as_data(), "mean": evaluation.mean}
     )
-    show(as_json, told, lambda: scores_table(evaluation))
+    show(as_json, data_of, lambda: scores_table(evaluation))
     if out:
         evaluation.save(out)
         if part:

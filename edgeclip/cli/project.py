@@ -32,8 +32,8 @@ def init_command(folder: Path, as_json: bool) -> None:
 
     file = init(folder)
     folders = [str(folder), str(folder / "images"), str(folder / "testset")]
-    told = {"project": str(file), "folders": folders}
-    show(as_json, told, lambda: f"wrote {file}: edit it, put your data beside it, then: edgeclip run {folder}")
+    made = {"project": str(file), "folders": folders}
+    show(as_json, made, lambda: f"wrote {file}: edit it, put your data beside it, then: edgeclip run {folder}")
 
 
 @click.command(name="run")
@@ -64,9 +64,9 @@ def run_command(
         show(as_json, [asdict(stage) for stage in stages], lambda: plan_table(stages))
         return
     somebody = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
-    asked: dict[str, Any] = {"few_images": few_images, "trust": trust, "again": again}
+    settings: dict[str, Any] = {"few_images": few_images, "trust": trust, "again": again}
     with if_interrupted(f"what is done is kept; go on with: edgeclip run {shlex.quote(str(folder))}"):
-        result = run(folder, **asked, ask=partial(click.confirm, err=True) if somebody else None)
+        result = run(folder, **settings, ask=partial(click.confirm, err=True) if somebody else None)
     show(as_json, result.as_data(), lambda: table(result))
     tell(f"wrote {folder}/report/report.html, report.md and report.json")
     tell("next:")

@@ -66,8 +66,8 @@ def _blocks(table: Table) -> Group:
     for cells in zip(*(column.cells for column in table.columns), strict=True):
         first, *others = [cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells]
         parts.append(Text.assemble(first, style="bold"))
-        told = [(name, cell) for name, cell in zip(names[1:], others, strict=True) if cell.plain not in ("", "-")]
-        words = [Text.assemble((f"{name} ", "dim") if name else "", cell) for name, cell in told]
+        shown = [(name, cell) for name, cell in zip(names[1:], others, strict=True) if cell.plain not in ("", "-")]
+        words = [Text.assemble((f"{name} ", "dim") if name else "", cell) for name, cell in shown]
         parts += [Padding(Text(" · ").join(words), (0, 0, 0, 2))] if words else []
     return Group(*parts, *([Text(str(table.caption), style="dim")] if table.caption else []))
 

@@ -69,9 +69,9 @@ def retention(results: Mapping[str, ZeroShot], classnames: Sequence[str], *, dat
 
 def _row(name: str, result: ZeroShot, chance: float) -> Kept:
     low, high = wilson(result.top1, len(result.labels))
-    told = doubts(result.predictions, result.labels, result.top1, chance)
+    remarks = doubts(result.predictions, result.labels, result.top1, chance)
     mean = result.mean_per_class
-    return Kept(model=name, top1=result.top1, low=low, high=high, mean_per_class=mean, remarks=told)
+    return Kept(model=name, top1=result.top1, low=low, high=high, mean_per_class=mean, remarks=remarks)
 
 
 def _compared(name: str, result: ZeroShot, reference: ZeroShot, classnames: Sequence[str], chance: float) -> Kept:

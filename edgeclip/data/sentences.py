@@ -134,8 +134,8 @@ def kept_sentences(path: Path, folder: Path, templates: Sequence[str] | None = N
     except OSError:
         next(sentences)  # tells what is wrong
         raise
-    asked = [str(path.absolute()), str(state.st_size), str(state.st_mtime_ns), *(templates or ())]
-    file = folder / f"{digest(asked)[:24]}.bin"
+    identity = [str(path.absolute()), str(state.st_size), str(state.st_mtime_ns), *(templates or ())]
+    file = folder / f"{digest(identity)[:24]}.bin"
     index = file.with_suffix(".npz")
     kept = StringsOnDisk.kept(file, index)
     if kept is None:

@@ -187,10 +187,10 @@ def feature_store(
     with state.main_process_first():
         _agree(folder / "store.json", document)
     store = FeatureStore(folder, document)
-    own = store.shards[state.process_index :: state.num_processes]
-    refuse_too_large(folder, store.missing_bytes(own))
-    with progress_bar(title, sum(len(store.span(shard)) for shard in own)) as bar:
-        for shard in own:
+    shards = store.shards[state.process_index :: state.num_processes]
+    refuse_too_large(folder, store.missing_bytes(shards))
+    with progress_bar(title, sum(len(store.span(shard)) for shard in shards)) as bar:
+        for shard in shards:
             if store.file(shard).is_file():
                 bar.advance(len(store.span(shard)))
             else:
@@ -198,21 +198,21 @@ def feature_store(
             store.check(shard, source)
             refuse_too_many_broken([key(row) for row in store.broken], len(store), title)
     state.wait_for_everyone()
-    for shard in set(store.shards) - set(own):
+    for shard in set(store.shards) - set(shards):
         store.check(shard, source)
     refuse_too_many_broken([key(row) for row in store.broken], len(store), title)
     return store
 
 
-def _agree(index: Path, asked: StoreDocument) -> None:
+def _agree(index: Path, wanted: StoreDocument) -> None:
     """Write ``store.json``, or find it asking for the same."""
     if not index.is_file():
-        asked.save(index)
+        wanted.save(index)
         return
     document = read_document(index, StoreDocument)
-    changed = [name for name, value in asked.fingerprint.items() if document.fingerprint.get(name) != value]
+    changed = [name for name, value in wanted.fingerprint.items() if document.fingerprint.get(name) != value]
     shape = ("rows", "views", "dim", "dtype")
-    changed += [name for name in shape if getattr(document, name) != getattr(asked, name)]
+    changed += [name for name in shape if getattr(document, name) != getattr(wanted, name)]
     if changed:
         raise FormatError(f"{index.parent} differs in {', '.join(changed)}: remove it to make it again")
 

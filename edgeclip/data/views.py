@@ -43,12 +43,12 @@ class Views:
     def maps(self, seeds: Seeds, view: int) -> Tensor:
         """The maps of one view of images with these seeds, float32 ``[N, 2, 3]``: output to input, in [-1, 1]."""
         draw = uniform(self._seed, view, seeds, 6)
-        own = self._augment
-        side = (own.area[0] + (own.area[1] - own.area[0]) * draw[:, 0]).sqrt()
-        stretch = torch.exp((draw[:, 1] * 2 - 1) * math.log1p(own.aspect) / 2)
+        augment = self._augment
+        side = (augment.area[0] + (augment.area[1] - augment.area[0]) * draw[:, 0]).sqrt()
+        stretch = torch.exp((draw[:, 1] * 2 - 1) * math.log1p(augment.aspect) / 2)
         wide, high = (side * stretch).clamp(max=1), (side / stretch).clamp(max=1)
-        angle = (draw[:, 2] * 2 - 1) * math.radians(own.rotate)
-        mirror = torch.where((draw[:, 3] < 0.5) & own.flip, -1.0, 1.0)
+        angle = (draw[:, 2] * 2 - 1) * math.radians(augment.rotate)
+        mirror = torch.where((draw[:, 3] < 0.5) & augment.flip, -1.0, 1.0)
         left, top = (draw[:, 4] * 2 - 1) * (1 - wide), (draw[:, 5] * 2 - 1) * (1 - high)
         first = torch.stack([wide * angle.cos() * mirror, -wide * angle.sin(), left], dim=1)
         second = torch.stack([high * angle.sin() * mirror, high * angle.cos(), top], dim=1)

@@ -57,9 +57,9 @@ def conditions() -> Conditions:
 
 def _throttling() -> list[str] | None:
     """What holds the clocks down now; None where nothing would tell."""
-    told = _vcgencmd("get_throttled")  # throttled=0x50005
-    if told.startswith("throttled=0x"):
-        bits = int(told.partition("=")[2], 16)
+    line = _vcgencmd("get_throttled")  # throttled=0x50005
+    if line.startswith("throttled=0x"):
+        bits = int(line.partition("=")[2], 16)
         return [
             f"{name}{since}"
             for bit, name in PI_FLAGS.items()
@@ -135,10 +135,10 @@ def _watts() -> float | None:
     return _pi_watts(_vcgencmd("pmic_read_adc"))
 
 
-def _pi_watts(told: str) -> float | None:
+def _pi_watts(lines: str) -> float | None:
     """Volts times amperes, summed over the rails; lines: "VDD_CORE_A current(7)=1.2A", "VDD_CORE_V volt(15)=0.8V"."""
     values: dict[str, float] = {}
-    for line in told.splitlines():
+    for line in lines.splitlines():
         name, _, rest = line.strip().partition(" ")
         number = rest.partition("=")[2].rstrip("AV")
         try:

@@ -75,9 +75,9 @@ class Loader:
         view = step // self.pictures.batches % self._views_an_image
         rows = self._targets.rows[np.asarray(self.pictures[step])].tolist()
         phrases = self.phrases[step]
-        own = rows[self._share]
-        squares = self._images[own].to(views_device())  # as bytes, a quarter of what views of them would be
-        pixels = self._normalise(self._views.apply(squares, self._images.seeds(own), view))
+        mine = rows[self._share]
+        squares = self._images[mine].to(views_device())  # as bytes, a quarter of what views of them would be
+        pixels = self._normalise(self._views.apply(squares, self._images.seeds(mine), view))
         tokens = None
         if self._tokenizer:
             tokens = torch.as_tensor(self._tokenizer(self._sentences.some(phrases[self._text_share])))

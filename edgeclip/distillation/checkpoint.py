@@ -19,8 +19,8 @@ from ..base.files import mendable, write_bytes
 
 def write_checkpoint(file: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
     """Write both, atomically; what was there becomes the one before."""
-    own = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    content = save(own, metadata={**notes, "sha256": _digest(own, notes)})
+    copies = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    content = save(copies, metadata={**notes, "sha256": _digest(copies, notes)})
     with mendable(file), suppress(FileNotFoundError):
         file.replace(before(file))
     try:

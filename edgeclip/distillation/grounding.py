@@ -144,7 +144,7 @@ def ground(
     Raises:
         FormatError: ``store`` is of other images, sentences or another teacher.
     """
-    own = store / folder_name(teacher)
+    folder = store / folder_name(teacher)
     base = {"teacher": teacher.fingerprint}
     texts_document = StoreDocument(
         fingerprint={**base, "sentences": corpus.digest}, rows=len(corpus), dim=teacher.embed_dim, dtype="float16"
@@ -152,9 +152,9 @@ def ground(
     seen = {**base, "images": images.source.digest, "image_size": str(images.size)}
     images_document = texts_document.model_copy(update={"fingerprint": seen, "rows": len(images)})
     looks = image_embedder(teacher, images, Views(WHOLE, 0), 1)
-    pictures = feature_store(own / "whole-images", f"{teacher.name} looks", images_document, looks, images.source)
+    pictures = feature_store(folder / "whole-images", f"{teacher.name} looks", images_document, looks, images.source)
     texts = feature_store(
-        own / "corpus", f"embed sentences ({teacher.name})", texts_document, sentence_embedder(teacher, corpus)
+        folder / "corpus", f"embed sentences ({teacher.name})", texts_document, sentence_embedder(teacher, corpus)
     )
     scores, nearest = _nearest(pictures, texts, min(SPARE * neighbours, len(corpus)))
     accepted = _vote(scores, nearest, len(corpus), neighbours, cap)

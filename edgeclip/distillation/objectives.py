@@ -50,8 +50,8 @@ def objective(
         "soft": lambda ours, theirs: soft_cross_entropy(ours, theirs, logit_scale),
     }
     with torch.autocast(student.images.device.type, enabled=False):
-        own, others = student.float(), [teacher.float() for teacher in teachers]
-        return {name: weight * terms[name](own, others) for name, weight in weights.items() if weight > 0}
+        pupil, others = student.float(), [teacher.float() for teacher in teachers]
+        return {name: weight * terms[name](pupil, others) for name, weight in weights.items() if weight > 0}
 
 
 def vision_language(student: Embeddings, teachers: Sequence[Embeddings]) -> Tensor:

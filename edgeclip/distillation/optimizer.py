@@ -25,13 +25,13 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     """
     named = set()
     for prefix, module in model.named_modules():
-        if callable(own := getattr(module, "no_weight_decay", None)):
-            named |= {f"{prefix}.{name}" if prefix else name for name in own()}
+        if callable(exempting := getattr(module, "no_weight_decay", None)):
+            named |= {f"{prefix}.{name}" if prefix else name for name in exempting()}
     decayed: list[Tensor] = []
     rest: list[Tensor] = []
     for name, parameter in model.named_parameters():
-        told = name in named or name.endswith("bias") or any(word in name for word in WITHOUT_DECAY)
-        plain = told or parameter.ndim < 2
+        exempt = name in named or name.endswith("bias") or any(word in name for word in WITHOUT_DECAY)
+        plain = exempt or parameter.ndim < 2
         (rest if plain else decayed).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
 

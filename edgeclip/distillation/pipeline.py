@@ -88,7 +88,7 @@ def distill(
     keep_freed_memory()
     state = processes()
     console.quiet = not state.is_main_process
-    asked = RunDocument(
+    document = RunDocument(
         teacher=teachers[0].name,
         more_teachers=[teacher.name for teacher in teachers[1:]],
         teacher_fingerprint=digest([teacher.fingerprint for teacher in teachers]),
@@ -104,7 +104,7 @@ def distill(
     with mendable(out), locked(out) if state.is_main_process else nullcontext():
         with state.main_process_first():
             if state.is_main_process:
-                run = _open(out, asked, resume)
+                run = _open(out, document, resume)
                 if not (out / "run.json").is_file():
                     if rehearsal:
                         rehearsal(spec, teachers, config)
@@ -129,13 +129,13 @@ def _inputs(run: Run, teachers: Sequence[Teacher], cache: Path) -> tuple[Images,
     Raises:
         EdgeclipError: it is missing or unfit, or too little, or not what the run began with.
     """
-    asked = run.document
-    templates = read_templates(asked.templates) if asked.classes else None
-    pictures, sentences = _opened(asked.images, Path(asked.texts), templates, teachers, cache, asked.config)
+    document = run.document
+    templates = read_templates(document.templates) if document.classes else None
+    pictures, sentences = _opened(document.images, Path(document.texts), templates, teachers, cache, document.config)
     now = {"images": pictures.source.digest, "sentences": sentences.digest}
-    if changed := [name for name, value in asked.inputs.items() if now[name] != value]:
+    if changed := [name for name, value in document.inputs.items() if now[name] != value]:
         raise EdgeclipError(f"{' and '.join(changed)} changed since {run.path} started: start a new run")
-    asked.inputs = now
+    document.inputs = now
     if processes().is_main_process:
         run.save()
     return pictures, sentences
@@ -175,16 +175,16 @@ def check_data(teachers: Sequence[Teacher], data: TrainingData, config: DistillC
     refuse_no_room(None, config, teachers, pictures, sentences)
 
 
-def _open(out: Path, asked: RunDocument, resume: bool) -> Run:
+def _open(out: Path, document: RunDocument, resume: bool) -> Run:
     """The run to work on: a new one, not yet written, or the one in ``out`` if it was asked for in the same words."""
     refuse_in_the_way(out, resume=resume)
     if not (out / "run.json").is_file():
-        return Run(out, asked.signed(out))
+        return Run(out, document.signed(out))
     run = Run.open(out)
-    before, now = _flat(run.document.as_data()), _flat(asked.as_data())
+    before, now = _flat(run.document.as_data()), _flat(document.as_data())
     changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
-    own = ("status", "inputs.", "figures", "student.", "signature", "seal")
-    if changed := [name for name in changed if not name.startswith(own)]:
+    changeable = ("status", "inputs.", "figures", "student.", "signature", "seal")
+    if changed := [name for name in changed if not name.startswith(changeable)]:
         raise EdgeclipError(f"{out} was started with another {', '.join(changed)}: --resume cannot change that")
     run.document = run.document.signed(out)
     return run
@@ -203,8 +203,8 @@ def _train(
     config, spec, start = run.document.config, run.document.spec, time.monotonic()
     if processes().device.type == "cuda":  # TF32: single precision's range, a half's mantissa, several times as fast
         torch.set_float32_matmul_precision("high")
-    if not resume and (told := few_images(len(images))):
-        say(told)
+    if not resume and (warning := few_images(len(images))):
+        say(warning)
     if not resume and (expected := forecast(config, spec, teachers, len(images), len(sentences))):
         say(expected.told)
     views = Views(config.augment, config.seed)

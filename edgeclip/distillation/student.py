@@ -124,8 +124,14 @@ def _load_trunk(visual: nn.Module, file: Path) -> None:
         raise EdgeclipError(f"{file}: no such file of weights") from None
     except (OSError, SafetensorError) as error:
         raise EdgeclipError(f"{file}: not a safetensors file, or truncated ({error})") from error
-    own = trunk.state_dict()
-    fits = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    if len(fits) < len(own) / 2:
-        raise EdgeclipError(f"{file} has only {len(fits)} of the student's {len(own)} weights: is it another model's?")
-    trunk.load_state_dict({**own, **fits})
+    weights_here = trunk.state_dict()
+    fits = {
+        name: value
+        for name, value in weights.items()
+        if name in weights_here and weights_here[name].shape == value.shape
+    }
+    if len(fits) < len(weights_here) / 2:
+        raise EdgeclipError(
+            f"{file} has only {len(fits)} of the student's {len(weights_here)} weights: is it another model's?"
+        )
+    trunk.load_state_dict({**weights_here, **fits})

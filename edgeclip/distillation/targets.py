@@ -65,17 +65,20 @@ def find_targets(
     """
     folder, planned = _planned(folder, config, teachers, images, sentences)
     targets = Targets(folder, [], [], np.empty(0, np.int64), [])
-    for teacher, own, looks, reads in planned:
+    for teacher, teacher_folder, looks, reads in planned:
         if processes().is_main_process:
-            keep_teacher(teacher, own)
+            keep_teacher(teacher, teacher_folder)
         targets.texts.append(
             feature_store(
-                own / TEXTS, f"embed sentences ({teacher.name})", reads, sentence_embedder(teacher, sentences)
+                teacher_folder / TEXTS,
+                f"embed sentences ({teacher.name})",
+                reads,
+                sentence_embedder(teacher, sentences),
             )
         )
         title = f"embed images ({teacher.name}, {config.views} views each)"
         embed = image_embedder(teacher, images, views, config.views)
-        targets.images.append(feature_store(own / IMAGES, title, looks, embed, images.source))
+        targets.images.append(feature_store(teacher_folder / IMAGES, title, looks, embed, images.source))
     broken = targets.images[0].broken
     targets.rows = np.delete(np.arange(len(images)), broken)
     targets.broken = [images.source.key(row) for row in broken]
@@ -92,7 +95,11 @@ def refuse_no_room(
         EdgeclipError: with how much is needed and free.
     """
     folder, planned = _planned(folder, config, teachers, images, sentences)
-    stores = [FeatureStore(own / name, one) for _, own, *both in planned for name, one in zip(KINDS, both, strict=True)]
+    stores = [
+        FeatureStore(teacher_folder / name, one)
+        for _, teacher_folder, *both in planned
+        for name, one in zip(KINDS, both, strict=True)
+    ]
     refuse_too_large(folder, sum(store.missing_bytes(store.shards) for store in stores))
 
 
@@ -100,12 +107,15 @@ def _planned(
     folder: Path | None, config: DistillConfig, teachers: Sequence[Teacher], images: Images, sentences: StringsOnDisk
 ) -> tuple[Path, list[tuple[Teacher, Path, StoreDocument, StoreDocument]]]:
     """Where the stores lie, and of each teacher its folder, and what its stores of views and of sentences are of."""
-    asked = [_documents(teacher, config, images, sentences) for teacher in teachers]
+    documents = [_documents(teacher, config, images, sentences) for teacher in teachers]
     if folder is None:
-        name = digest(document.model_dump_json() for pair in asked for document in pair)
+        name = digest(document.model_dump_json() for pair in documents for document in pair)
         folder = cache_folder() / "stores" / name[:16]
     owns = [one.folder if isinstance(one, StoredTeacher) else folder / folder_name(one) for one in teachers]
-    return folder, [(teacher, own, *pair) for teacher, own, pair in zip(teachers, owns, asked, strict=True)]
+    return folder, [
+        (teacher, teacher_folder, *pair)
+        for teacher, teacher_folder, pair in zip(teachers, owns, documents, strict=True)
+    ]
 
 
 def _documents(

@@ -119,8 +119,8 @@ class PluginTeacher:
         self.logit_scale = float(getattr(encoder, "logit_scale", SCALE))
         self.image_size = int(getattr(encoder, "image_size", 224))
         self.preprocess = Preprocess(size=self.image_size, mean=CLIP_MEAN, std=CLIP_STD)
-        told = getattr(encoder, "fingerprint", None)
-        self.fingerprint = str(told) if told else self._behaviour()
+        fingerprint = getattr(encoder, "fingerprint", None)
+        self.fingerprint = str(fingerprint) if fingerprint else self._behaviour()
 
     def check(self) -> None:
         """See :class:`Teacher`: it lends no text tower."""
@@ -214,8 +214,8 @@ class StoredTeacher:
         file, rules = self.folder / TOKENIZER, document.tokenizer
         if file.is_file():
             return TextTower(document.text_config, weights, FileTokenizer(file, rules))
-        own = open_clip.SimpleTokenizer(context_length=rules.context_length, clean=rules.clean)
-        return TextTower(document.text_config, weights, own)
+        tokenizer = open_clip.SimpleTokenizer(context_length=rules.context_length, clean=rules.clean)
+        return TextTower(document.text_config, weights, tokenizer)
 
 
 def keep_teacher(teacher: Teacher, folder: Path) -> None:

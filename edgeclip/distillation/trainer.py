@@ -178,8 +178,8 @@ class Trainer:
 
     def _loss(self, images: Tensor, texts: Tensor | None, batch: Batch, step: int) -> tuple[dict[str, float], Tensor]:
         """The terms as numbers, and their sum."""
-        own = Embeddings(self._of_all(images), batch.teachers[0].texts if texts is None else self._of_all(texts))
-        terms = objective(own, batch.teachers, self.config.weights.model_dump(), logit_scale=self._logit_scale)
+        embeddings = Embeddings(self._of_all(images), batch.teachers[0].texts if texts is None else self._of_all(texts))
+        terms = objective(embeddings, batch.teachers, self.config.weights.model_dump(), logit_scale=self._logit_scale)
         losses = {name: float(value.detach()) for name, value in terms.items()}
         return losses, torch.stack(list(terms.values())).sum()
 

@@ -36,8 +36,8 @@ def data_facts(images: Path) -> dict[str, str]:
     """Credit and licence of a folder of images, from the ``dataset.json`` in it or beside it, where there is one."""
     for file in (images / "dataset.json", images.parent / "dataset.json"):
         try:
-            told = json.loads(file.read_text(encoding="utf-8"))
-            return {"data_credit": str(told["credit"]), "data_licence": str(told["licence"])}
+            facts = json.loads(file.read_text(encoding="utf-8"))
+            return {"data_credit": str(facts["credit"]), "data_licence": str(facts["licence"])}
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return {}

@@ -63,8 +63,8 @@ def _straight_quotes(rules: dict[str, Any]) -> dict[str, Any]:
         {"type": "Replace", "pattern": {"Regex": curly}, "content": plain}
         for curly, plain in (("[\u02bc\u2018-\u201b]", "'"), ("[\u201c-\u201f]", '"'))  # ftfy's uncurl_quotes
     ]
-    own = [rules["normalizer"]] if rules.get("normalizer") else []
-    return {**rules, "normalizer": {"type": "Sequence", "normalizers": [*straight, *own]}}
+    steps = [rules["normalizer"]] if rules.get("normalizer") else []
+    return {**rules, "normalizer": {"type": "Sequence", "normalizers": [*straight, *steps]}}
 
 
 def _config(manifest: Manifest) -> dict[str, Any]:
@@ -84,31 +84,31 @@ def _config(manifest: Manifest) -> dict[str, Any]:
 
 
 def _preprocessor(manifest: Manifest) -> dict[str, Any]:
-    own = manifest.preprocess
-    if own.resize_mode == "longest":
+    preprocess = manifest.preprocess
+    if preprocess.resize_mode == "longest":
         raise EdgeclipError(f"{manifest.name}: images padded to a square cannot be put in these tools' words")
-    square = {"height": own.size, "width": own.size}
-    shortest = own.resize_mode == "shortest"
+    square = {"height": preprocess.size, "width": preprocess.size}
+    shortest = preprocess.resize_mode == "shortest"
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_convert_rgb": True,
         "do_resize": True,
-        "size": {"shortest_edge": own.size} if shortest else square,
-        "resample": RESAMPLING[own.interpolation],
+        "size": {"shortest_edge": preprocess.size} if shortest else square,
+        "resample": RESAMPLING[preprocess.interpolation],
         "do_center_crop": shortest,
         "crop_size": square,
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": list(own.mean),
-        "image_std": list(own.std),
+        "image_mean": list(preprocess.mean),
+        "image_std": list(preprocess.std),
     }
 
 
-def _tokenizer(own: Tokenizer, rules: dict[str, Any]) -> dict[str, Any]:
+def _tokenizer(tokenizer: Tokenizer, rules: dict[str, Any]) -> dict[str, Any]:
     """Padding is by the end-of-text token: after the first of those nothing counts, and the graph pads on itself."""
     special = [token["content"] for token in sorted(rules["added_tokens"], key=lambda token: token["id"])]
-    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": own.context_length}
+    facts = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": tokenizer.context_length}
     return facts | ({"bos_token": special[0], "eos_token": special[-1], "pad_token": special[-1]} if special else {})
 
 

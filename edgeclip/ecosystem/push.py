@@ -94,6 +94,6 @@ def gather(
         write_layout(opened, folder)
     if document:
         write_report(document.model_copy(update={"pictures": []}), folder / "report")
-    told = data_facts(Path(run.document.images))
-    facts = Facts(repo, run.document, licence, report=document, manifest=opened.manifest if opened else None, **told)
+    data_of = data_facts(Path(run.document.images))
+    facts = Facts(repo, run.document, licence, report=document, manifest=opened.manifest if opened else None, **data_of)
     write_text(folder / "README.md", card(facts))

@@ -67,8 +67,8 @@ def doubts(
     doubted = []
     if not above_chance(top1, len(labels), chance):
         doubted.append(f"top-1 is not clearly above chance ({chance:.2%})")
-    if labels.ndim == 1 and (told := collapsed(answers, effective_classes(labels.astype(np.int64)))):
-        doubted.append(told)
+    if labels.ndim == 1 and (doubt := collapsed(answers, effective_classes(labels.astype(np.int64)))):
+        doubted.append(doubt)
     return doubted
 
 

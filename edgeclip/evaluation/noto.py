@@ -31,8 +31,8 @@ class Transparent(BytesExample):
         return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("RGB")
 
 
-def open_noto_names(file: Path, own: Dataset) -> Dataset:
-    """The drawings of the emoji of ``own``, a folder per class named by code points, among all of its classes.
+def open_noto_names(file: Path, openmoji: Dataset) -> Dataset:
+    """The drawings of the emoji of ``openmoji``, a folder per class named by code points, among all of its classes.
 
     So class names, templates and emoji are those of the other set, and only the hand differs.
 
@@ -40,7 +40,7 @@ def open_noto_names(file: Path, own: Dataset) -> Dataset:
         EdgeclipError: no drawing is of an emoji there.
         FormatError: the archive is damaged, or not as described above.
     """
-    places = {_codepoints(e.path.parent.name): e.label for e in own.source if isinstance(e, FileExample)}
+    places = {_codepoints(e.path.parent.name): e.label for e in openmoji.source if isinstance(e, FileExample)}
     drawings = read_drawings(file)
     examples = [
         Transparent(key, content, places[_codepoints(key)])
@@ -48,8 +48,8 @@ def open_noto_names(file: Path, own: Dataset) -> Dataset:
         if _codepoints(key) in places
     ]
     if not examples:
-        raise EdgeclipError(f"{file}: none of its {len(drawings)} drawings is of an emoji in {own.name}")
-    return Dataset("noto-names", own.classnames, own.templates, examples)
+        raise EdgeclipError(f"{file}: none of its {len(drawings)} drawings is of an emoji in {openmoji.name}")
+    return Dataset("noto-names", openmoji.classnames, openmoji.templates, examples)
 
 
 def open_noto_categories(file: Path, templates: Sequence[str]) -> Dataset:

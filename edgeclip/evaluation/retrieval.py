@@ -60,8 +60,8 @@ def ranks(images: NDArray[np.float32], texts: NDArray[np.float32], owner: NDArra
     image_ranks, best_text = [], np.full(len(images), len(texts), np.int64)
     for start in range(0, len(texts), BLOCK):
         scores = texts[start : start + BLOCK] @ images.T
-        own = np.take_along_axis(scores, owner[start : start + BLOCK, None], axis=1)
-        image_ranks.append((scores > own).sum(axis=1))
+        score_of_own = np.take_along_axis(scores, owner[start : start + BLOCK, None], axis=1)
+        image_ranks.append((scores > score_of_own).sum(axis=1))
     belongs: list[NDArray[np.int64]] = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
     for start in range(0, len(images), BLOCK):
         scores = images[start : start + BLOCK] @ texts.T

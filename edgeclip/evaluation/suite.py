@@ -103,12 +103,12 @@ def evaluate_suite(
             scores.append(kept[entry.name])
             continue
         try:
-            own = built_in(entry.name) if built_in else None
-            where = own[0] if own else locate(entry, data, hub=hub)
+            built = built_in(entry.name) if built_in else None
+            where = built[0] if built else locate(entry, data, hub=hub)
             if where is None:
                 missing.append(Missing(dataset=entry.name, why=f"not found; get it: {entry.get}"))
                 continue
-            dataset = own[1] if own else open_entry(entry, where)
+            dataset = built[1] if built else open_entry(entry, where)
             one = score(encoder, model, dataset, where, EvaluationTask(task.task, entry.metric, task.shots))
         except EdgeclipError as error:
             missing.append(Missing(dataset=entry.name, why=str(error)))
@@ -127,9 +127,9 @@ def evaluate_suite(
 
 def _identity(encoder: Encoder, suite: Suite, data: Path | None, task: EvaluationTask, hub: bool) -> str:
     """A digest of all that the scores depend on but the images."""
-    own = getattr(encoder, "fingerprint", None)
-    told = [own, suite.model_dump_json(), data and str(data.absolute()), repr(task), hub]
-    return hashlib.sha256(repr(told).encode()).hexdigest()
+    fingerprint = getattr(encoder, "fingerprint", None)
+    parts = [fingerprint, suite.model_dump_json(), data and str(data.absolute()), repr(task), hub]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
 def _kept(part: Path | None, of: str) -> dict[str, Score]:
@@ -184,9 +184,11 @@ def only(dataset: Dataset, mask: Sequence[int] | Sequence[str]) -> Dataset:
 
 def remarks(entry: Entry, dataset: Dataset) -> list[str]:
     """In what the set at hand differs from its authors': the figure is then not theirs to compare with."""
-    told = {"classes": len(dataset.classnames), "templates": len(dataset.templates), "images": len(dataset)}
-    wanted = {name: getattr(entry, name) for name in told}
-    return [f"{told[n]} {n}, where its authors have {wanted[n]}" for n in told if wanted[n] and told[n] != wanted[n]]
+    counts = {"classes": len(dataset.classnames), "templates": len(dataset.templates), "images": len(dataset)}
+    wanted = {name: getattr(entry, name) for name in counts}
+    return [
+        f"{counts[n]} {n}, where its authors have {wanted[n]}" for n in counts if wanted[n] and counts[n] != wanted[n]
+    ]
 
 
 def _plain(name: str) -> str:

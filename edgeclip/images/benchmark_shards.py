@@ -64,11 +64,11 @@ def open_shards(where: str, split: str = "test") -> Dataset:
 
 def _kind(place: Place) -> Kind:
     file = place.file("dataset_type.txt")
-    told = file.read_text(encoding="utf-8").strip().lower() if file else "classification"
+    kind_name = file.read_text(encoding="utf-8").strip().lower() if file else "classification"
     for kind in LABELS:
-        if told == kind:
+        if kind_name == kind:
             return kind
-    raise FormatError(f"{place.where}: dataset_type.txt says {told!r}; known: {', '.join(LABELS)}")
+    raise FormatError(f"{place.where}: dataset_type.txt says {kind_name!r}; known: {', '.join(LABELS)}")
 
 
 @dataclass

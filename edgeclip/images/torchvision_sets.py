@@ -73,13 +73,13 @@ def open_named(where: str, split: str = "test") -> Dataset:
     if kind is None:
         raise EdgeclipError(f"torchvision has no set {name!r}; {did_you_mean(name, sets.__all__)}")
     parameters = inspect.signature(kind.__init__).parameters
-    told: dict[str, Any] = {}
+    texts: dict[str, Any] = {}
     if "split" in parameters:
-        told["split"] = split
+        texts["split"] = split
     elif "train" in parameters:
-        told["train"] = split == "train"
+        texts["train"] = split == "train"
     try:
-        data = kind(str(root), **told)
+        data = kind(str(root), **texts)
     except (RuntimeError, OSError, ValueError, TypeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise EdgeclipError(

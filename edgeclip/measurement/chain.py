@@ -212,11 +212,11 @@ def _judged(
 
 
 def _row(chain: _Chain, stage: Stage, result: dict[str, Any]) -> Row:
-    own = chain.accuracy.get(stage.name)
+    accuracy = chain.accuracy.get(stage.name)
     other = chain.accuracy.get(stage.compared_to) if stage.compared_to else None
     return make_row(
         stage.name,
-        accuracy_columns(own, other, chain.classnames) if own else {},
+        accuracy_columns(accuracy, other, chain.classnames) if accuracy else {},
         device_columns(result),
         where="device" if chain.place.local or chain.is_tower(stage) else "host",
         compared_to=stage.compared_to,
@@ -227,9 +227,9 @@ def _row(chain: _Chain, stage: Stage, result: dict[str, Any]) -> Row:
 
 def _reference(result: dict[str, Any] | None) -> Reference | None:
     """The machine's pace, and how it changed between the first and the last third of the turns."""
-    own = timing(result) if result else None
-    if own is None:
+    latency = timing(result) if result else None
+    if latency is None:
         return None
-    third = max(1, len(own.turns) // 3)
-    first, last = (float(np.median([ms for _, ms in part])) for part in (own.turns[:third], own.turns[-third:]))
-    return Reference(graph=reference_name(), p50_ms=own.p50_ms, drift=last / first - 1, turns=own.turns)
+    third = max(1, len(latency.turns) // 3)
+    first, last = (float(np.median([ms for _, ms in part])) for part in (latency.turns[:third], latency.turns[-third:]))
+    return Reference(graph=reference_name(), p50_ms=latency.p50_ms, drift=last / first - 1, turns=latency.turns)

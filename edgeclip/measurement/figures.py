@@ -61,8 +61,8 @@ def measure(
     stages = [*before, *_variants(opened, config.precisions, before, settings)]
     with open_place(device) as place:
         with device_steps(f"verify on {place.name}") as tell:
-            told = place.verify(opened.path, **settings, on_step=tell)
-        verified = [Finding(**finding) for finding in told["findings"]]
+            verification = place.verify(opened.path, **settings, on_step=tell)
+        verified = [Finding(**finding) for finding in verification["findings"]]
         measured = run_chain(stages, data, place, seconds=config.seconds, sustained=config.sustained)
     rows = [_judged(row, verified) for row in measured.rows]
     complete = not config.precisions or {*config.precisions} >= {v.precision for v in opened.manifest.variants}
@@ -79,11 +79,11 @@ def settings_of(bundle: Bundle, config: MeasureConfig, *, here: bool) -> dict[st
     """
     from ..runtime.cores import usable_cores
 
-    own = bundle.manifest.target.runtime
+    runtime = bundle.manifest.target.runtime
     engine, provider = asked_runtime({"target": bundle.manifest.target.model_dump()}, config.engine, config.provider)
     if here:  # before a process is started for each variant
         find_engine(engine, provider)
-    threads = config.threads or (min(own.threads, usable_cores()) if here else own.threads)
+    threads = config.threads or (min(runtime.threads, usable_cores()) if here else runtime.threads)
     return {"engine": engine, "provider": provider, "threads": threads}
 
 

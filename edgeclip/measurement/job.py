@@ -58,8 +58,8 @@ def _detach(folder: Path, command: Sequence[str]) -> None:
     try:
         log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
-        for own, other in ((0, nothing), (1, log), (2, log)):
-            os.dup2(other, own)
+        for stream, other in ((0, nothing), (1, log), (2, log)):
+            os.dup2(other, stream)
         with (folder / "lock").open("w") as lock:
             _lock(lock)
             (folder / "began").touch()
@@ -177,23 +177,25 @@ def verify_bundle(bundle: Path, command: Sequence[str], **settings: Any) -> dict
         return judge_bundle(bundle, give_bundle(bundle, command, out, **settings), out)
 
 
-def judge_bundle(bundle: Path, told: Mapping[str, Any], given: Path) -> dict[str, Any]:
-    """``verified`` and ``findings`` of what a device gave into the folder ``given``, and ``told``."""
-    findings = judge_golden(bundle, read_plain(bundle), told["towers"], given, told["failed"])
-    if why := told["failed"].get("bundle"):
+def judge_bundle(bundle: Path, result: Mapping[str, Any], given: Path) -> dict[str, Any]:
+    """``verified`` and ``findings`` of what a device gave into the folder ``given``, and ``result``."""
+    findings = judge_golden(bundle, read_plain(bundle), result["towers"], given, result["failed"])
+    if why := result["failed"].get("bundle"):
         findings = [{"part": "bundle", "ok": False, "detail": why}]
-    findings += [{"part": "image tower", "ok": None, "detail": f"not checked: {reason}"} for reason in told["left_out"]]
+    findings += [
+        {"part": "image tower", "ok": None, "detail": f"not checked: {reason}"} for reason in result["left_out"]
+    ]
     return {"verified": all(finding["ok"] is not False for finding in findings), "findings": findings}
 
 
 def plain_tokenizer(bundle: Path, manifest: dict[str, Any]) -> BytePairTokenizer:
     """The bundle's tokenizer, in plain Python."""
-    own = manifest["tokenizer"]
-    if not is_plain(own):
+    rules = manifest["tokenizer"]
+    if not is_plain(rules):
         needed = "pip install 'edgeclip[tokenizers]'"
         raise FormatError(f"{bundle}: its tokenizer is not of CLIP's kind: {needed} reads others")
-    settings = {"context_length": own["context_length"], "pad_id": own["pad_id"], "clean": own["clean"]}
-    return BytePairTokenizer(bundle / own["file"], **settings)
+    settings = {"context_length": rules["context_length"], "pad_id": rules["pad_id"], "clean": rules["clean"]}
+    return BytePairTokenizer(bundle / rules["file"], **settings)
 
 
 def _locked(folder: Path) -> bool:

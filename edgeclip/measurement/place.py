@@ -106,12 +106,12 @@ def embeddings(results: Mapping[str, Any], plan: Plan, out: Path) -> dict[str, t
     there = {}
     for number, name in enumerate(plan.towers):
         row = results["rows"][name]
-        if told := row.get("embeds"):
+        if embedded := row.get("embeds"):
             embeds = _embeddings(out / f"{number}.npy", len(plan.images))
             if embeds is None:
                 row["failed"] = "its embeddings hold NaN or infinity, or are not as many as images"
             else:
-                there[name] = (embeds, told["broken"])
+                there[name] = (embeds, embedded["broken"])
     return there
 
 

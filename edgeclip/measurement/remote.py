@@ -85,8 +85,8 @@ class Remote(Session):
                 settings = replace(settings, images=_members(plan.images), archive="images.zip")
             wanted = [f"{number}.npy" for number in range(len(towers))] if plan.images else []
             job = {"kind": "bench", "bench": asdict(settings)}
-            told = self._job(job, files, out, wanted, on_step, RESERVE + WIDEST * len(plan.images))
-            reply = read_reply(self.name, "what it measured", told, Benched)
+            answer = self._job(job, files, out, wanted, on_step, RESERVE + WIDEST * len(plan.images))
+            reply = read_reply(self.name, "what it measured", answer, Benched)
             refuse_others(self.name, reply, plan)
             return plain(reply)
 
@@ -105,8 +105,8 @@ class Remote(Session):
         with scratch_folder() as out:
             plan = {"kind": "verify", "threads": threads, "provider": provider, "engine": engine}
             wanted = [f"{name}.npy" for name in (TOKENS, PREPROCESSED, "text", *get_args(Precision))]
-            told = self._job(plan, files, out, wanted, on_step)
-            reply = read_reply(self.name, "what it gives", told, Given)
+            answer = self._job(plan, files, out, wanted, on_step)
+            reply = read_reply(self.name, "what it gives", answer, Given)
             return judge_bundle(bundle, reply.model_dump(), out)
 
     def edgeclip(self, words: list[str], wanted: str, out: Path, *, within: float, on_step: Step | None = None) -> None:
@@ -120,10 +120,10 @@ class Remote(Session):
         if not self._edgeclip:
             raise EdgeclipError(f"{self.name}: no edgeclip there, which this needs: python3 -m pip install edgeclip")
         with scratch_folder() as scratch:
-            told = self._job(
+            answer = self._job(
                 {"kind": "edgeclip", "words": words, "within": within}, {}, Path(scratch), [wanted], on_step
             )
-            reply = read_reply(self.name, "how it ended", told, Ran)
+            reply = read_reply(self.name, "how it ended", answer, Ran)
             if reply.status:
                 raise EdgeclipError(f"{self.name}: {reply.why.removeprefix('edgeclip: ')}")
             write_bytes(out, (Path(scratch) / wanted).read_bytes())

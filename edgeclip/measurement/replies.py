@@ -222,8 +222,8 @@ def read_reply(name: str, what: str, text: str | bytes, kind: type[T]) -> T:
         return TypeAdapter(kind).validate_json(json.dumps(data))
     except (ValidationError, ValueError, RecursionError) as error:
         faults = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
-        told = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:FAULTS])
-        raise EdgeclipError(f"{name}: its answer about {what} is none: {told:.500}") from None
+        complaints = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:FAULTS])
+        raise EdgeclipError(f"{name}: its answer about {what} is none: {complaints:.500}") from None
 
 
 def refuse_others(name: str, reply: Benched, plan: Plan) -> None:
@@ -242,10 +242,10 @@ def refuse_others(name: str, reply: Benched, plan: Plan) -> None:
 
 def plain(reply: Benched) -> dict[str, Any]:
     """As :func:`edgeclip.measurement.bench.bench` returns it: what a row lacks is absent."""
-    told = reply.model_dump()
+    data = reply.model_dump()
     rows = {name: row.model_dump(exclude_none=True) for name, row in reply.rows.items()}
     for row in rows.values():
         if "opened" in row:
             row["opened"].setdefault("peak_memory_mb", None)
     reference = reply.reference.model_dump(exclude_none=True) if reply.reference else None
-    return {**told, "rows": rows, "reference": reference, "machine": reply.machine.model_dump()}
+    return {**data, "rows": rows, "reference": reference, "machine": reply.machine.model_dump()}

@@ -18,25 +18,29 @@ if TYPE_CHECKING:
 MOST_BROKEN = 200  # pairs of classes: more than a plot has room for
 
 
-def accuracy_columns(own: ZeroShot, other: ZeroShot | None, classnames: Sequence[str]) -> dict[str, Any]:
+def accuracy_columns(result: ZeroShot, other: ZeroShot | None, classnames: Sequence[str]) -> dict[str, Any]:
     """Top-k with its interval; agreement, flips and cosine where there is another stage to compare it with."""
-    columns: dict[str, Any] = {"top1": own.top1, "top5": own.top5, "top1_interval": wilson(own.top1, len(own.labels))}
-    columns["mean_per_class"] = own.mean_per_class if own.labels.ndim == 1 else None
-    columns["calibration_error"] = own.calibration_error
-    columns["right"] = "".join("01"[int(answer)] for answer in own.right)
-    columns["answers"] = own.predictions.tolist()
-    if other is None or len(other.labels) != len(own.labels):
+    columns: dict[str, Any] = {
+        "top1": result.top1,
+        "top5": result.top5,
+        "top1_interval": wilson(result.top1, len(result.labels)),
+    }
+    columns["mean_per_class"] = result.mean_per_class if result.labels.ndim == 1 else None
+    columns["calibration_error"] = result.calibration_error
+    columns["right"] = "".join("01"[int(answer)] for answer in result.right)
+    columns["answers"] = result.predictions.tolist()
+    if other is None or len(other.labels) != len(result.labels):
         return columns
-    compared = compare_answers(own.predictions, other.predictions, own.right, other.right)
+    compared = compare_answers(result.predictions, other.predictions, result.right, other.right)
     columns |= changed_columns(compared) | {"p_value": compared.p_value}
-    if own.labels.ndim == 1:
+    if result.labels.ndim == 1:
         for name, sign in (("losers", -1), ("winners", 1)):
-            columns[name] = changed_classes(own, other, classnames, sign)
-        columns["broken"] = confusions(own, other, classnames)[:MOST_BROKEN]
-    if other.image_embeds.shape == own.image_embeds.shape:
-        cosine = cosines(own.image_embeds, other.image_embeds)
+            columns[name] = changed_classes(result, other, classnames, sign)
+        columns["broken"] = confusions(result, other, classnames)[:MOST_BROKEN]
+    if other.image_embeds.shape == result.image_embeds.shape:
+        cosine = cosines(result.image_embeds, other.image_embeds)
         columns |= {"cosine_mean": float(cosine.mean()), "cosine_worst": float(cosine.min())}
-        columns["nearer"] = nearer(own.image_embeds, other.image_embeds)
+        columns["nearer"] = nearer(result.image_embeds, other.image_embeds)
     return columns
 
 

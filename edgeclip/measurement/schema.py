@@ -31,12 +31,12 @@ class Timing(Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Timing:
-        told = [self.p50_ms, self.p90_ms, self.p95_ms, self.p99_ms, self.max_ms]
-        if told != sorted(told):
+        percentiles = [self.p50_ms, self.p90_ms, self.p95_ms, self.p99_ms, self.max_ms]
+        if percentiles != sorted(percentiles):
             raise ValueError("percentiles are not in order")
         if self.raw_ms and len(self.raw_ms) != self.samples:
             raise ValueError(f"samples: {self.samples}, but there are {len(self.raw_ms)}")
-        if self.raw_ms and not np.allclose(told, np.percentile(self.raw_ms, CUTS), rtol=1e-3, atol=ROUNDED):
+        if self.raw_ms and not np.allclose(percentiles, np.percentile(self.raw_ms, CUTS), rtol=1e-3, atol=ROUNDED):
             raise ValueError("percentiles are not those of the samples")
         return self
 

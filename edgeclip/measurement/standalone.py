@@ -50,10 +50,10 @@ def _answer(file: str, scorer: LabelScorer, tower: Tower) -> dict[str, Any]:
 
 def _scorer(options: argparse.Namespace, manifest: dict[str, Any]) -> LabelScorer:
     """The labels' embeddings. The text tower is gone before the image tower is opened: never both in memory."""
-    own = Phrases(options.bundle, manifest["phrases"]) if manifest.get("phrases") else None
-    if own:
-        labels = read_labels(options.labels, _say) if options.labels else own.labels
-        return LabelScorer(labels, own, manifest["logit_scale"], manifest.get("logit_bias"))
+    phrases = Phrases(options.bundle, manifest["phrases"]) if manifest.get("phrases") else None
+    if phrases:
+        labels = read_labels(options.labels, _say) if options.labels else phrases.labels
+        return LabelScorer(labels, phrases, manifest["logit_scale"], manifest.get("logit_bias"))
     if not options.labels:
         raise EdgeclipError('labels are missing: --labels "a cat,a dog", or a text file with one label per line')
     tokenize = plain_tokenizer(options.bundle, manifest)
@@ -81,8 +81,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def verify(options: argparse.Namespace) -> dict[str, Any]:
     """Is every file whole, and does this device give what was recorded?"""
-    asked = {"threads": options.threads, "provider": options.provider, "engine": options.engine}
-    return verify_bundle(options.bundle, RUNNER, **asked)
+    settings = {"threads": options.threads, "provider": options.provider, "engine": options.engine}
+    return verify_bundle(options.bundle, RUNNER, **settings)
 
 
 def _say(text: str) -> None:
@@ -103,14 +103,16 @@ def _parser() -> argparse.ArgumentParser:
     runs = argparse.ArgumentParser(add_help=False)
     runs.add_argument("--engine", help="what runs the image tower; default: that of the bundle's target")
     runs.add_argument("--provider", help="of the engine; default: the target's")
-    own = commands.add_parser("classify", parents=[runs], help="say which label fits each image")
-    own.add_argument("images", nargs="+")
-    own.add_argument("--labels", help='"a cat,a dog", or a text file; default: those of a bundle without text tower')
-    own.add_argument("--precision", help="default: the recommended one")
-    own = commands.add_parser("measure", parents=[runs], help="time every variant")
-    own.add_argument("--precision", action="append", help="again and again; default: all")
-    own.add_argument("--seconds", type=float, default=20)
-    own.add_argument("--sustained", type=float, default=0, help="seconds without a break")
+    command = commands.add_parser("classify", parents=[runs], help="say which label fits each image")
+    command.add_argument("images", nargs="+")
+    command.add_argument(
+        "--labels", help='"a cat,a dog", or a text file; default: those of a bundle without text tower'
+    )
+    command.add_argument("--precision", help="default: the recommended one")
+    command = commands.add_parser("measure", parents=[runs], help="time every variant")
+    command.add_argument("--precision", action="append", help="again and again; default: all")
+    command.add_argument("--seconds", type=float, default=20)
+    command.add_argument("--sustained", type=float, default=0, help="seconds without a break")
     commands.add_parser("verify", parents=[runs], help="hold this device against the recorded answers")
     commands.add_parser("worker").add_argument("job")
     commands.add_parser("job").add_argument("folder", type=Path)

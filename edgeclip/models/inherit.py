@@ -32,9 +32,9 @@ def inherit(student: nn.Module, theirs: Mapping[str, Tensor]) -> None:
     """
     if not isinstance(student, (VisionTransformer, TextTransformer)) or not any(map(BLOCK.search, theirs)):
         raise EdgeclipError("only open_clip's transformers can start from a teacher, and from one: set init to random")
-    own = student.state_dict()
-    blocks, their_blocks = _blocks(own), _blocks(theirs)
-    for name, value in own.items():
+    weights_here = student.state_dict()
+    blocks, their_blocks = _blocks(weights_here), _blocks(theirs)
+    for name, value in weights_here.items():
         source = BLOCK.sub(lambda match: str(_spread(int(match[0]), blocks, their_blocks)), name)
         if source not in theirs:
             raise EdgeclipError(f"the teacher has no {source} to start from: set init to random")

@@ -217,8 +217,8 @@ def save_hub_layout(
 
 def needs_quick_gelu(architecture: str, tag: str) -> bool:
     """Whether weights were trained with QuickGELU: open_clip only warns where its config has another activation."""
-    told = open_clip.get_pretrained_cfg(architecture, tag), open_clip.get_model_config(architecture)
-    return any(bool((config or {}).get("quick_gelu")) for config in told)
+    configs = open_clip.get_pretrained_cfg(architecture, tag), open_clip.get_model_config(architecture)
+    return any(bool((config or {}).get("quick_gelu")) for config in configs)
 
 
 def _create(name: str, tag: str | None, **settings: Any) -> Any:

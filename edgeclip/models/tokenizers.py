@@ -130,10 +130,10 @@ def check_tokenizer(tokenizer: Any, theirs: Encode, who: str) -> None:
     with scratch_folder() as folder:
         file = Path(folder) / TOKENIZER
         ours, texts = Tokenizer(file, write_tokenizer(tokenizer, file)), odd_texts()
-        own, other = ours(texts), np.asarray(theirs(texts))
-        if own.shape != other.shape:
-            raise EdgeclipError(f"{who}: its tokenizer gives ids of shape {other.shape}, ours {own.shape}")
-        wrong = [text for text, same in zip(texts, (own == other).all(axis=1), strict=True) if not same]
+        ids, other = ours(texts), np.asarray(theirs(texts))
+        if ids.shape != other.shape:
+            raise EdgeclipError(f"{who}: its tokenizer gives ids of shape {other.shape}, ours {ids.shape}")
+        wrong = [text for text, same in zip(texts, (ids == other).all(axis=1), strict=True) if not same]
     if wrong:
         raise EdgeclipError(
             f"{who}: our form of its tokenizer gives other ids than open_clip's for {len(wrong)} of {len(texts)} "

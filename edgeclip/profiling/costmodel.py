@@ -94,8 +94,8 @@ class ResidualModel:
         if not len(self.residual):
             return np.ones(len(family))
         alike = self.family[:, None] == self.family
-        own = (WITHIN**2 * alike + BETWEEN**2) * _near(self.place, self.place)
-        weights = np.linalg.solve(own + NOISE**2 * np.eye(len(own)), self.residual)
+        covariance = (WITHIN**2 * alike + BETWEEN**2) * _near(self.place, self.place)
+        weights = np.linalg.solve(covariance + NOISE**2 * np.eye(len(covariance)), self.residual)
         # Of tens of thousands of towers: single precision takes half the time, and is 1e-6 off.
         near = _near(place.astype(np.float32), self.place.astype(np.float32))
         expected = near @ (BETWEEN**2 * weights).astype(np.float32)

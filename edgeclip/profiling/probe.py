@@ -50,7 +50,7 @@ class Series:
     @property
     def relative(self) -> float:
         """Time over the reference's."""
-        return float(np.median([own.p50 / beside.p50 for own, beside in self.turns]))
+        return float(np.median([tower.p50 / beside.p50 for tower, beside in self.turns]))
 
 
 def profile(
@@ -207,12 +207,12 @@ def _sweep(
     return [s for s in series if s.turns], interrupted
 
 
-def take_turn(reference: Callable[[], object], own: Callable[[], object]) -> tuple[Samples, Samples]:
+def take_turn(reference: Callable[[], object], tower: Callable[[], object]) -> tuple[Samples, Samples]:
     """Bursts of one graph and of the reference, alternating: the samples of each."""
     begin = time.perf_counter()
-    own()
+    tower()
     burst = SHORT_BURST if (time.perf_counter() - begin) * 1e3 > SLOW_MS else BURST
-    times = interleaved({"reference": reference, "own": own}, seconds=TURN_SECONDS, warmup=WARMUP, burst=burst)
+    times = interleaved({"reference": reference, "own": tower}, seconds=TURN_SECONDS, warmup=WARMUP, burst=burst)
     return times["own"], times["reference"]
 
 
@@ -227,7 +227,7 @@ def _fit(kit: Kit, series: Sequence[Series]) -> tuple[CostModel, list[Latency]]:
     model, composed = fit(loads, [s.relative for s in series], series[0].graph.recipe)
     rows = []
     for each, load, sum_of_pieces in zip(series, loads, composed, strict=True):
-        every = _joined([own for own, _ in each.turns])
+        every = _joined([tower for tower, _ in each.turns])
         rows.append(
             Latency(
                 name=each.graph.name,

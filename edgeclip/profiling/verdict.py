@@ -42,12 +42,12 @@ def judge(
     held = ", ".join(set(after.throttling or []) - set(before.throttling or []))
     if slower > SLOWED or (clock is not None and clock < CLOCK_KEPT) or held:
         flags.append("throttled")
-        told = f", its clock to {clock:.0%}" if clock is not None else ""
-        told += f", held down by {held}" if held else ""
-        told += f", at {after.temperature_c:.0f} degrees Celsius" if after.temperature_c is not None else ""
+        clock_words = f", its clock to {clock:.0%}" if clock is not None else ""
+        clock_words += f", held down by {held}" if held else ""
+        clock_words += f", at {after.temperature_c:.0f} degrees Celsius" if after.temperature_c is not None else ""
         notes.append(
-            f"throttled: the reference took {slower:.2f} times as long at the end as at the beginning{told}; what the "
-            "device can keep up may be less than this: cool it, or measure again when it is warm"
+            f"throttled: the reference took {slower:.2f} times as long at the end as at the beginning{clock_words}; what "
+            "the device can keep up may be less than this: cool it, or measure again when it is warm"
         )
     if reference.drift > NOISY_DRIFT or spread > NOISY_SPREAD:
         flags.append("noisy")

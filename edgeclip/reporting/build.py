@@ -99,8 +99,8 @@ def build_report(
 def verdict_of(criteria: Sequence[Criterion]) -> Any:
     """``missed`` where one was; else ``unknown`` where one is open, or nothing was asked for; else ``met``."""
     answers = [one.met for one in criteria]
-    asked = any(one.kind not in ALWAYS for one in criteria)
-    return "missed" if False in answers else "unknown" if None in answers or not asked else "met"
+    limited = any(one.kind not in ALWAYS for one in criteria)
+    return "missed" if False in answers else "unknown" if None in answers or not limited else "met"
 
 
 def _pace(reference: Reference | None) -> float:
@@ -110,24 +110,24 @@ def _pace(reference: Reference | None) -> float:
 
 def _doubts(reference: Reference | None, chosen: Row) -> list[str]:
     """Where the machine was not itself while it was measured, say so first of all."""
-    told = []
+    doubts = []
     if reference:
         slower = _pace(reference)
         if slower <= 1 / BUSY:
-            told.append(
+            doubts.append(
                 f"the machine was {1 / slower:.1f} times as fast as for its profile: profile it again, a larger student"
                 " may fit"
             )
         if slower >= BUSY:
-            told.append(
+            doubts.append(
                 f"the machine was {slower:.1f} times as slow as for its profile: measure when nothing else runs"
             )
         if abs(reference.drift) >= DRIFTED:
-            told.append(f"the machine drifted by {reference.drift:+.0%} meanwhile: measure it at rest")
+            doubts.append(f"the machine drifted by {reference.drift:+.0%} meanwhile: measure it at rest")
     if chosen.timing and chosen.timing.p99_ms > RESTLESS * chosen.timing.p50_ms:
         ratio = chosen.timing.p99_ms / chosen.timing.p50_ms
-        told.append(f"single calls differ widely: p99 is {ratio:.1f} times p50")
-    return told
+        doubts.append(f"single calls differ widely: p99 is {ratio:.1f} times p50")
+    return doubts
 
 
 def _advice(one: Criterion) -> str:
@@ -135,5 +135,5 @@ def _advice(one: Criterion) -> str:
     if one.met is None:
         return f"{one.name}: {'not measured' if one.measured is None else 'not decided'}; {one.mend}"
     assert one.measured is not None  # what is missed was measured
-    told = f"{one.name}: {one.measured:.4g} {one.unit}, asked for {one.limit:.4g}"
-    return f"{told}: {one.mend or MENDS[one.kind]}"
+    advice = f"{one.name}: {one.measured:.4g} {one.unit}, asked for {one.limit:.4g}"
+    return f"{advice}: {one.mend or MENDS[one.kind]}"

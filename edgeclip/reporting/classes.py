@@ -55,9 +55,9 @@ def by_class(report: Report, row: Row) -> list[OneClass]:
     classes = []
     for label, count in images.items():
         others = wrong[label].most_common(2)
-        told = ", ".join(f"{names[answer]} ({n})" for answer, n in others)
+        answers_text = ", ".join(f"{names[answer]} ({n})" for answer, n in others)
         right = count - wrong[label].total()
-        classes.append(OneClass(str(names[label]), count, right, told, given[label]))
+        classes.append(OneClass(str(names[label]), count, right, answers_text, given[label]))
     return classes
 
 
@@ -113,8 +113,8 @@ def truth_plot(report: Report) -> str:
     if any(max(place) == len(shown) for place in cells):
         labels.append("all others")
     right = sum(one.right for one in classes)
-    told = f"{right} of {sum(one.images for one in classes)} images are right; rows: what they show"
-    return matrix_svg(labels, labels, cells, told, right_on_diagonal=True)
+    caption = f"{right} of {sum(one.images for one in classes)} images are right; rows: what they show"
+    return matrix_svg(labels, labels, cells, caption, right_on_diagonal=True)
 
 
 def _grouped(pairs: Counter[tuple[Any, Any]], kept: set[int]) -> Counter[tuple[Any, Any]]:

@@ -175,8 +175,8 @@ def _whole(reports: Sequence[Report], kinds: set[str], percent: float) -> Iterat
     if "device" in kinds and any(pace):
         worse = [n for n in range(1, len(pace)) if _slower(pace[0], pace[n], percent)]
         yield Comparison(WHOLE, "reference graph, p50 ms", pace, 3, worse)
-    for what, told in (("device", _executed), ("data set", _dataset)):
-        shown: list[Value] = [told(report) for report in reports]
+    for what, value_of in (("device", _executed), ("data set", _dataset)):
+        shown: list[Value] = [value_of(report) for report in reports]
         if len(set(shown)) > 1:  # it was asked for
             yield Comparison(WHOLE, what, shown, 0, [])
 

@@ -20,12 +20,12 @@ def what_broke(rows: Sequence[Row]) -> str:
     for row in rows:
         if row.p_value is None or not (row.losers or row.winners):
             continue
-        told = f"{row.stage} against {row.compared_to}"
+        caption = f"{row.stage} against {row.compared_to}"
         facts = f"lost {_share(row.lost)} of the images, won {_share(row.won)}; McNemar's p {row.p_value:.2g}"
         changes = [*(("lost", one) for one in row.losers[:SHOWN]), *(("won", one) for one in row.winners[:SHOWN])]
         items = "".join(f"<li>{escape(f'{how} in {one.told}')}</li>" for how, one in changes)
         plot = confusion_svg(row.broken, row.stage, row.compared_to or "", background="none") if row.broken else ""
-        plots.append(f"<h3>{escape(told)}</h3><p>{escape(facts)}</p><ul>{items}</ul>{plot}")
+        plots.append(f"<h3>{escape(caption)}</h3><p>{escape(facts)}</p><ul>{items}</ul>{plot}")
     return "".join(plots) or '<p class="soft">No stage was held against another on the same images.</p>'
 
 
@@ -46,15 +46,15 @@ def confusion_svg(
     places = {name: column for column, name in enumerate(columns)}
     cells = {(rows.index(true), places[taken]): n for true, taken, n in shown if taken in places}
     total = sum(n for *_, n in broken)
-    told = f"{sum(cells.values())} of {total} images that {reference} got right and {model} does not"
-    return matrix_svg(rows, columns, cells, told, background=background)
+    caption = f"{sum(cells.values())} of {total} images that {reference} got right and {model} does not"
+    return matrix_svg(rows, columns, cells, caption, background=background)
 
 
 def matrix_svg(
     rows: Sequence[str],
     columns: Sequence[str],
     cells: Mapping[tuple[int, int], int],
-    told: str,
+    caption: str,
     *,
     background: str = "none",
     right_on_diagonal: bool = False,
@@ -65,7 +65,7 @@ def matrix_svg(
         rows: what images show.
         columns: what they are taken for.
         cells: images by the numbers of row and column.
-        told: the line.
+        caption: the line.
         background: a color, or none.
         right_on_diagonal: what lies there is no mistake, and has another color.
     """
@@ -87,11 +87,11 @@ def matrix_svg(
         place = f"translate({MARGIN + CELL * (x + 0.6):.0f} {HEAD - 8}) rotate(-45)"
         parts.append(f'<g transform="{place}">{_label(0, 0, taken, "start")}</g>')
     width, height = MARGIN + CELL * len(columns) + HEAD, HEAD + CELL * len(rows) + 40
-    width = max(width, 24 + LETTER * len(told))
-    parts.append(f'<text x="12" y="{height - 12}">{escape(told)}</text>')
+    width = max(width, 24 + LETTER * len(caption))
+    parts.append(f'<text x="12" y="{height - 12}">{escape(caption)}</text>')
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" style="max-width:{width}px" '
-        f'role="img" aria-label="{escape(told)}" font-family="sans-serif" font-size="12">'
+        f'role="img" aria-label="{escape(caption)}" font-family="sans-serif" font-size="12">'
         f'<rect width="100%" height="100%" fill="{background}"/>{"".join(parts)}</svg>\n'
     )
 

@@ -29,9 +29,9 @@ def asked_always(rows: Sequence[Row], chosen: Row, verified: Sequence[Finding]) 
     broken = [row.stage for row in rows if row.failed and row.where == "device"]
     criteria = [at_most("ran", RAN, 0, len(broken), "of them")] if broken else []
     wrong = [one.part for one in verified if one.ok is False]
-    own = f"image tower {chosen.stage.removeprefix('exported ')}"
-    checked = any(one.ok and one.part == own for one in verified)
-    mend = f"edgeclip verify BUNDLE on the device: the {own} was not held against what was exported"
+    part = f"image tower {chosen.stage.removeprefix('exported ')}"
+    checked = any(one.ok and one.part == part for one in verified)
+    mend = f"edgeclip verify BUNDLE on the device: the {part} was not held against what was exported"
     return [*criteria, at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", mend)]
 
 
@@ -76,13 +76,13 @@ def _undisturbed(criterion: Criterion, chosen: Row, pace: float) -> Criterion:
     """A missed latency is open where the machine was not itself, and half of the calls would have met it otherwise."""
     if criterion.met is not False or chosen.timing is None:
         return criterion
-    told = [f"the machine was {pace:.1f} times as slow as for its profile"] if pace >= BUSY else []
+    notes = [f"the machine was {pace:.1f} times as slow as for its profile"] if pace >= BUSY else []
     if chosen.timing.p99_ms > RESTLESS * chosen.timing.p50_ms:
-        told.append(f"single calls differ widely (p99 is {chosen.timing.p99_ms / chosen.timing.p50_ms:.1f} times p50)")
+        notes.append(f"single calls differ widely (p99 is {chosen.timing.p99_ms / chosen.timing.p50_ms:.1f} times p50)")
     calm = chosen.timing.p50_ms / max(1.0, pace)
-    if not told or calm > criterion.limit:
+    if not notes or calm > criterion.limit:
         return criterion
-    note = f"{' and '.join(told)}; at the profile's pace its median is {calm:.3g} ms"
+    note = f"{' and '.join(notes)}; at the profile's pace its median is {calm:.3g} ms"
     return criterion.model_copy(update={"met": None, "notes": [note], "mend": "measure when nothing else runs"})
 
 
@@ -97,20 +97,20 @@ def _drop(teacher: Row | None, chosen: Row, limit: float, chance: float | None, 
     images = len(teacher.right or "") or 1
     better = above_chance(teacher.top1, images, chance or 0) or (few_images and teacher.top1 > (chance or 0))
     if chance is not None and not better:
-        told = f"the teacher itself is not clearly above chance ({teacher.top1:.1%}, chance {chance:.1%})"
+        note = f"the teacher itself is not clearly above chance ({teacher.top1:.1%}, chance {chance:.1%})"
         mend = "take a teacher that knows these classes, or show more labelled images"
-        return criterion.model_copy(update={"met": None, "notes": [told], "mend": mend})
+        return criterion.model_copy(update={"met": None, "notes": [note], "mend": mend})
     if interval is None:
         mend = "the answers image by image are missing: measure teacher and variant on the same images"
         return criterion.model_copy(update={"met": None, "mend": mend})
     if not interval[0] <= limit < interval[1]:
         return criterion
     enough = images_to_decide(teacher.right or "", chosen.right or "", limit)
-    told = f"too few images to tell: between {interval[0]:.1f} and {interval[1]:.1f} points, 95 %"
+    note = f"too few images to tell: between {interval[0]:.1f} and {interval[1]:.1f} points, 95 %"
     if few_images:
-        return criterion.model_copy(update={"notes": [told]})
+        return criterion.model_copy(update={"notes": [note]})
     mend = f"about {enough:,} images would decide it" if enough else "no number of images would: it lies at the limit"
-    return criterion.model_copy(update={"met": None, "notes": [told], "mend": f"{mend}; {FEW}"})
+    return criterion.model_copy(update={"met": None, "notes": [note], "mend": f"{mend}; {FEW}"})
 
 
 def points_lost(before: Row | None, after: Row) -> float | None:

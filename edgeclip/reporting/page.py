@@ -106,19 +106,19 @@ def _figures(report: Report) -> str:
 
 def _fell_back(report: Report) -> str:
     """Which rows did not run where they were asked to."""
-    told = [f"{row.stage}: {', '.join(row.fell_back)}" for row in report.rows if row.fell_back]
-    told += [
+    notes = [f"{row.stage}: {', '.join(row.fell_back)}" for row in report.rows if row.fell_back]
+    notes += [
         f"{r.stage}: all, on {r.providers[0]}" for r in report.rows if r.providers and r.providers[0] != r.provider
     ]
-    if told:
-        return "Ran on another provider than asked: " + "; ".join(told)
+    if notes:
+        return "Ran on another provider than asked: " + "; ".join(notes)
     return "Every operator ran on the provider that was asked for."
 
 
 def _cautions(report: Report) -> str:
-    told = [*report.cautions, *(f"{one.name}: {note}" for one in report.criteria for note in one.notes)]
-    items = "".join(f"<li>{escape(words)}</li>" for words in told)
-    return f'<section class="cautions"><h2>What to know first</h2><ul>{items}</ul></section>' if told else ""
+    cautions = [*report.cautions, *(f"{one.name}: {note}" for one in report.criteria for note in one.notes)]
+    items = "".join(f"<li>{escape(words)}</li>" for words in cautions)
+    return f'<section class="cautions"><h2>What to know first</h2><ul>{items}</ul></section>' if cautions else ""
 
 
 def _section(title: str, content: str, kind: str) -> str:

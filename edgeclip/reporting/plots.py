@@ -127,8 +127,8 @@ def predicted(rows: Sequence[Row]) -> str:
     for number, (stage, ms, measured) in enumerate(known):
         middle = step * number + 30
         here, there = (left + value / high * (WIDTH - left - right) for value in (measured, ms))
-        told = f"{stage}: predicted {ms:.3g} ms, measured {measured:.3g} ms ({ms / measured - 1:+.0%})"
-        parts.append(text(left, middle - 14, told))
+        label = f"{stage}: predicted {ms:.3g} ms, measured {measured:.3g} ms ({ms / measured - 1:+.0%})"
+        parts.append(text(left, middle - 14, label))
         parts.append(line(left, middle, WIDTH - right, middle))
         parts.append(line(min(here, there), middle, max(here, there), middle, "bar"))
         parts.append(f'<circle class="chosen" cx="{there:.1f}" cy="{middle}" r="5"/>')

@@ -55,8 +55,8 @@ def sanity(
 
 def headline(criteria: Sequence[Criterion]) -> str:
     """One sentence for the top of a report: why the result is worth nothing; empty where nothing is the matter."""
-    told = [one.notes[0] for one in criteria if one.kind in SANITY and not one.met and one.notes]
-    return f"This result is worth nothing as it stands: {'; '.join(told)}." if told else ""
+    notes = [one.notes[0] for one in criteria if one.kind in SANITY and not one.met and one.notes]
+    return f"This result is worth nothing as it stands: {'; '.join(notes)}." if notes else ""
 
 
 def _above_chance(chosen: Row, chance: float, few_images: bool) -> Criterion:
@@ -68,28 +68,28 @@ def _above_chance(chosen: Row, chance: float, few_images: bool) -> Criterion:
     criterion = criterion.model_copy(update={"interval": (100 * low, 100 * high)})
     if above_chance(top1, images, chance) or (few_images and top1 > chance):
         return criterion
-    told = f"{images} images do not tell its answers from those of the commonest class, or of a guess"
+    note = f"{images} images do not tell its answers from those of the commonest class, or of a guess"
     mend = f"train it longer, or on more; or show more labelled images: {FEW}"
-    return criterion.model_copy(update={**OPEN, "notes": [told], "mend": mend})
+    return criterion.model_copy(update={**OPEN, "notes": [note], "mend": mend})
 
 
 def _teacher_at_chance(teacher: Row, top1: float, chance: float, few_images: bool) -> list[Criterion]:
     images = len(teacher.right or "")
     if above_chance(top1, images, chance) or (few_images and top1 > chance):
         return []
-    told = f"the teacher itself is not clearly above chance ({top1:.1%} of {images} images, chance {chance:.1%})"
+    note = f"the teacher itself is not clearly above chance ({top1:.1%} of {images} images, chance {chance:.1%})"
     mend = "take a teacher that knows these classes, or show more labelled images"
     criterion = at_least("teacher", TEACHER, 100 * chance, 100 * top1, "%")
-    return [criterion.model_copy(update={**OPEN, "notes": [told], "mend": mend})]
+    return [criterion.model_copy(update={**OPEN, "notes": [note], "mend": mend})]
 
 
 def _collapsed(chosen: Row, classes: float) -> list[Criterion]:
     """Open where nearly all images get one answer, which may be above chance all the same."""
-    if not (told := collapsed(chosen.answers, classes)):
+    if not (note := collapsed(chosen.answers, classes)):
         return []
     criterion = at_least("answers", ANSWERS, fewest_answers(classes), effective_classes(chosen.answers), "classes")
     return [
-        criterion.model_copy(update={**OPEN, "notes": [told], "mend": "train it longer, or on more kinds of images"})
+        criterion.model_copy(update={**OPEN, "notes": [note], "mend": "train it longer, or on more kinds of images"})
     ]
 
 
@@ -97,11 +97,11 @@ def _no_nearer(nearer: tuple[float, float]) -> list[Criterion]:
     """Open where the student's embedding of an image tells nothing of the teacher's of the same image."""
     if nearer[0] > 0:
         return []
-    told = "its embeddings are no nearer to the teacher's of the same image than to those of other images"
+    note = "its embeddings are no nearer to the teacher's of the same image than to those of other images"
     criterion = at_least("nearer", NEARER, 0.0, sum(nearer) / 2, "cosine")
     return [
         criterion.model_copy(
-            update={**OPEN, "interval": nearer, "notes": [told], "mend": "train it longer, or on more"}
+            update={**OPEN, "interval": nearer, "notes": [note], "mend": "train it longer, or on more"}
         )
     ]
 
@@ -110,13 +110,13 @@ def _no_gain(teacher: Row, chosen: Row) -> list[Criterion]:
     """Open where the student is larger than its teacher, or slower: whoever wants it would take the teacher."""
     doubts, mend = [], "ask for less: a smaller --latency-ms, --memory-mb or --size-mb"
     if chosen.size_bytes > SAME * teacher.size_bytes:
-        told = f"it is larger than its teacher ({chosen.size_bytes / 1e6:.1f} MB, {teacher.size_bytes / 1e6:.1f} MB)"
+        note = f"it is larger than its teacher ({chosen.size_bytes / 1e6:.1f} MB, {teacher.size_bytes / 1e6:.1f} MB)"
         smaller = at_most("gain", SMALLER, teacher.size_bytes / 1e6, chosen.size_bytes / 1e6, "MB")
-        doubts.append(smaller.model_copy(update={**OPEN, "notes": [told], "mend": mend}))
+        doubts.append(smaller.model_copy(update={**OPEN, "notes": [note], "mend": mend}))
     times = times_as_long(teacher, chosen)
     if times is not None and SAME * times < 1 and teacher.timing and chosen.timing:
-        own, other = chosen.timing.p50_ms, teacher.timing.p50_ms
-        told = f"it is slower than its teacher ({own:.3g} ms, {other:.3g} ms at p50)"
-        faster = at_most("gain", FASTER, other, own, "ms")
-        doubts.append(faster.model_copy(update={**OPEN, "notes": [told], "mend": mend}))
+        mine, other = chosen.timing.p50_ms, teacher.timing.p50_ms
+        note = f"it is slower than its teacher ({mine:.3g} ms, {other:.3g} ms at p50)"
+        faster = at_most("gain", FASTER, other, mine, "ms")
+        doubts.append(faster.model_copy(update={**OPEN, "notes": [note], "mend": mend}))
     return doubts

@@ -40,8 +40,8 @@ def _held_against(report: Report, chosen: Row) -> Row | None:
     return fp32 if fp32 and len(fp32.answers) == len(chosen.answers) else None
 
 
-def _figure(picture: Picture, told: str) -> str:
+def _figure(picture: Picture, caption: str) -> str:
     return (
         f'<figure><img src="data:image/jpeg;base64,{picture.jpeg}" alt="{escape(picture.key)}">'
-        f"<figcaption>{escape(told)}</figcaption></figure>"
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
     )

@@ -61,13 +61,13 @@ class Bundle:
 
     def _repr_html_(self) -> str:
         """The variants as a table, for notebooks."""
-        own = self.manifest
+        manifest = self.manifest
         rows = [
             f"<tr><td>{escape(one.precision)}</td><td>{one.size / 1e6:.2f}</td><td>{escape(one.file)}</td></tr>"
-            for one in own.variants
+            for one in manifest.variants
         ]
         head = "<tr><th>variant</th><th>MB</th><th>file</th></tr>"
-        caption = f"{escape(str(self.path))}, for {escape(own.target.runtime.told)}; {own.chosen} is used"
+        caption = f"{escape(str(self.path))}, for {escape(manifest.target.runtime.told)}; {manifest.chosen} is used"
         return f"<table><caption>{caption}</caption>{head}{''.join(rows)}</table>"
 
     @property
@@ -78,9 +78,15 @@ class Bundle:
     @property
     def artefacts(self) -> list[File]:
         """Every file that the manifest vouches for, weights beside their graphs too."""
-        own = self.manifest
-        all_of_them: list[Artefact | None] = [*own.variants, own.text, own.tokenizer, own.phrases, own.golden]
-        named = [one for one in (*all_of_them, own.runner, *own.extras) if one]
+        manifest = self.manifest
+        all_of_them: list[Artefact | None] = [
+            *manifest.variants,
+            manifest.text,
+            manifest.tokenizer,
+            manifest.phrases,
+            manifest.golden,
+        ]
+        named = [one for one in (*all_of_them, manifest.runner, *manifest.extras) if one]
         return [*named, *(one.weights for one in named if one.weights)]
 
     def encoder(
@@ -109,11 +115,11 @@ class Bundle:
 
         Rows sum to 1, but for SigLIP and its kin, where each label has a probability of its own.
         """
-        encoder, asked = encoder or self.encoder(), tuple(labels)
-        if asked not in self._labels:  # the last ones are kept: mostly the same are asked of image after image
+        encoder, labels_asked = encoder or self.encoder(), tuple(labels)
+        if labels_asked not in self._labels:  # the last ones are kept: mostly the same are asked of image after image
             self._labels.clear()
-            self._labels[asked] = encoder.encode_text(labels)
-        cosines = encoder.encode_image(images) @ self._labels[asked].T
+            self._labels[labels_asked] = encoder.encode_text(labels)
+        cosines = encoder.encode_image(images) @ self._labels[labels_asked].T
         return odds(cosines, self.manifest.logit_scale, self.manifest.logit_bias)
 
 

@@ -27,8 +27,8 @@ class ImageAnswer:
 
     def as_data(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        told = {"problem": self.problem} if self.problem else {"labels": self.labels}
-        return {"image": self.image, **told}
+        answer = {"problem": self.problem} if self.problem else {"labels": self.labels}
+        return {"image": self.image, **answer}
 
 
 def classify(
@@ -93,10 +93,10 @@ def _of_bundle(
     from .labels import SHOWN, LabelScorer
 
     opened = Bundle.open(path)
-    own, text = opened.manifest, opened.encoder(**settings)
+    manifest, text = opened.manifest, opened.encoder(**settings)
     if names is None:
         names = text.phrases.labels if text.phrases else _no_labels()
-    scorer = LabelScorer(names, text.encode_text, own.logit_scale, own.logit_bias, shown=top or SHOWN)
+    scorer = LabelScorer(names, text.encode_text, manifest.logit_scale, manifest.logit_bias, shown=top or SHOWN)
     return opened.encoder(precision, **settings), scorer
 
 

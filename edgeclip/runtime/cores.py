@@ -41,10 +41,10 @@ def cgroup_quota() -> float | None:
 
 def _limit(group: Path) -> float | None:
     """The quota of one group, over its period."""
-    told = read_kernel(group / "cpu.max").split()
-    if len(told) != 2:
-        told = [read_kernel(group / "cpu.cfs_quota_us"), read_kernel(group / "cpu.cfs_period_us")]
-    quota, period = told
+    words = read_kernel(group / "cpu.max").split()
+    if len(words) != 2:
+        words = [read_kernel(group / "cpu.cfs_quota_us"), read_kernel(group / "cpu.cfs_period_us")]
+    quota, period = words
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
 
 

@@ -94,8 +94,8 @@ def judge_golden(
             findings.append(_finding(what, False, failed.get(name, "it gave nothing")))
             continue
         cosine, largest = _compared(golden["text_embeds" if name == "text" else "image_embeds"], embeds)
-        told = f"worst cosine {cosine:.6f} to torch (at least {limits[name]:.4f}), largest difference {largest:.2g}"
-        findings.append(_finding(what, cosine >= limits[name], told))
+        detail = f"worst cosine {cosine:.6f} to torch (at least {limits[name]:.4f}), largest difference {largest:.2g}"
+        findings.append(_finding(what, cosine >= limits[name], detail))
     return findings
 
 

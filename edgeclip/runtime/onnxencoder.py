@@ -101,16 +101,16 @@ class OnnxEncoder:
     @PerProcess
     def tokenizer(self) -> Callable[[Sequence[str]], NDArray[np.int64]]:
         """Texts to ids."""
-        own = self._manifest.tokenizer
-        assert own is not None
-        path = self.folder / own.file
-        return open_tokenizer(path, own)
+        settings = self._manifest.tokenizer
+        assert settings is not None
+        path = self.folder / settings.file
+        return open_tokenizer(path, settings)
 
     @PerProcess
     def phrases(self) -> Phrases | None:
         """The texts that can be embedded, where there is no text tower."""
-        own = self._manifest.phrases
-        return Phrases(self.folder, own.model_dump()) if own else None
+        settings = self._manifest.phrases
+        return Phrases(self.folder, settings.model_dump()) if settings else None
 
     def preprocess(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """float32 ``[N, 3, S, S]``."""

@@ -60,11 +60,11 @@ def _check_values(folder: Path, manifest: Mapping[str, Any]) -> None:
         KeyError, TypeError: something is missing, or of another type.
         FormatError: a value that nothing can be.
     """
-    own, precisions = manifest["preprocess"], [variant["precision"] for variant in manifest["variants"]]
+    preprocess, precisions = manifest["preprocess"], [variant["precision"] for variant in manifest["variants"]]
     good = {
-        "preprocess.size": isinstance(own["size"], int) and 1 <= own["size"] <= 1 << 14,
-        "preprocess.mean": len(own["mean"]) == 3 and all(0 <= value <= 1 for value in own["mean"]),
-        "preprocess.std": len(own["std"]) == 3 and all(0 < value <= 1 for value in own["std"]),
+        "preprocess.size": isinstance(preprocess["size"], int) and 1 <= preprocess["size"] <= 1 << 14,
+        "preprocess.mean": len(preprocess["mean"]) == 3 and all(0 <= value <= 1 for value in preprocess["mean"]),
+        "preprocess.std": len(preprocess["std"]) == 3 and all(0 < value <= 1 for value in preprocess["std"]),
         "logit_scale": 0 < manifest["logit_scale"] <= 1e6,
         "embed_dim": isinstance(manifest["embed_dim"], int) and 1 <= manifest["embed_dim"] <= 1 << 20,
         "fallback": manifest["fallback"] in precisions,
@@ -109,9 +109,9 @@ def variant_of(manifest: Mapping[str, Any], precision: str | None) -> dict[str, 
 
 def asked_runtime(manifest: Mapping[str, Any], engine: str | None, provider: str | None) -> tuple[str, str | None]:
     """Engine and provider: those asked for, else the target's; of another engine than the target's its usual one."""
-    own = manifest["target"]["runtime"]
-    name = engine or own["name"]
-    return name, provider or (own["provider"] if name == own["name"] else None)
+    target = manifest["target"]["runtime"]
+    name = engine or target["name"]
+    return name, provider or (target["provider"] if name == target["name"] else None)
 
 
 def graph_for(manifest: Mapping[str, Any], variant: Mapping[str, Any], engine: str) -> Mapping[str, Any]:
@@ -120,9 +120,9 @@ def graph_for(manifest: Mapping[str, Any], variant: Mapping[str, Any], engine: s
     Raises:
         EdgeclipError: the bundle holds none.
     """
-    told = [(variant, variant.get("recipe", {}))]
-    told += [(e, e["facts"]) for e in manifest.get("extras", ()) if e["kind"] == f"{variant['precision']}-target"]
-    for entry, facts in told:
+    choices = [(variant, variant.get("recipe", {}))]
+    choices += [(e, e["facts"]) for e in manifest.get("extras", ()) if e["kind"] == f"{variant['precision']}-target"]
+    for entry, facts in choices:
         if reads_recipe(engine, facts.get("recipe", variant["precision"])):
             return entry
     recipe = known_engine(engine).recipe(variant["precision"], ())

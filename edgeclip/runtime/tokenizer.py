@@ -60,9 +60,9 @@ class Tokenizer:
         cleaned = [self._clean(text) for text in texts]
         for row, encoding in enumerate(self._encode.encode_batch(cleaned, add_special_tokens=clips is None)):
             # In "clips" mode the class token comes last of all, after the padding.
-            own = [clips[0], *encoding.ids[: context - 3], clips[1]] if clips else encoding.ids
-            place = slice(len(own)) if self.rules.pad_side == "right" else slice(context - len(own), None)
-            ids[row, place] = own
+            ids_of = [clips[0], *encoding.ids[: context - 3], clips[1]] if clips else encoding.ids
+            place = slice(len(ids_of)) if self.rules.pad_side == "right" else slice(context - len(ids_of), None)
+            ids[row, place] = ids_of
         if clips:
             ids[:, -1] = clips[2]
         if self.rules.zeroed_id is not None:

@@ -61,9 +61,9 @@ def try_graph(graph: Path, pixels: NDArray[np.float32], *, engine: str | None = 
 def main(arguments: list[str]) -> None:
     """Open, run, write the embeddings."""
     graph, settings, before, after = arguments
-    asked = json.loads(settings)
+    options = json.loads(settings)
     try:
-        session = find_engine(asked.pop("engine")).open(Path(graph), **asked)
+        session = find_engine(options.pop("engine")).open(Path(graph), **options)
     except EdgeclipError as error:
         raise SystemExit(str(error)) from None
     waiting, embeds = load_file(before)["pixels"], []

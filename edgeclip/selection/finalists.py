@@ -114,8 +114,8 @@ def timed(specs: Sequence[StudentSpec], profile: Profile, write_graph: WriteGrap
             graph = Path(folder) / f"{place}.onnx"
             write_graph(spec, graph)
             session = engine.open(graph, precision=spec.precision, **settings)
-            own = partial(session.run, _one_image(spec.image_size))
-            times = interleaved({"reference": reference, "own": own}, seconds=SECONDS)
+            student = partial(session.run, _one_image(spec.image_size))
+            times = interleaved({"reference": reference, "own": student}, seconds=SECONDS)
             ms = times["own"].p50 / times["reference"].p50 * profile.reference.p50_ms
             bar.advance()
             try:

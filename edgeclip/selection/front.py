@@ -106,5 +106,5 @@ def _text(x: float, y: float, text: str, anchor: str = "start") -> str:
 
 
 def _dot(x: float, y: float, radius: int, kind: str, point: Point) -> str:
-    told = escape(f"{point.name}, {point.precision}: {point.latency_ms:.3g} ms, score {point.score:.2f}")
-    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{told}</title></circle>'
+    label = escape(f"{point.name}, {point.precision}: {point.latency_ms:.3g} ms, score {point.score:.2f}")
+    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{label}</title></circle>'

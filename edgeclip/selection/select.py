@@ -90,8 +90,8 @@ def select(
     else:
         specs = best(profile, candidates, budget, top)
         caution(profile)
-    if told := unused_latency(specs[0], profile, budget, max_image_size, lambda aim: best(profile, candidates, aim, 1)):
-        say(told)
+    if note := unused_latency(specs[0], profile, budget, max_image_size, lambda aim: best(profile, candidates, aim, 1)):
+        say(note)
     return [spec.model_copy(update={"budget": budget}) for spec in specs]
 
 

@@ -100,13 +100,13 @@ def read_spec(path: Path) -> StudentSpec:
         counted = workload_of(spec.vision_cfg)
     except EdgeclipError:
         return spec  # a tower that nobody counts: what it costs is known by who wrote it
-    for what, told, given in (
+    for what, written, given in (
         ("params_m", spec.workload.params_m, counted.params_m),
         ("gflops", spec.workload.gflops, counted.gflops),
     ):
-        if abs(told - given) > ALIKE * given:
+        if abs(written - given) > ALIKE * given:
             raise FormatError(
-                f"{path}: workload: {what} is {told:.4g}, its vision_cfg has {given:.4g}: leave workload out"
+                f"{path}: workload: {what} is {written:.4g}, its vision_cfg has {given:.4g}: leave workload out"
             )
     return spec
 

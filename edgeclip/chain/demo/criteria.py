@@ -43,7 +43,7 @@ def promises(rows: Sequence[Row], chosen: Row, chance: float) -> list[Criterion]
     lost = points_lost(fp32, int8) if int8 else None
     slower = times_as_long(chosen, fp32) if fp32 else None
     no_teacher, no_student = (f"the {who} has no row: run the demo anew" for who in ("teacher", "student"))
-    told = {
+    words = {
         "choose one by a lower --latency-ms": at_least(
             "promise", "speed against the teacher", FASTER, faster, "x", no_teacher
         ),
@@ -62,5 +62,5 @@ def promises(rows: Sequence[Row], chosen: Row, chance: float) -> list[Criterion]
     }
     return [
         one.model_copy(update={"why": "promise", **({"mend": advice} if one.met is False else {})})
-        for advice, one in told.items()
+        for advice, one in words.items()
     ]

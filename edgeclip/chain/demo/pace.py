@@ -44,10 +44,10 @@ def foretold(config: DistillConfig, images: int) -> str:
     each = step_seconds(config, StudentSpec.model_validate({"name": "usual", "vision_cfg": USUAL}))
     slower = max(1.0, each / STEP_SECONDS)
     training = OVERHEAD * each * _steps(config, images) * _epochs(config, each, images)
-    told = f"the demo takes about {lasting(training + PROBE_SECONDS + OTHER_SECONDS * slower)} on this machine"
+    forecast = f"the demo takes about {lasting(training + PROBE_SECONDS + OTHER_SECONDS * slower)} on this machine"
     if slower < SLOW:
-        return told
-    return f"{told}, which is slow or busy: two idle cores are {slower:.1f} times as fast"
+        return forecast
+    return f"{forecast}, which is slow or busy: two idle cores are {slower:.1f} times as fast"
 
 
 def _steps(config: DistillConfig, images: int) -> int:

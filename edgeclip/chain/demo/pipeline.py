@@ -128,8 +128,8 @@ def _set_budget(paths: Paths, profile: Profile, teacher: Bundle) -> Profile:
     encoder = teacher.encoder(threads=profile.runtime.threads)
     pixels = np.zeros((1, 3, encoder.image_size, encoder.image_size), np.float32)
     with Kit() as kit:
-        engine, own = find_engine(profile.runtime.name), profile.runtime
-        reference = kit.open(kit.reference, engine, threads=own.threads, provider=own.provider)
+        engine, runtime = find_engine(profile.runtime.name), profile.runtime
+        reference = kit.open(kit.reference, engine, threads=runtime.threads, provider=runtime.provider)
         samples = interleaved({"teacher": lambda: encoder.encode_pixels(pixels), "reference": reference}, seconds=2)
     p50 = samples["teacher"].p50 / samples["reference"].p50 * profile.reference.p50_ms
     p90 = p50 * tail(profile, "fp32")

@@ -33,12 +33,12 @@ def built_in(name: str) -> tuple[str, Dataset] | None:
     if name in NOTO and file is None:
         return None
     try:
-        own = open_dataset(_openmoji())
+        openmoji = open_dataset(_openmoji())
     except MissingExtra:
         return None
     if file is None:
-        return str(_openmoji()), own
-    dataset = open_noto_names(file, own) if name == NOTO[0] else open_noto_categories(file, own.templates)
+        return str(_openmoji()), openmoji
+    dataset = open_noto_names(file, openmoji) if name == NOTO[0] else open_noto_categories(file, openmoji.templates)
     return str(file), dataset
 
 
@@ -68,11 +68,11 @@ def shift(encoders: Mapping[str, Encoder], heldout: Path, file: Path | None = No
     if archive is None:
         say(f"no shift is measured: {ENVIRONMENT} names no tar of Noto emoji")
         return {}
-    own = open_dataset(heldout)
-    names, categories = open_noto_names(archive, own), open_noto_categories(archive, own.templates)
+    openmoji = open_dataset(heldout)
+    names, categories = open_noto_names(archive, openmoji), open_noto_categories(archive, openmoji.templates)
     rows: dict[str, dict[str, float]] = {}
     for name, encoder in encoders.items():
-        before = evaluate(encoder, own, title=f"before the shift, {name}")
+        before = evaluate(encoder, openmoji, title=f"before the shift, {name}")
         shifted = evaluate(encoder, names, title=f"shift, names, {name}")
         general = evaluate(encoder, categories, title=f"shift, categories, {name}")
         rows[name] = {

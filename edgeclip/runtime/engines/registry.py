@@ -26,8 +26,8 @@ def known_engine(name: str | None = None) -> Engine:
         EdgeclipError: there is none, or what a package brings is none.
     """
     wanted = name or DEFAULT
-    if own := next((engine for engine in OURS if engine.name == wanted), None):
-        return own
+    if ours := next((engine for engine in OURS if engine.name == wanted), None):
+        return ours
     brought = {point.name: point for point in entry_points(group=GROUP)}
     if wanted not in brought:
         there = ", ".join([*(engine.name for engine in OURS), *sorted(brought)])

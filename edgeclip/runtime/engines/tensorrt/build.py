@@ -47,12 +47,12 @@ def _refusal(parser: tensorrt.OnnxParser) -> str:
     if not parser.num_errors:
         return f"{here.LOG.last()}: {GRAPH_HINT}"
     error = parser.get_error(0)
-    told = " ".join(error.desc().split())[:200]
+    reason = " ".join(error.desc().split())[:200]
     names = (getattr(error, name, lambda: "")() for name in ("node_name", "node_operator"))
     node, operator = (str(name or "") for name in names)
     where = f"node {node} ({operator}): " if node else ""
-    hint = "its int8 is asymmetric, export with --recipe tensorrt" if "zero" in told else GRAPH_HINT
-    return f"{where}{told}: {hint}"
+    hint = "its int8 is asymmetric, export with --recipe tensorrt" if "zero" in reason else GRAPH_HINT
+    return f"{where}{reason}: {hint}"
 
 
 def bound_to(build: EngineConfig) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def bound_to(build: EngineConfig) -> dict[str, Any]:
     Raises:
         EdgeclipError: no GPU is here and none was named, or this TensorRT does not know it.
     """
-    told = {"system": here.SYSTEM, "tensorrt": f"{here.NAME} {here.VERSION}"}
+    binding = {"system": here.SYSTEM, "tensorrt": f"{here.NAME} {here.VERSION}"}
     if build.target_gpu is None:
         try:
             gpu = Cuda().gpu()
@@ -72,7 +72,7 @@ def bound_to(build: EngineConfig) -> dict[str, Any]:
                 f"{here.NAME} {here.VERSION} does not run on this GPU ({gpu['gpu']}, {gpu['compute']}): install "
                 "TensorRT in its place, pip install 'edgeclip[tensorrt]', or use onnxruntime"
             )
-        return {**gpu, **told}
+        return {**gpu, **binding}
     if not here.RTX:
         raise EdgeclipError(
             f"{here.NAME} builds for the GPU that is here alone: leave --target-gpu out, or pip install "
@@ -81,7 +81,7 @@ def bound_to(build: EngineConfig) -> dict[str, Any]:
     if not _known(build.target_gpu):
         there = ", ".join(capabilities()).lower()
         raise EdgeclipError(f"--target-gpu {build.target_gpu}: {here.NAME} knows {there}")
-    return {"gpu": None, "compute": build.target_gpu.lower(), **told}
+    return {"gpu": None, "compute": build.target_gpu.lower(), **binding}
 
 
 def capabilities() -> list[str]:

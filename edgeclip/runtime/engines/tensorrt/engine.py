@@ -142,18 +142,18 @@ def plan_beside(graph: Path, precision: str, bound: Mapping[str, Any]) -> bytes 
     """
     try:
         extras = json.loads((graph.parent / "bundle.json").read_text(encoding="utf-8"))["extras"]
-        own = [one for one in extras if one["kind"] == "engine" and one["facts"].get("graph") == graph.name]
+        plans = [one for one in extras if one["kind"] == "engine" and one["facts"].get("graph") == graph.name]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # no bundle, or none with engines
-    own = [one for one in own if one["precision"] == precision]
-    reasons = [misfit(one["facts"], bound) for one in own]
-    for one, reason in zip(own, reasons, strict=True):
+    plans = [one for one in plans if one["precision"] == precision]
+    reasons = [misfit(one["facts"], bound) for one in plans]
+    for one, reason in zip(plans, reasons, strict=True):
         if reason is None:
             content = (graph.parent / Path(one["file"]).name).read_bytes()
             if hashlib.sha256(content).hexdigest() != one["sha256"]:
                 raise FormatError(f"{graph.parent}: {one['file']} is not what was built: export or copy it again")
             return content
-    for one, reason in zip(own, reasons, strict=True):
+    for one, reason in zip(plans, reasons, strict=True):
         say(f"{one['file']} was built for {reason}: one is built for this machine")
     return None
 
@@ -202,7 +202,7 @@ def layer_precision(layer: Mapping[str, Any]) -> str | None:
     """
     for side in ("Inputs", "Outputs"):
         for tensor in layer.get(side, ())[:1]:
-            told = str(tensor.get("DataType") or tensor.get("Format/Datatype", ""))
-            if match := re.search(r"Float|Half|Int8|FP8|BF16|FP16|FP32|INT8", told):
+            type_name = str(tensor.get("DataType") or tensor.get("Format/Datatype", ""))
+            if match := re.search(r"Float|Half|Int8|FP8|BF16|FP16|FP32|INT8", type_name):
                 return match[0]
     return None

@@ -123,8 +123,8 @@ class EngineRunner:
         """What TensorRT's inspector says of each layer."""
         from . import library as here
 
-        told = self._engine.create_engine_inspector().get_engine_information(here.trt.LayerInformationFormat.JSON)
-        return [layer if isinstance(layer, dict) else {"Name": layer} for layer in json.loads(told)["Layers"]]
+        text = self._engine.create_engine_inspector().get_engine_information(here.trt.LayerInformationFormat.JSON)
+        return [layer if isinstance(layer, dict) else {"Name": layer} for layer in json.loads(text)["Layers"]]
 
     def layer_times(self, rows: NDArray[np.float32], runs: int) -> dict[str, float]:
         """Milliseconds in each layer, by its name, over so many runs of a batch within the profile."""
