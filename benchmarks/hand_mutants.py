@@ -143,22 +143,22 @@ MUTANTS = (
     Mutant(
         "the probe not relative to its reference",
         "edgeclip/profiling/probe.py",
-        "return float(np.median([own.p50 / beside.p50 for own, beside in self.turns]))",
-        "return float(np.median([own.p50 for own, beside in self.turns]))",
+        "return float(np.median([tower.p50 / beside.p50 for tower, beside in self.turns]))",
+        "return float(np.median([tower.p50 for tower, beside in self.turns]))",
         "tests/profiling/test_probe.py",
     ),
     Mutant(
         "the report's latency halved",
         "edgeclip/measurement/rows.py",
-        'cuts = {f"{name}_ms": value for name, value in found["latency"].items()}',
-        'cuts = {f"{name}_ms": value / 2 for name, value in found["latency"].items()}',
+        'cuts = {f"{name}_ms": value for name, value in result["latency"].items()}',
+        'cuts = {f"{name}_ms": value / 2 for name, value in result["latency"].items()}',
         "tests/measurement/test_rows.py",
     ),
     Mutant(
         "every call's time halved",
         "edgeclip/runtime/timing.py",
-        "found.append((time.perf_counter_ns() - begin) / 1e6)",
-        "found.append((time.perf_counter_ns() - begin) / 2e6)",
+        "samples.append((time.perf_counter_ns() - begin) / 1e6)",
+        "samples.append((time.perf_counter_ns() - begin) / 2e6)",
         "tests/measurement/test_rows.py",
     ),
     Mutant(
@@ -325,7 +325,7 @@ MUTANTS = (
     Mutant(
         "the student of another fingerprint has a row",
         "edgeclip/chain/sources.py",
-        "if found.fingerprint != bundle.manifest.source_fingerprint:",
+        "if student.fingerprint != bundle.manifest.source_fingerprint:",
         "if not found.fingerprint:",
         "tests/base/test_trust.py",
     ),
@@ -395,7 +395,7 @@ MUTANTS = (
     Mutant(
         "the verdict passes what is open",
         "edgeclip/reporting/build.py",
-        '"unknown" if None in answers or not asked else "met"',
+        '"unknown" if None in answers or not limited else "met"',
         '"unknown" if not asked else "met"',
         "tests/reporting",
     ),
@@ -444,8 +444,8 @@ MUTANTS = (
     Mutant(
         "percentiles that are not those of the samples",
         "edgeclip/measurement/schema.py",
-        "if self.raw_ms and not np.allclose(told",
-        "if self.raw_ms and not np.isfinite(told).all() and not np.allclose(told",
+        "if self.raw_ms and not np.allclose(percentiles",
+        "if self.raw_ms and not np.isfinite(percentiles).all() and not np.allclose(percentiles",
         "tests/hostile/test_files.py",
     ),
     Mutant(
@@ -521,7 +521,7 @@ MUTANTS = (
     Mutant(
         "a golden answer of another device's own word",
         "edgeclip/runtime/golden.py",
-        "findings.append(_finding(what, cosine >= limits[name], told))",
+        "findings.append(_finding(what, cosine >= limits[name], detail))",
         "findings.append(_finding(what, True, told))",
         "tests/measurement/test_figures.py",
     ),

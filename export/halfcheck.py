@@ -32,7 +32,7 @@ def run_in_half(graph: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]
         Unknown: the reference lacks one of its operators.
     """
     model = onnx.load(str(graph))
-    opset = next(one.version for one in model.opset_import if one.domain == "")
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
     if foreign := sorted({node.op_type for node in model.graph.node if node.domain}):
         raise Unknown(f"onnx's reference lacks {', '.join(foreign)}")
     kinds = {node.op_type for node in model.graph.node} - {"Cast", "Constant"}
@@ -50,7 +50,7 @@ def _rounded(kind: str, opset: int) -> type[OpRun]:
     """The operator, computed in fp32, its result rounded to half where its inputs were halves."""
     base = FAST[kind] if kind in FAST else load_op("", kind, opset)
     known = inspect.signature(base._run).parameters  # the reference also gives it what later opsets have
-    anything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
+    anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
 
     def run(self: Any, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
         half = any(isinstance(value, np.ndarray) and value.dtype == HALF for value in inputs)

@@ -227,7 +227,7 @@ def _in_small_groups(graph: onnx.ModelProto) -> set[str]:
     shapes = {value.name: value.dims for value in graph.graph.initializer}
     found = set()
     for node in graph.graph.node:
-        groups = next((one.i for one in node.attribute if one.name == "group"), 1)
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
         if node.op_type == "Conv" and groups > 1 and list(shapes.get(node.input[1], ())[:2]) != [groups, 1]:
             found.add(node.name)
     return found

@@ -248,7 +248,7 @@ def _choose(job: _Job, spec: StudentSpec | None) -> Candidate:
     if tuner.ranking:
         write_text(job.folder / "sensitivity.svg", plot(tuner.ranking, tuner.steps, tuner.gate.cosine))
         contents.sensitivity = {
-            "ranking": {one.block: one.error for one in tuner.ranking},
+            "ranking": {block.block: block.error for block in tuner.ranking},
             "float_blocks_to_cosine": [list(step) for step in tuner.steps],
         }
     return recommended or fallback

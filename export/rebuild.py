@@ -49,7 +49,7 @@ def add_engines(source: Path, out: Path, build: EngineConfig, *, force: bool = F
             )
             for engine in engines
         ]
-        kept = [extra for extra in manifest.extras if extra.file not in {one.file for one in built}]
+        kept = [extra for extra in manifest.extras if extra.file not in {engine_file.file for engine_file in built}]
         manifest.model_copy(update={"extras": [*kept, *built]}).save(folder / MANIFEST)
         for file in folder.iterdir():
             file.chmod(0o444)

@@ -44,27 +44,27 @@ def rank_blocks(
             error = 1 - (embeds.astype(np.float64) * reference).sum(axis=1).mean()
             found.append(Sensitivity(block, float(error)))
             bar.advance()
-    return sorted(found, key=lambda one: -one.error)
+    return sorted(found, key=lambda entry: -entry.error)
 
 
 def restored(recipe: Recipe, ranking: list[Sensitivity]) -> Iterator[Recipe]:
     """``recipe`` with the worst block in float, then the worst two, and so on to half of them."""
     for count in range(1, int(MOST * len(ranking)) + 1):
-        yield replace(recipe, kept_float=tuple(one.block for one in ranking[:count]))
+        yield replace(recipe, kept_float=tuple(block.block for block in ranking[:count]))
 
 
 def plot(ranking: list[Sensitivity], steps: list[tuple[int, float]], gate: float) -> str:
     """An SVG of the trade-off: each block's error as a bar, and the cosine reached with the worst ones in float."""
     width, left, row, top = 560, 250, 18, 24
     height = top + row * len(ranking) + 20 + row * (len(steps) + 2)
-    largest = max((one.error for one in ranking), default=0) or 1
+    largest = max((block.error for block in ranking), default=0) or 1
     lines = [f'<text x="4" y="14">error (1 - cosine) of a block when it alone is int8; gate {gate:g}</text>']
-    for number, one in enumerate(ranking):
+    for number, block in enumerate(ranking):
         y = top + row * number
-        long = (width - left - 90) * max(one.error, 0) / largest
-        lines.append(f'<text x="{left - 6}" y="{y + 12}" text-anchor="end">{escape(one.block[-38:])}</text>')
+        long = (width - left - 90) * max(block.error, 0) / largest
+        lines.append(f'<text x="{left - 6}" y="{y + 12}" text-anchor="end">{escape(block.block[-38:])}</text>')
         lines.append(f'<rect x="{left}" y="{y + 3}" width="{long:.1f}" height="{row - 6}" fill="#4477aa"/>')
-        lines.append(f'<text x="{left + long + 4:.1f}" y="{y + 12}">{one.error:.2g}</text>')
+        lines.append(f'<text x="{left + long + 4:.1f}" y="{y + 12}">{block.error:.2g}</text>')
     for number, (blocks, cosine) in enumerate(steps):
         y = top + row * (len(ranking) + number + 1) + 14
         mark = "passes" if cosine >= gate else "below the threshold"

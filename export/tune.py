@@ -131,7 +131,7 @@ class Tuner:
         if not any(map(self.faithful, made.values())):
             for recipe in second_choices(base, calibrated):
                 made[recipe] = self._enter_recipe(calibrated, recipe, folder)
-        ran = {recipe: one for recipe, one in made.items() if one.fidelity}
+        ran = {recipe: candidate for recipe, candidate in made.items() if candidate.fidelity}
         if not ran or any(map(self.faithful, ran.values())):
             return
         best = max(ran, key=lambda recipe: ran[recipe].fidelity.cosine_mean)  # type: ignore[union-attr]
@@ -158,11 +158,11 @@ class Tuner:
 
     def time(self, seconds: float = SECONDS) -> None:
         """Speed of every candidate that ran against fp32's: in turns, on one image, on the target."""
-        one = self.pixels[:1]
+        image = self.pixels[:1]
         runs: dict[str, Callable[[], object]] = {}
         for candidate in self.candidates:
             if candidate.fidelity:
-                runs[candidate.name] = partial(self._open(candidate).run, one)
+                runs[candidate.name] = partial(self._open(candidate).run, image)
         times = interleaved(runs, seconds=seconds)
         for candidate in self.candidates:
             if candidate.name in times:

@@ -214,5 +214,5 @@ def retention(*models: str | Path | Encoder, dataset: str | Path, names: Sequenc
         raise EdgeclipError("retention needs two models: the reference first, then what was made of it")
     opened = open_dataset(dataset)
     encoders = {name: _encoder(model) for name, model in zip(called, models, strict=True)}
-    results = {name: answered(one, opened, title=f"zero-shot, {name}") for name, one in encoders.items()}
+    results = {name: answered(encoder, opened, title=f"zero-shot, {name}") for name, encoder in encoders.items()}
     return kept(results, opened.classnames, dataset=opened.name)

@@ -161,7 +161,7 @@ def distill(
     refuse_unfit(data.sentences)
     read_templates(data.templates)
     refuse_in_the_way(out)
-    opened = [as_teacher(one) for one in ([teachers] if isinstance(teachers, (str, Encoder)) else teachers)]
+    opened = [as_teacher(teacher) for teacher in ([teachers] if isinstance(teachers, (str, Encoder)) else teachers)]
     if not opened:
         raise EdgeclipError("no teacher: give one or more")
     chosen = chosen_student(profile, opened[0].image_size, given=given, selection=selection)

@@ -39,7 +39,7 @@ def as_images(images: Picture | Sequence[Picture]) -> list[Image.Image]:
         UnreadableImage: a file holds none.
     """
     several = [images] if isinstance(images, (str, Path, Image.Image)) else list(images)
-    return [one if isinstance(one, Image.Image) else read_image(Path(one)) for one in several]
+    return [picture if isinstance(picture, Image.Image) else read_image(Path(picture)) for picture in several]
 
 
 def read_image(file: Path | IO[bytes], name: str | None = None) -> Image.Image:

@@ -48,7 +48,7 @@ def content_of(folder: Path) -> list[str]:
         if not folder.is_dir():
             return []
         clear_neighbours(folder)
-        return sorted({one.name for one in folder.iterdir()} - NOT_CONTENT)
+        return sorted({entry.name for entry in folder.iterdir()} - NOT_CONTENT)
 
 
 class Mark(Document):
@@ -154,7 +154,7 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         EdgeclipError: another process holds it.
     """
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         handle = _take(folder / LOCK)
@@ -166,9 +166,9 @@ def locked(folder: Path) -> Iterator[None]:
             _free(handle)
             handle.close()
     finally:
-        for one in made:
+        for parent in made:
             with suppress(OSError):  # not empty
-                one.rmdir()
+                parent.rmdir()
 
 
 def _take(file: Path) -> IO[str]:

@@ -78,10 +78,10 @@ def clear_neighbours(folder: Path, of: str = "*") -> None:
 def _left(place: Path, pattern: str) -> list[Path]:
     """What matches and is of a process that is no more."""
     left = []
-    for one in place.glob(pattern):
-        owner = OWNER.search(one.name)
+    for path in place.glob(pattern):
+        owner = OWNER.search(path.name)
         if owner and not _runs(int(owner[1])):
-            left.append(one)
+            left.append(path)
     return left
 
 

@@ -35,11 +35,11 @@ def escape(text: str) -> str:
 
 def json_text(text: str) -> str:
     """A JSON document with all that is not seen as escapes of JSON's own: the same data."""
-    return HIDDEN.sub(lambda one: "".join(f"\\u{unit:04x}" for unit in _utf16(one[0])), text)
+    return HIDDEN.sub(lambda match: "".join(f"\\u{unit:04x}" for unit in _utf16(match[0])), text)
 
 
-def _spelt(one: re.Match[str]) -> str:
-    code = ord(one[0])
+def _spelt(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 

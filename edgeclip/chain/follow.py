@@ -75,7 +75,7 @@ def run_project(
         made = Made.of(folder)
         refuse_others(folder, made)
         settings = settings_of(folder, project) | {"few_images": few_images}
-        todo = {one.stage: one for one in plan(made, settings, again, gone=_gone(folder, project))}
+        todo = {stage.stage: stage for stage in plan(made, settings, again, gone=_gone(folder, project))}
         _tell(todo)
         work = _Work(folder, project, made, settings, todo, ask)
         profile = work.profile()
@@ -95,11 +95,13 @@ def _gone(folder: Path, project: Project) -> set[Stage]:
 
 def _tell(todo: Mapping[Stage, Planned]) -> None:
     """What has changed since the last call, and what is made again therefore."""
-    changed = [one for one in todo.values() if one.does == "make again" and not one.why.startswith(AFTER)]
+    changed = [
+        planned for planned in todo.values() if planned.does == "make again" and not planned.why.startswith(AFTER)
+    ]
     reasons = {"--again": "asked for again", GONE: GONE}
-    for one in changed:
-        say(f"{one.stage}: {reasons.get(one.why) or f'changed since it was made: {one.why}'}")
-    if again := [one.stage for one in todo.values() if one.does == "make again"]:
+    for planned in changed:
+        say(f"{planned.stage}: {reasons.get(planned.why) or f'changed since it was made: {planned.why}'}")
+    if again := [planned.stage for planned in todo.values() if planned.does == "make again"]:
         say(f"made again: {', '.join(again)}")
 
 
@@ -126,7 +128,7 @@ class _Work:
     @property
     def _anew(self) -> set[Stage]:
         """Stages of which nothing that is there may be used."""
-        return {stage for stage, one in self.todo.items() if one.does == "make again"}
+        return {stage for stage, planned in self.todo.items() if planned.does == "make again"}
 
     @property
     def _own(self) -> bool:

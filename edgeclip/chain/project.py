@@ -102,7 +102,7 @@ class Project(Document):
         try:
             DistillConfig.model_validate(given)
         except ValidationError as error:
-            faults = (f"{'.'.join(map(str, one['loc']))}: {told(one, DistillConfig)}" for one in error.errors())
+            faults = (f"{'.'.join(map(str, fault['loc']))}: {told(fault, DistillConfig)}" for fault in error.errors())
             raise ValueError("; ".join(faults)) from error
         return given
 

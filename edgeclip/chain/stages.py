@@ -100,7 +100,9 @@ def plan(
         why = changes(entry.by, own_settings(stage, settings)) if entry else ""
         if entry and entry.whole and stage in gone:
             why = why or GONE
-        before = next((one.stage for one in planned if one.does == "make again"), entry.after if entry else None)
+        before = next(
+            (earlier.stage for earlier in planned if earlier.does == "make again"), entry.after if entry else None
+        )
         seconds = entry.seconds if entry and entry.whole else None
         if entry is None:
             planned.append(Planned(stage, "make"))
@@ -123,8 +125,8 @@ def settings_of(folder: Path, project: Project) -> dict[str, Any]:
 
     def walk(prefix: str, value: Any) -> None:
         if isinstance(value, dict):
-            for key, one in value.items():
-                walk(f"{prefix}.{key}" if prefix else key, one)
+            for key, item in value.items():
+                walk(f"{prefix}.{key}" if prefix else key, item)
         elif value not in (None, []):
             settings[prefix] = value
 
@@ -146,7 +148,7 @@ def content(path: Path) -> str:
         return f"{path.stat().st_size:,} bytes ({sha256(path)[:8]})"
     if not path.is_dir():
         return ""
-    files = sorted((str(one.relative_to(path)), one.stat().st_size) for one in path.rglob("*") if one.is_file())
+    files = sorted((str(file.relative_to(path)), file.stat().st_size) for file in path.rglob("*") if file.is_file())
     whole = hashlib.sha256(repr(files).encode("utf-8", "backslashreplace")).hexdigest()
     return f"{len(files):,} files ({whole[:8]})"
 

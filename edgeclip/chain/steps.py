@@ -35,9 +35,9 @@ def command_of(command: str, **options: object) -> str:
     words = [command]
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
-        for one in value if isinstance(value, (list, tuple)) else [value]:
-            if one is not None and one is not False:
-                words.append(flag if one is True else f"{flag} {shlex.quote(without_secrets(str(one)))}")
+        for part in value if isinstance(value, (list, tuple)) else [value]:
+            if part is not None and part is not False:
+                words.append(flag if part is True else f"{flag} {shlex.quote(without_secrets(str(part)))}")
     return " ".join(words)
 
 

@@ -79,10 +79,10 @@ def retention_table(retention: Retention) -> RenderableType:
             "-" if row.p_value is None else f"{row.p_value:.2g}",
         )
     changes = [
-        Text(f"{row.model} {how} most in {one.told}")
+        Text(f"{row.model} {how} most in {class_change.told}")
         for row in retention.rows
         for how, classes in (("lost", row.losers), ("won", row.winners))
-        for one in classes[:3]
+        for class_change in classes[:3]
     ]
     doubts = [Text(f"{row.model}: {remark}", style="red") for row in retention.rows for remark in row.remarks]
     if retention.rows[1].retention is None:

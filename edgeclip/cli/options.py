@@ -34,7 +34,7 @@ def complete_models(ctx: click.Context, parameter: click.Parameter, typed: str) 
 
     rows = (files("edgeclip.models") / "teachers.csv").read_text(encoding="utf-8").splitlines()[1:]
     names = ["demo", *(row.partition(",")[0] for row in rows)]
-    return [*(CompletionItem(one) for one in names if one.startswith(typed)), CompletionItem(typed, type="file")]
+    return [*(CompletionItem(name) for name in names if name.startswith(typed)), CompletionItem(typed, type="file")]
 
 
 MOST = 1e9  # of any unit
@@ -242,7 +242,7 @@ def command_line() -> str:
         elif given and value is True:
             words.append(name)
         elif given:
-            words += [word for one in (value if isinstance(value, tuple) else [value]) for word in (name, f"{one}")]
+            words += [word for part in (value if isinstance(value, tuple) else [value]) for word in (name, f"{part}")]
     return shlex.join(map(without_secrets, words))
 
 

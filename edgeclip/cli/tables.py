@@ -75,9 +75,11 @@ def _blocks(table: Table) -> Group:
 def plan_table(stages: Sequence[Planned]) -> Table:
     """One row a stage of a project."""
     table = table_of("stage", "what is done", "why", "took s")
-    for one in stages:
-        took = f"{one.seconds:.0f}" if one.seconds is not None else "-"
-        table.add_row(one.stage, "nothing: it is there" if one.does == "there" else one.does, Text(one.why), took)
+    for stage in stages:
+        took = f"{stage.seconds:.0f}" if stage.seconds is not None else "-"
+        table.add_row(
+            stage.stage, "nothing: it is there" if stage.does == "there" else stage.does, Text(stage.why), took
+        )
     return table
 
 
@@ -161,10 +163,10 @@ def teachers_table(teachers: Sequence[Listed]) -> Table:
     def shown(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 
-    for one in teachers:
-        figures = (shown(one.params_m, ".0f"), shown(one.image_params_m, ".0f"))
-        scores = (shown(one.imagenet, ".1%"), shown(one.mean_of_38, ".1%"))
-        table.add_row(one.name, str(one.image_size), str(one.embed_dim), *figures, *scores, one.remark)
+    for teacher in teachers:
+        figures = (shown(teacher.params_m, ".0f"), shown(teacher.image_params_m, ".0f"))
+        scores = (shown(teacher.imagenet, ".1%"), shown(teacher.mean_of_38, ".1%"))
+        table.add_row(teacher.name, str(teacher.image_size), str(teacher.embed_dim), *figures, *scores, teacher.remark)
     table.caption = "zero-shot, as open_clip publishes it: https://github.com/mlfoundations/open_clip/tree/main/docs"
     return table
 
@@ -189,15 +191,15 @@ def bundle_table(manifest: Manifest) -> Table:
 def tried_table(manifest: Manifest) -> Table:
     """Every way to run the tower that was tried, and what became of it."""
     table = table_of("tried", "cosine mean", "worst", "top-1 lost", "speed against fp32", "", title=Text(manifest.name))
-    for one in manifest.tried:
-        fidelity = one.fidelity
+    for attempt in manifest.tried:
+        fidelity = attempt.fidelity
         table.add_row(
-            one.name,
+            attempt.name,
             f"{fidelity.cosine_mean:.6f}" if fidelity else "-",
             f"{fidelity.cosine_worst:.6f}" if fidelity else "-",
             f"{fidelity.top1_drop:.2f} points" if fidelity and fidelity.top1_drop is not None else "-",
-            f"{one.relative_speed:.2f}x" if one.relative_speed else "-",
-            Text(one.outcome),
+            f"{attempt.relative_speed:.2f}x" if attempt.relative_speed else "-",
+            Text(attempt.outcome),
         )
     files = [f"{v.file} {v.size / 1e6:.2f} MB" for v in (*manifest.variants, *manifest.extras)]
     table.caption = Text(", ".join(files))
@@ -230,7 +232,7 @@ def figures_table(figures: Figures) -> Table:
     runtime = figures.runtime.told if figures.runtime else "nothing timed"
     title = f"{figures.name} on {figures.device.cpu}, {runtime}; {figures.rule}"
     table = table_of(*columns, "images/s by batch", title=title)
-    notes = [f"{one.part} differs from what was recorded: {one.detail}" for one in figures.wrong]
+    notes = [f"{finding.part} differs from what was recorded: {finding.detail}" for finding in figures.wrong]
     for row in figures.rows:
         name = row.stage + (" (recommended)" if row.recommended else "")
         if row.timing is None:

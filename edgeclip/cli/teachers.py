@@ -24,4 +24,4 @@ def teachers_command(word: str, as_json: bool) -> None:
     from .tables import show, teachers_table
 
     teachers = list_teachers(word)
-    show(as_json, [asdict(one) for one in teachers], lambda: teachers_table(teachers))
+    show(as_json, [asdict(teacher) for teacher in teachers], lambda: teachers_table(teachers))

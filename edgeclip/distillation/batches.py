@@ -37,12 +37,12 @@ class Batch:
     @property
     def tensors(self) -> list[Tensor]:
         """All that is in it."""
-        teachers = [one for teacher in self.teachers for one in (teacher.images, teacher.texts)]
+        teachers = [tensor for teacher in self.teachers for tensor in (teacher.images, teacher.texts)]
         return [self.pixels, *([] if self.tokens is None else [self.tokens]), *teachers]
 
     def to(self, device: torch.device) -> Batch:
         """The same on ``device``."""
-        teachers = [Embeddings(one.images.to(device), one.texts.to(device)) for one in self.teachers]
+        teachers = [Embeddings(embeds.images.to(device), embeds.texts.to(device)) for embeds in self.teachers]
         return Batch(self.pixels.to(device), None if self.tokens is None else self.tokens.to(device), teachers)
 
 

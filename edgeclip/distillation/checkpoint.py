@@ -42,15 +42,15 @@ def newest_checkpoint(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     Raises:
         FormatError: both are.
     """
-    for one in (file, before(file)):
+    for candidate in (file, before(file)):
         try:
-            checkpoint = read_checkpoint(one)
+            checkpoint = read_checkpoint(candidate)
         except Exception as error:  # safetensors raises its own, a stranger's file KeyError
-            if one.is_file():
+            if candidate.is_file():
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                say(f"{one} is damaged ({reason})")
+                say(f"{candidate} is damaged ({reason})")
         else:
-            if one != file:
+            if candidate != file:
                 say(f"going on from the checkpoint before it, at step {checkpoint[1].get('step', '?')}")
             return checkpoint
     raise FormatError(f"{file}: damaged, and so is the one before it: start a new run")

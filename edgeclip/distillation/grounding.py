@@ -250,8 +250,8 @@ def _said_twice(
         if len(chosen) < 2:
             continue
         embeds = texts[chosen.tolist()].numpy()
-        one, other = np.nonzero(np.triu(embeds @ embeds.T >= alike, 1))
-        for a, b in zip(chosen[one].tolist(), chosen[other].tolist(), strict=True):
+        first, other = np.nonzero(np.triu(embeds @ embeds.T >= alike, 1))
+        for a, b in zip(chosen[first].tolist(), chosen[other].tolist(), strict=True):
             pairs.append((a, b) if place[a] < place[b] else (b, a))
     dropped = np.zeros(len(grounded.votes), bool)
     for better, worse in sorted(set(pairs), key=lambda pair: place[pair[0]]):

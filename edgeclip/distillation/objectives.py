@@ -108,4 +108,4 @@ def mean_log_probabilities(logits: Sequence[Tensor]) -> Tensor:
     """The logarithm of the mean of several softmaxes ``[N, M]``, over rows."""
     if len(logits) == 1:
         return F.log_softmax(logits[0], dim=1)
-    return torch.stack([F.log_softmax(one, dim=1) for one in logits]).logsumexp(dim=0) - math.log(len(logits))
+    return torch.stack([F.log_softmax(row, dim=1) for row in logits]).logsumexp(dim=0) - math.log(len(logits))

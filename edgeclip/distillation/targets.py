@@ -96,9 +96,9 @@ def refuse_no_room(
     """
     folder, planned = _planned(folder, config, teachers, images, sentences)
     stores = [
-        FeatureStore(teacher_folder / name, one)
+        FeatureStore(teacher_folder / name, document)
         for _, teacher_folder, *both in planned
-        for name, one in zip(KINDS, both, strict=True)
+        for name, document in zip(KINDS, both, strict=True)
     ]
     refuse_too_large(folder, sum(store.missing_bytes(store.shards) for store in stores))
 
@@ -111,7 +111,9 @@ def _planned(
     if folder is None:
         name = digest(document.model_dump_json() for pair in documents for document in pair)
         folder = cache_folder() / "stores" / name[:16]
-    owns = [one.folder if isinstance(one, StoredTeacher) else folder / folder_name(one) for one in teachers]
+    owns = [
+        wrapped.folder if isinstance(wrapped, StoredTeacher) else folder / folder_name(wrapped) for wrapped in teachers
+    ]
     return folder, [
         (teacher, teacher_folder, *pair)
         for teacher, teacher_folder, pair in zip(teachers, owns, documents, strict=True)

@@ -151,12 +151,13 @@ class Trainer:
         parts = list(self._parts(batch, micro))
         with torch.no_grad(), self.accelerator.autocast():
             embeds = [self.towers(pixels, tokens) for pixels, tokens in parts]
-        images = torch.cat([one for one, _ in embeds]).requires_grad_()
-        texts = None if batch.tokens is None else torch.cat([one for _, one in embeds]).requires_grad_()  # type: ignore[misc]
+        images = torch.cat([pictures for pictures, _ in embeds]).requires_grad_()
+        texts = None if batch.tokens is None else torch.cat([words for _, words in embeds]).requires_grad_()  # type: ignore[misc]
         losses, total = self._loss(images, texts, batch, step)
         (self.accelerator.num_processes * total).backward()
         image_grads = iter(images.grad.split([len(pixels) for pixels, _ in parts]))  # type: ignore[union-attr]
-        text_grads = iter(texts.grad.split([len(one) for _, one in embeds])) if texts is not None else None  # type: ignore
+        counts = [0 if words is None else len(words) for _, words in embeds]
+        text_grads = None if texts is None else iter(texts.grad.split(counts))  # type: ignore[union-attr]
         for number, (pixels, tokens) in enumerate(parts):
             last = number + 1 == len(parts)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.towers):

@@ -75,6 +75,6 @@ class Embedder:
             return require("torch", "distill").from_numpy(rows_or_row)  # type: ignore[no-any-return]
         return rows_or_row if convert_to_numpy or single else list(embeds)
 
-    def similarity(self, one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    def similarity(self, embeds: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
         """Cosines of all pairs, float32 ``[N, M]``."""
-        return np.asarray(np.atleast_2d(one) @ np.atleast_2d(other).T)
+        return np.asarray(np.atleast_2d(embeds) @ np.atleast_2d(other).T)

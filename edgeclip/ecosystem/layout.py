@@ -40,7 +40,7 @@ def write_layout(bundle: Bundle, folder: Path) -> None:
     manifest = bundle.manifest
     if not (manifest.text and manifest.tokenizer):
         raise EdgeclipError(f"{bundle.path}: it has no text tower, which these tools want: export it with one")
-    if any(one.weights for one in (*manifest.variants, manifest.text)):
+    if any(artefact.weights for artefact in (*manifest.variants, manifest.text)):
         raise EdgeclipError(f"{bundle.path}: a tower of over 2 GB has no place in this layout")
     write_json(folder / "config.json", _config(manifest))
     write_json(folder / "preprocessor_config.json", _preprocessor(manifest))

@@ -109,13 +109,15 @@ def evaluate_suite(
                 missing.append(Missing(dataset=entry.name, why=f"not found; get it: {entry.get}"))
                 continue
             dataset = built[1] if built else open_entry(entry, where)
-            one = score(encoder, model, dataset, where, EvaluationTask(task.task, entry.metric, task.shots))
+            measured = score(encoder, model, dataset, where, EvaluationTask(task.task, entry.metric, task.shots))
         except EdgeclipError as error:
             missing.append(Missing(dataset=entry.name, why=str(error)))
             say(f"{entry.name}: {error}")
             continue
         scores.append(
-            one.model_copy(update={"dataset": entry.name, "remarks": [*remarks(entry, dataset), *one.remarks]})
+            measured.model_copy(
+                update={"dataset": entry.name, "remarks": [*remarks(entry, dataset), *measured.remarks]}
+            )
         )
         if part:
             Evaluation(model=model, suite=suite.name, scores=scores, missing=[], of=of).save(part)

@@ -258,7 +258,7 @@ def _expanded(pattern: str) -> list[str]:
     """
     expander = require("braceexpand", "distill")
     ranges = [abs(int(last) - int(first)) + 1 for first, last in RANGE.findall(pattern)]
-    ranges += [one.count(",") + 1 for one in LIST.findall(pattern)]
+    ranges += [part.count(",") + 1 for part in LIST.findall(pattern)]
     too_many = EdgeclipError(f"{pattern:.200}: more than {MOST_SHARDS:,} shards: is a digit too many in it?")
     if math.prod(ranges) > MOST_SHARDS:  # it makes a list of each range
         raise too_many

@@ -44,7 +44,7 @@ def list_teachers(word: str = "") -> list[Listed]:
     names = sorted(f"{architecture}:{tag}" for architecture, tag in open_clip.list_pretrained())
     names = [*(name for name in FIRST if name in names), *(name for name in names if name not in FIRST)]
     teachers = [_demo(), *(_listed(name, published.get(name, {})) for name in names)]
-    return [one for one in teachers if word.lower() in one.name.lower()]
+    return [teacher for teacher in teachers if word.lower() in teacher.name.lower()]
 
 
 def _demo() -> Listed:

@@ -138,8 +138,8 @@ class Kit:
         (folder / graph.weights).unlink()
         model.unlink()
         size = graph.image_size
-        one = self._noise.standard_normal((1, 3, size, size), dtype=np.float32)
-        return lambda: session.run(one)
+        image = self._noise.standard_normal((1, 3, size, size), dtype=np.float32)
+        return lambda: session.run(image)
 
     def unpack(self, graph: Graph, folder: Path) -> Path:
         """Write ``graph`` and its weights, filled, into ``folder``; returns the graph's path."""

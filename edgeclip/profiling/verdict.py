@@ -46,8 +46,8 @@ def judge(
         clock_words += f", held down by {held}" if held else ""
         clock_words += f", at {after.temperature_c:.0f} degrees Celsius" if after.temperature_c is not None else ""
         notes.append(
-            f"throttled: the reference took {slower:.2f} times as long at the end as at the beginning{clock_words}; what "
-            "the device can keep up may be less than this: cool it, or measure again when it is warm"
+            f"throttled: the reference took {slower:.2f} times as long at the end as at the beginning{clock_words}; "
+            "what the device can keep up may be less than this: cool it, or measure again when it is warm"
         )
     if reference.drift > NOISY_DRIFT or spread > NOISY_SPREAD:
         flags.append("noisy")

@@ -84,7 +84,7 @@ def build_report(
     criteria += asked_always(rows, chosen, verified)
     criteria += sanity(rows, chosen, subject.dataset, student=bool(subject.student), few_images=few_images)
     return Report(
-        **{one.name: getattr(subject, one.name) for one in fields(subject)},
+        **{item.name: getattr(subject, item.name) for item in fields(subject)},
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         verdict=verdict_of(criteria),
         recommended=chosen.stage,
@@ -92,14 +92,14 @@ def build_report(
         criteria=criteria,
         cautions=[*cautions, *_doubts(subject.reference, chosen)],
         verified=list(verified),
-        advice=[_advice(one) for one in criteria if not one.met],
+        advice=[_advice(item) for item in criteria if not item.met],
     )
 
 
 def verdict_of(criteria: Sequence[Criterion]) -> Any:
     """``missed`` where one was; else ``unknown`` where one is open, or nothing was asked for; else ``met``."""
-    answers = [one.met for one in criteria]
-    limited = any(one.kind not in ALWAYS for one in criteria)
+    answers = [criterion.met for criterion in criteria]
+    limited = any(criterion.kind not in ALWAYS for criterion in criteria)
     return "missed" if False in answers else "unknown" if None in answers or not limited else "met"
 
 
@@ -130,10 +130,10 @@ def _doubts(reference: Reference | None, chosen: Row) -> list[str]:
     return doubts
 
 
-def _advice(one: Criterion) -> str:
+def _advice(criterion: Criterion) -> str:
     """What to try about a criterion that was missed, or how to measure or decide it."""
-    if one.met is None:
-        return f"{one.name}: {'not measured' if one.measured is None else 'not decided'}; {one.mend}"
-    assert one.measured is not None  # what is missed was measured
-    advice = f"{one.name}: {one.measured:.4g} {one.unit}, asked for {one.limit:.4g}"
-    return f"{advice}: {one.mend or MENDS[one.kind]}"
+    if criterion.met is None:
+        return f"{criterion.name}: {'not measured' if criterion.measured is None else 'not decided'}; {criterion.mend}"
+    assert criterion.measured is not None  # what is missed was measured
+    advice = f"{criterion.name}: {criterion.measured:.4g} {criterion.unit}, asked for {criterion.limit:.4g}"
+    return f"{advice}: {criterion.mend or MENDS[criterion.kind]}"

@@ -53,12 +53,12 @@ def dataset_words(report: Report) -> str:
 
 def verdict(report: Report) -> str:
     """One line: met, missed or unknown, and what is recommended."""
-    marks = [mark(one) for one in report.criteria]
-    missed, unmeasured, undecided = (marks.count(one) for one in (MISSED, NOT_MEASURED, NOT_DECIDED))
+    marks = [mark(symbol) for symbol in report.criteria]
+    missed, unmeasured, undecided = (marks.count(symbol) for symbol in (MISSED, NOT_MEASURED, NOT_DECIDED))
     parts = [f"{missed} of {len(report.criteria)} criteria missed"] if missed else []
     parts += [f"{unmeasured} not measured"] if unmeasured else []
     parts += [f"{undecided} not decided"] if undecided else []
-    if not parts and all(one.kind in ALWAYS for one in report.criteria):
+    if not parts and all(symbol.kind in ALWAYS for symbol in report.criteria):
         return f"no verdict: nothing was asked for (--latency-ms, …); recommended: {report.recommended}"
     what = f"failed: {', '.join(parts)}" if missed else f"no verdict: {', '.join(parts)}" if parts else ""
     return f"{what or f'passed: all {len(report.criteria)} criteria met'}; use {report.recommended}"

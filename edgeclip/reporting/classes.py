@@ -80,9 +80,9 @@ def class_table(report: Report) -> str:
 def _table(classes: Sequence[OneClass]) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("class", "images", "right", "", "given as answer", "taken for"))
     body = "".join(
-        f"<tr><td>{escape(one.name)}</td><td>{one.images}</td><td>{one.right}</td><td>{one.share:.0%}</td>"
-        f"<td>{one.answers}</td><td>{escape(one.taken_for)}</td></tr>"
-        for one in classes[:LISTED]
+        f"<tr><td>{escape(row.name)}</td><td>{row.images}</td><td>{row.right}</td><td>{row.share:.0%}</td>"
+        f"<td>{row.answers}</td><td>{escape(row.taken_for)}</td></tr>"
+        for row in classes[:LISTED]
     )
     return f'<div class="wide tall"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -95,7 +95,7 @@ def truth_plot(report: Report) -> str:
     """
     chosen = next(row for row in report.rows if row.recommended)
     classes = by_class(report, chosen)
-    if not classes or max(one.images for one in classes) < 2:
+    if not classes or max(entry.images for entry in classes) < 2:
         return ""
     names = [str(name) for name in report.dataset["names"]]
     pairs: Counter[tuple[Any, Any]] = Counter(answered(report, chosen))
@@ -112,8 +112,8 @@ def truth_plot(report: Report) -> str:
     cells = {(_place(shown, label), _place(shown, answer)): n for (label, answer), n in pairs.items()}
     if any(max(place) == len(shown) for place in cells):
         labels.append("all others")
-    right = sum(one.right for one in classes)
-    caption = f"{right} of {sum(one.images for one in classes)} images are right; rows: what they show"
+    right = sum(entry.right for entry in classes)
+    caption = f"{right} of {sum(entry.images for entry in classes)} images are right; rows: what they show"
     return matrix_svg(labels, labels, cells, caption, right_on_diagonal=True)
 
 

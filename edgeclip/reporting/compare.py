@@ -133,16 +133,16 @@ def _refuse_others(reports: Sequence[Report], kinds: set[str]) -> None:
                 " --other-device compares the rest"
             )
         if ANSWERS in kinds and first.dataset.get("sha256") != report.dataset.get("sha256"):
-            sets = " and ".join(_dataset(one) for one in (first, report))
+            sets = " and ".join(_dataset(shown) for shown in (first, report))
             raise EdgeclipError(f"accuracies of {sets} do not compare: --other-dataset compares the rest")
 
 
-def _other_device(one: Report, other: Report) -> str:
+def _other_device(first: Report, other: Report) -> str:
     """What another machine, engine, provider or number of threads it is; empty where all are the same."""
     for name in SAME_MACHINE:
-        if one.device.get(name) != other.device.get(name):
-            return f"its {name} is {other.device.get(name)}, the first's {one.device.get(name)}"
-    ran, runs = _executed(one), _executed(other)
+        if first.device.get(name) != other.device.get(name):
+            return f"its {name} is {other.device.get(name)}, the first's {first.device.get(name)}"
+    ran, runs = _executed(first), _executed(other)
     return "" if ran == runs else f"it ran on {runs}, the first on {ran}"
 
 
@@ -163,7 +163,7 @@ def _whole(reports: Sequence[Report], kinds: set[str], percent: float) -> Iterat
     order = ("met", "unknown", "missed")
     verdicts: list[Value] = [report.verdict for report in reports]
     yield _line("verdict", verdicts, lambda base, value: order.index(value) > order.index(base))
-    for name in dict.fromkeys(one.name for report in reports for one in report.criteria):
+    for name in dict.fromkeys(criterion.name for report in reports for criterion in report.criteria):
         marks: list[Value] = [next((mark(c) for c in r.criteria if c.name == name), None) for r in reports]
         yield _line(name, marks, lambda base, value: base == MET != value)
     yield _line("recommended", [report.recommended for report in reports], lambda base, value: base != value)
@@ -210,10 +210,10 @@ def _worse(metric: Metric, base: float | None, value: float | None, pace: float,
 
 def _pace(reports: Sequence[Report], number: int, metric: Metric) -> float:
     """How much slower the machine was for another report than for the first, by the reference graph."""
-    one, other = reports[0].reference, reports[number].reference
-    if not metric.name.endswith("ms") or not one or not other or one.graph != other.graph:
+    baseline, other = reports[0].reference, reports[number].reference
+    if not metric.name.endswith("ms") or not baseline or not other or baseline.graph != other.graph:
         return 1.0
-    return other.p50_ms / one.p50_ms
+    return other.p50_ms / baseline.p50_ms
 
 
 def comparison_cells(comparison: Comparison) -> list[str]:

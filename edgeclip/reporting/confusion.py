@@ -22,8 +22,11 @@ def what_broke(rows: Sequence[Row]) -> str:
             continue
         caption = f"{row.stage} against {row.compared_to}"
         facts = f"lost {_share(row.lost)} of the images, won {_share(row.won)}; McNemar's p {row.p_value:.2g}"
-        changes = [*(("lost", one) for one in row.losers[:SHOWN]), *(("won", one) for one in row.winners[:SHOWN])]
-        items = "".join(f"<li>{escape(f'{how} in {one.told}')}</li>" for how, one in changes)
+        changes = [
+            *(("lost", change) for change in row.losers[:SHOWN]),
+            *(("won", change) for change in row.winners[:SHOWN]),
+        ]
+        items = "".join(f"<li>{escape(f'{how} in {change.told}')}</li>" for how, change in changes)
         plot = confusion_svg(row.broken, row.stage, row.compared_to or "", background="none") if row.broken else ""
         plots.append(f"<h3>{escape(caption)}</h3><p>{escape(facts)}</p><ul>{items}</ul>{plot}")
     return "".join(plots) or '<p class="soft">No stage was held against another on the same images.</p>'

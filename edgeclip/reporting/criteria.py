@@ -28,9 +28,9 @@ def asked_always(rows: Sequence[Row], chosen: Row, verified: Sequence[Finding]) 
     """
     broken = [row.stage for row in rows if row.failed and row.where == "device"]
     criteria = [at_most("ran", RAN, 0, len(broken), "of them")] if broken else []
-    wrong = [one.part for one in verified if one.ok is False]
+    wrong = [finding.part for finding in verified if finding.ok is False]
     part = f"image tower {chosen.stage.removeprefix('exported ')}"
-    checked = any(one.ok and one.part == part for one in verified)
+    checked = any(finding.ok and finding.part == part for finding in verified)
     mend = f"edgeclip verify BUNDLE on the device: the {part} was not held against what was exported"
     return [*criteria, at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", mend)]
 
@@ -134,9 +134,11 @@ def at_least(kind: Kind, name: str, limit: float, measured: float | None, unit: 
     return _held(Criterion(kind=kind, name=name, limit=limit, measured=measured, unit=unit, mend=mend, better="higher"))
 
 
-def _held(one: Criterion) -> Criterion:
+def _held(criterion: Criterion) -> Criterion:
     """A criterion by its point value; how to measure it is told only where it was not."""
-    if one.measured is None:
-        return one
-    met = one.measured <= one.limit if one.better == "lower" else one.measured >= one.limit
-    return one.model_copy(update={"met": met, "mend": ""})
+    if criterion.measured is None:
+        return criterion
+    met = (
+        criterion.measured <= criterion.limit if criterion.better == "lower" else criterion.measured >= criterion.limit
+    )
+    return criterion.model_copy(update={"met": met, "mend": ""})

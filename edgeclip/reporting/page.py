@@ -116,7 +116,10 @@ def _fell_back(report: Report) -> str:
 
 
 def _cautions(report: Report) -> str:
-    cautions = [*report.cautions, *(f"{one.name}: {note}" for one in report.criteria for note in one.notes)]
+    cautions = [
+        *report.cautions,
+        *(f"{criterion.name}: {note}" for criterion in report.criteria for note in criterion.notes),
+    ]
     items = "".join(f"<li>{escape(words)}</li>" for words in cautions)
     return f'<section class="cautions"><h2>What to know first</h2><ul>{items}</ul></section>' if cautions else ""
 

@@ -103,7 +103,7 @@ def _comparison_columns(reports: Sequence[Report]) -> tuple[str, ...]:
 
 
 def _to_try(report: Report) -> list[str]:
-    notes = [f"{one.name}: {note}" for one in report.criteria for note in one.notes]
+    notes = [f"{criterion.name}: {note}" for criterion in report.criteria for note in criterion.notes]
     return [*notes, *report.advice, *(next_words(step) for step in report.next)]
 
 

@@ -55,7 +55,11 @@ def sanity(
 
 def headline(criteria: Sequence[Criterion]) -> str:
     """One sentence for the top of a report: why the result is worth nothing; empty where nothing is the matter."""
-    notes = [one.notes[0] for one in criteria if one.kind in SANITY and not one.met and one.notes]
+    notes = [
+        criterion.notes[0]
+        for criterion in criteria
+        if criterion.kind in SANITY and not criterion.met and criterion.notes
+    ]
     return f"This result is worth nothing as it stands: {'; '.join(notes)}." if notes else ""
 
 

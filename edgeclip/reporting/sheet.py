@@ -12,7 +12,7 @@ def sheet(report: Report) -> str:
     """The pictures of a report in groups; empty where there are none."""
     chosen = next(row for row in report.rows if row.recommended)
     pairs = answered(report, chosen)
-    if not report.pictures or not pairs or max(one.image for one in report.pictures) >= len(pairs):
+    if not report.pictures or not pairs or max(shown.image for shown in report.pictures) >= len(pairs):
         return ""
     names, fp32 = report.dataset["names"], _held_against(report, chosen)
     before = fp32.answers if fp32 else chosen.answers
@@ -24,11 +24,11 @@ def sheet(report: Report) -> str:
 
     groups: dict[str, list[Picture]] = {"Wrong": [], f"Changed by {chosen.stage}": [], "Right": []}
     changed = f"Changed by {chosen.stage}"
-    for one in report.pictures:
-        label, answer = pairs[one.image]
-        groups[changed if before[one.image] != answer else "Right" if label == answer else "Wrong"].append(one)
+    for shown in report.pictures:
+        label, answer = pairs[shown.image]
+        groups[changed if before[shown.image] != answer else "Right" if label == answer else "Wrong"].append(shown)
     return "".join(
-        f'<h3>{escape(name)}</h3><div class="sheet">{"".join(_figure(one, told(one)) for one in group)}</div>'
+        f'<h3>{escape(name)}</h3><div class="sheet">{"".join(_figure(shown, told(shown)) for shown in group)}</div>'
         for name, group in groups.items()
         if group
     )

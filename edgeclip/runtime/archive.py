@@ -55,16 +55,16 @@ def _members(archive: Path) -> Iterator[Iterator[tuple[str, int, bool, object]]]
     if archive.name.lower().endswith(".zip"):
         with zipfile.ZipFile(archive) as opened:
             yield (
-                (one.filename, one.file_size, _plain(one), lambda one=one: opened.open(one))
-                for one in opened.infolist()
-                if not one.is_dir()
+                (member.filename, member.file_size, _plain(member), lambda member=member: opened.open(member))
+                for member in opened.infolist()
+                if not member.is_dir()
             )
     else:
         with tarfile.open(archive) as opened:
             yield (
-                (one.name, one.size, one.isreg(), lambda one=one: opened.extractfile(one))
-                for one in opened
-                if not one.isdir()
+                (member.name, member.size, member.isreg(), lambda member=member: opened.extractfile(member))
+                for member in opened
+                if not member.isdir()
             )
 
 

@@ -63,8 +63,8 @@ class Bundle:
         """The variants as a table, for notebooks."""
         manifest = self.manifest
         rows = [
-            f"<tr><td>{escape(one.precision)}</td><td>{one.size / 1e6:.2f}</td><td>{escape(one.file)}</td></tr>"
-            for one in manifest.variants
+            f"<tr><td>{variant.precision}</td><td>{variant.size / 1e6:.2f}</td><td>{escape(variant.file)}</td></tr>"
+            for variant in manifest.variants
         ]
         head = "<tr><th>variant</th><th>MB</th><th>file</th></tr>"
         caption = f"{escape(str(self.path))}, for {escape(manifest.target.runtime.told)}; {manifest.chosen} is used"
@@ -86,8 +86,8 @@ class Bundle:
             manifest.phrases,
             manifest.golden,
         ]
-        named = [one for one in (*all_of_them, manifest.runner, *manifest.extras) if one]
-        return [*named, *(one.weights for one in named if one.weights)]
+        named = [artefact for artefact in (*all_of_them, manifest.runner, *manifest.extras) if artefact]
+        return [*named, *(artefact.weights for artefact in named if artefact.weights)]
 
     def encoder(
         self,

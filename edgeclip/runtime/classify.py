@@ -138,25 +138,25 @@ def image_paths(given: Sequence[Path]) -> list[Path]:
     from ..base.errors import EdgeclipError
 
     paths: dict[Path, None] = {}
-    for one in given:
-        files = list(_below(one))
+    for path in given:
+        files = list(_below(path))
         if not files:
-            raise EdgeclipError(f"{one}: no images there")
+            raise EdgeclipError(f"{path}: no images there")
         paths |= dict.fromkeys(files)
     return list(paths)
 
 
-def _below(one: Path) -> Iterator[Path]:
+def _below(path: Path) -> Iterator[Path]:
     import glob
 
     from ..base.lines import read_lines
     from ..base.pictures import image_files
 
-    if one.is_dir():
-        yield from (one / name for name in sorted(image_files(one)))
-    elif one.suffix == ".txt" and one.is_file():
-        yield from map(Path, read_lines(one))
-    elif glob.has_magic(str(one)) and not one.exists():
-        yield from map(Path, sorted(glob.glob(str(one), recursive=True)))  # noqa: PTH207 (absolute patterns too)
+    if path.is_dir():
+        yield from (path / name for name in sorted(image_files(path)))
+    elif path.suffix == ".txt" and path.is_file():
+        yield from map(Path, read_lines(path))
+    elif glob.has_magic(str(path)) and not path.exists():
+        yield from map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207 (absolute patterns too)
     else:
-        yield one
+        yield path

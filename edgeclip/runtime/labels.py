@@ -27,7 +27,7 @@ def read_labels(given: str, tell: Callable[[str], object]) -> list[str]:
     """
     file = Path(given) if 0 < len(given) < 1024 and "\0" not in given else None
     if file and file.is_dir():
-        parts = sorted(one.name for one in file.iterdir() if one.is_dir() and not one.name.startswith("."))
+        parts = sorted(entry.name for entry in file.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     else:
         parts = read_lines(file) if file and file.is_file() else given.split(",")
     labels = distinct_labels([part.strip() for part in parts if part.strip()], tell)

@@ -148,9 +148,9 @@ class Manifest(Document):
     def _older(cls, data: Any) -> Any:
         """Before version 4 each variant named an engine, which could be another than the target's."""
         variants = data.get("variants") if isinstance(data, dict) else None
-        if not isinstance(variants, list) or not all(isinstance(one, dict) for one in variants):
+        if not isinstance(variants, list) or not all(isinstance(variant, dict) for variant in variants):
             return data
-        return {**data, "variants": [{k: v for k, v in one.items() if k != "engine"} for one in variants]}
+        return {**data, "variants": [{k: v for k, v in variant.items() if k != "engine"} for variant in variants]}
 
     @model_validator(mode="after")
     def _honest(self) -> Manifest:

@@ -22,8 +22,10 @@ def exit_code(report: Report) -> int:
 
     What the demo promises of time is a ratio, taken in turns, which holds on any machine.
     """
-    still_open = [one for one in report.criteria if one.met is None]
-    moody = {one.kind for one in still_open} == {"latency"} and all(one.measured is not None for one in still_open)
+    still_open = [criterion for criterion in report.criteria if criterion.met is None]
+    moody = {criterion.kind for criterion in still_open} == {"latency"} and all(
+        criterion.measured is not None for criterion in still_open
+    )
     return 0 if report.verdict == "unknown" and moody else report.exit_code
 
 
@@ -61,6 +63,6 @@ def promises(rows: Sequence[Row], chosen: Row, chance: float) -> list[Criterion]
         ),
     }
     return [
-        one.model_copy(update={"why": "promise", **({"mend": advice} if one.met is False else {})})
-        for advice, one in words.items()
+        criterion.model_copy(update={"why": "promise", **({"mend": advice} if criterion.met is False else {})})
+        for advice, criterion in words.items()
     ]

@@ -95,15 +95,17 @@ def _merged(drawn: list[Emoji]) -> list[Emoji]:
         if first is None:
             kept[row] = Emoji(e.key, e.names, [word for word in e.aliases if word != e.name], e.image)
         else:
-            one = kept[first]
-            one.names += [name for name in e.names if name not in one.names]
-            one.aliases += [word for word in (*e.names, *e.aliases) if word not in (one.name, *one.aliases)]
+            first_emoji = kept[first]
+            first_emoji.names += [name for name in e.names if name not in first_emoji.names]
+            first_emoji.aliases += [
+                word for word in (*e.names, *e.aliases) if word not in (first_emoji.name, *first_emoji.aliases)
+            ]
     return list(kept.values())
 
 
-def _alike(one: Emoji, other: Emoji) -> bool:
+def _alike(emoji: Emoji, other: Emoji) -> bool:
     """Whether no eye can tell the two drawings apart."""
-    a, b = (np.asarray(e.image, np.float32) for e in (one, other))
+    a, b = (np.asarray(e.image, np.float32) for e in (emoji, other))
     return bool(np.sqrt(np.square(a - b).mean()) < ALIKE)
 
 

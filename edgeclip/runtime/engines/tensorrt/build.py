@@ -155,8 +155,8 @@ def configure(
     shape = [int(entry.shape[axis]) for axis in range(len(entry.shape))]
     if shape[0] == -1:
         profile = builder.create_optimization_profile()
-        one, most = trt.Dims([1, *shape[1:]]), trt.Dims([build.largest_batch, *shape[1:]])
-        profile.set_shape(entry.name, one, one, most)
+        least, most = trt.Dims([1, *shape[1:]]), trt.Dims([build.largest_batch, *shape[1:]])
+        profile.set_shape(entry.name, least, least, most)
         config.add_optimization_profile(profile)
     return config
 

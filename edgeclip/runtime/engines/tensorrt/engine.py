@@ -142,19 +142,19 @@ def plan_beside(graph: Path, precision: str, bound: Mapping[str, Any]) -> bytes 
     """
     try:
         extras = json.loads((graph.parent / "bundle.json").read_text(encoding="utf-8"))["extras"]
-        plans = [one for one in extras if one["kind"] == "engine" and one["facts"].get("graph") == graph.name]
+        plans = [entry for entry in extras if entry["kind"] == "engine" and entry["facts"].get("graph") == graph.name]
     except (OSError, ValueError, KeyError, TypeError):
         return None  # no bundle, or none with engines
-    plans = [one for one in plans if one["precision"] == precision]
-    reasons = [misfit(one["facts"], bound) for one in plans]
-    for one, reason in zip(plans, reasons, strict=True):
+    plans = [entry for entry in plans if entry["precision"] == precision]
+    reasons = [misfit(entry["facts"], bound) for entry in plans]
+    for entry, reason in zip(plans, reasons, strict=True):
         if reason is None:
-            content = (graph.parent / Path(one["file"]).name).read_bytes()
-            if hashlib.sha256(content).hexdigest() != one["sha256"]:
-                raise FormatError(f"{graph.parent}: {one['file']} is not what was built: export or copy it again")
+            content = (graph.parent / Path(entry["file"]).name).read_bytes()
+            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+                raise FormatError(f"{graph.parent}: {entry['file']} is not what was built: export or copy it again")
             return content
-    for one, reason in zip(plans, reasons, strict=True):
-        say(f"{one['file']} was built for {reason}: one is built for this machine")
+    for entry, reason in zip(plans, reasons, strict=True):
+        say(f"{entry['file']} was built for {reason}: one is built for this machine")
     return None
 
 
@@ -190,7 +190,7 @@ def _shares(spent: Mapping[str, float], layers: Mapping[str, Mapping[str, Any]],
     ranked = sorted(kinds, key=lambda kind: -sum(kinds[kind]))
     return {
         "operators": [{"operator": k, "share": sum(kinds[k]) / total, "nodes": len(kinds[k])} for k in ranked],
-        "fell_back": [told for _, told in sorted(other, reverse=True)],
+        "fell_back": [words for _, words in sorted(other, reverse=True)],
         "on_provider": 1.0,  # an engine is whole
     }
 
