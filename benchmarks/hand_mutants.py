@@ -326,7 +326,7 @@ MUTANTS = (
         "the student of another fingerprint has a row",
         "edgeclip/chain/sources.py",
         "if student.fingerprint != bundle.manifest.source_fingerprint:",
-        "if not found.fingerprint:",
+        "if not student.fingerprint:",
         "tests/base/test_trust.py",
     ),
     Mutant(
@@ -396,7 +396,7 @@ MUTANTS = (
         "the verdict passes what is open",
         "edgeclip/reporting/build.py",
         '"unknown" if None in answers or not limited else "met"',
-        '"unknown" if not asked else "met"',
+        '"unknown" if not limited else "met"',
         "tests/reporting",
     ),
     Mutant(
@@ -522,7 +522,7 @@ MUTANTS = (
         "a golden answer of another device's own word",
         "edgeclip/runtime/golden.py",
         "findings.append(_finding(what, cosine >= limits[name], detail))",
-        "findings.append(_finding(what, True, told))",
+        "findings.append(_finding(what, True, detail))",
         "tests/measurement/test_figures.py",
     ),
     Mutant(

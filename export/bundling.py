@@ -148,6 +148,6 @@ def _variant(candidate: Candidate, contents: Contents) -> Variant:
 
 
 def _artefact(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {"file": file.name, "sha256": sha256(file), "bytes": file.stat().st_size}
+    entry: dict[str, Any] = {"file": file.name, "sha256": sha256(file), "bytes": file.stat().st_size}
     beside = weights_beside(file)
-    return found | ({"weights": _artefact(beside)} if beside.is_file() else {})
+    return entry | ({"weights": _artefact(beside)} if beside.is_file() else {})

@@ -80,14 +80,14 @@ def to_half(graph: onnx.ModelProto, kept: Collection[str]) -> onnx.ModelProto:
 def _with_quantisers(graph: onnx.ModelProto, nodes: Collection[str]) -> list[str]:
     """``nodes``, and the quantisers between them and the values that they read."""
     maker = {name: node for node in graph.graph.node for name in node.output}
-    found = list(nodes)
+    names = list(nodes)
     waiting = [name for node in graph.graph.node if node.name in set(nodes) for name in node.input]
     while waiting:
         node = maker.get(waiting.pop())
         if node is not None and node.op_type in QUANTISERS:
-            found.append(node.name)
+            names.append(node.name)
             waiting.append(node.input[0])
-    return found
+    return names
 
 
 def _drop_repeated(graph: onnx.ModelProto) -> None:
@@ -131,12 +131,12 @@ def nodes_out_of_range(graph: onnx.ModelProto, pixels: NDArray[np.float32]) -> d
     values = float_values(graph)
     sizes = magnitudes(graph, values, pixels)
     large = {value: float(size[0]) for value, size in sizes.items() if size[0] * MARGIN > HALF_MAX}
-    found = {}
+    largest = {}
     for node in graph.graph.node:
         met = [large[name] for name in (*node.input, *node.output) if name in large]
         if met:
-            found[node.name] = max(met)
-    return found
+            largest[node.name] = max(met)
+    return largest
 
 
 def _reading_large_weights(graph: onnx.ModelProto) -> list[str]:

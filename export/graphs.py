@@ -85,8 +85,8 @@ def block_of(node: str) -> str:
     numbered list is a block of its own.
     """
     module = node.partition("/")[0]
-    found = re.match(r"[^/]*?\.\d+(?:(?:\.[A-Za-z]\w*)?\.\d+)?(?=\.|$)", module)
-    return found[0] if found else module
+    match = re.match(r"[^/]*?\.\d+(?:(?:\.[A-Za-z]\w*)?\.\d+)?(?=\.|$)", module)
+    return match[0] if match else module
 
 
 @contextlib.contextmanager

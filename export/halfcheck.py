@@ -41,8 +41,8 @@ def run_in_half(graph: Path, pixels: NDArray[np.float32]) -> NDArray[np.float32]
             evaluator = ReferenceEvaluator(model, new_ops=[_rounded(kind, opset) for kind in sorted(kinds)])
         except NotImplementedError as error:
             raise Unknown(str(error).partition("\n")[0]) from error
-        found: Any = evaluator.run(None, {model.graph.input[0].name: pixels})
-    return np.asarray(found[0], SINGLE)
+        outputs: Any = evaluator.run(None, {model.graph.input[0].name: pixels})
+    return np.asarray(outputs[0], SINGLE)
 
 
 @cache
@@ -56,8 +56,8 @@ def _rounded(kind: str, opset: int) -> type[OpRun]:
         half = any(isinstance(value, np.ndarray) and value.dtype == HALF for value in inputs)
         wide = [value.astype(SINGLE) if half and _is_half(value) else value for value in inputs]
         kept = {name: value for name, value in attributes.items() if anything or name in known}
-        found = base._run(self, *wide, **kept)
-        return tuple(value.astype(HALF) if half and _is_single(value) else value for value in found)
+        outputs = base._run(self, *wide, **kept)
+        return tuple(value.astype(HALF) if half and _is_single(value) else value for value in outputs)
 
     return type(kind, (base,), {"_run": run, "op_domain": ""})
 

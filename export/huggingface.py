@@ -68,22 +68,22 @@ def _buffer(name: str) -> bool:
 
 def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Every weight under the name it has there; one that has none there is a fault, and so is one that is missing."""
-    found: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     for name, value in weights.items():
         plain = re.sub(r"^text\.", "", name)
         value = value.detach().cpu().float()
         if plain in SINGLE:
-            found[SINGLE[plain]] = value.contiguous()
+            renamed[SINGLE[plain]] = value.contiguous()
         elif plain in FLIPPED:
-            found[FLIPPED[plain]] = value.T.contiguous()
+            renamed[FLIPPED[plain]] = value.T.contiguous()
         elif match := re.fullmatch(r"(visual\.)?transformer\.resblocks\.(\d+)\.(.+)", plain):
             tower = "vision_model" if match[1] else "text_model"
-            found |= _of_block(f"{tower}.encoder.layers.{match[2]}", match[3], value)
+            renamed |= _of_block(f"{tower}.encoder.layers.{match[2]}", match[3], value)
         else:
             raise EdgeclipError(f"{name} has no place in Hugging Face's CLIP layout: it holds plain ViT towers alone")
-    if missing := {*SINGLE.values(), *FLIPPED.values()} - found.keys():
+    if missing := {*SINGLE.values(), *FLIPPED.values()} - renamed.keys():
         raise EdgeclipError(f"no {sorted(missing)[0]} in this model: Hugging Face's CLIP layout holds plain ViTs alone")
-    return found
+    return renamed
 
 
 def _of_block(prefix: str, name: str, value: Tensor) -> dict[str, Tensor]:

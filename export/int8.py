@@ -225,12 +225,12 @@ def _in_small_groups(graph: onnx.ModelProto) -> set[str]:
     onnxruntime has no int8 kernel of their own: a FastViT, which has four of 53, takes twice as long for them.
     """
     shapes = {value.name: value.dims for value in graph.graph.initializer}
-    found = set()
+    names = set()
     for node in graph.graph.node:
         groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
         if node.op_type == "Conv" and groups > 1 and list(shapes.get(node.input[1], ())[:2]) != [groups, 1]:
-            found.add(node.name)
-    return found
+            names.add(node.name)
+    return names
 
 
 class _Batch(ortq.CalibrationDataReader):

@@ -48,7 +48,7 @@ def magnitudes(
             watched.graph.node.append(helper.make_node("ReduceMax", [f"{value}.size"], [f"{value}.max"], keepdims=0))
             output.name = f"{value}.max"
     suffix = "size" if per_channel else "max"
-    found: dict[str, NDArray[np.float32]] = {}
+    magnitudes_of: dict[str, NDArray[np.float32]] = {}
     with scratch_folder() as folder:
         file = Path(folder) / "watched.onnx"
         save_graph(watched, file)
@@ -58,5 +58,5 @@ def magnitudes(
             for value, size in zip(values, sizes, strict=True):
                 largest = size.reshape(-1, size.shape[-1]).max(axis=0) if per_channel else size.reshape(1)
                 largest = np.nan_to_num(largest, nan=np.inf)
-                found[value] = np.maximum(found.get(value, largest), largest)
-    return found
+                magnitudes_of[value] = np.maximum(magnitudes_of.get(value, largest), largest)
+    return magnitudes_of

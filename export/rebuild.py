@@ -29,8 +29,8 @@ def add_engines(source: Path, out: Path, build: EngineConfig, *, force: bool = F
     graphs: dict[Precision, str] = {}
     for variant in manifest.variants:
         with suppress(EdgeclipError):  # an int8 that TensorRT does not read
-            found = graph_for(manifest.model_dump(mode="json"), variant.model_dump(mode="json"), TENSORRT.name)
-            graphs[variant.precision] = found["file"]
+            graph = graph_for(manifest.model_dump(mode="json"), variant.model_dump(mode="json"), TENSORRT.name)
+            graphs[variant.precision] = graph["file"]
     with new_folder(out, KIND, MANIFEST, force=force) as folder:
         for artefact in bundle.artefacts:
             shutil.copyfile(bundle.path / artefact.file, folder / artefact.file)

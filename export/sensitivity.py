@@ -36,15 +36,15 @@ def rank_blocks(
         reference: those of the float tower.
     """
     blocks = calibrated.blocks
-    found = []
+    ranking = []
     with progress_bar("sensitivity", len(blocks)) as bar:
         for block in blocks:
             others = tuple(other for other in blocks if other != block)
             embeds = embed(replace(recipe, kept_float=others))
             error = 1 - (embeds.astype(np.float64) * reference).sum(axis=1).mean()
-            found.append(Sensitivity(block, float(error)))
+            ranking.append(Sensitivity(block, float(error)))
             bar.advance()
-    return sorted(found, key=lambda entry: -entry.error)
+    return sorted(ranking, key=lambda entry: -entry.error)
 
 
 def restored(recipe: Recipe, ranking: list[Sensitivity]) -> Iterator[Recipe]:

@@ -66,12 +66,12 @@ def find_folds(graph: onnx.ModelProto) -> list[Fold]:
         for name in node.input:
             readers.setdefault(name, []).append(node)
     outputs = {value.name for value in graph.graph.output}
-    found = []
+    folds = []
     for node in graph.graph.node:
         products = readers.get(node.output[0], []) if node.op_type == "LayerNormalization" else []
         if products and node.output[0] not in outputs and all(_is_product(product, known) for product in products):
-            found.append(Fold(node, products))
-    return found
+            folds.append(Fold(node, products))
+    return folds
 
 
 def _is_product(node: onnx.NodeProto, known: set[str]) -> bool:

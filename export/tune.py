@@ -108,12 +108,12 @@ class Tuner:
             say(f"whether fp16 overflows where half precision is half is unknown here: {error}")
             candidate.recipe["cosine_in_half"] = None
             return
-        found = compare(self.reference[:1], embeds)
-        candidate.recipe["cosine_in_half"] = found.cosine_mean
-        if found.cosine_mean < 0:
+        in_half = compare(self.reference[:1], embeds)
+        candidate.recipe["cosine_in_half"] = in_half.cosine_mean
+        if in_half.cosine_mean < 0:
             candidate.problem, candidate.fidelity = "in half precision it gives NaN or infinity", None
             return
-        worse = {name: min(getattr(fidelity, name), found.cosine_mean) for name in ("cosine_mean", "cosine_worst")}
+        worse = {name: min(getattr(fidelity, name), in_half.cosine_mean) for name in ("cosine_mean", "cosine_worst")}
         candidate.fidelity = fidelity.model_copy(update=worse)
 
     def faithful(self, candidate: Candidate) -> bool:

@@ -44,9 +44,9 @@ class Gate:
     cosine: float = 0.999  # mean, to torch
     drop: float = 1.0  # points of top-1 lost against torch
 
-    def passes(self, found: Fidelity) -> bool:
+    def passes(self, fidelity: Fidelity) -> bool:
         """Whether a variant of this fidelity may be used."""
-        return found.cosine_mean >= self.cosine if found.top1_drop is None else found.top1_drop <= self.drop
+        return fidelity.cosine_mean >= self.cosine if fidelity.top1_drop is None else fidelity.top1_drop <= self.drop
 
 
 def compare(reference: Floats, embeds: Floats) -> Fidelity:
@@ -65,10 +65,10 @@ def compare(reference: Floats, embeds: Floats) -> Fidelity:
     )
 
 
-def with_accuracy(found: Fidelity, evaluation_set: EvaluationSet, reference: Floats, embeds: Floats) -> Fidelity:
-    """``found``, and on the evaluation set: top-1, points lost against the reference, agreement of the answers."""
+def with_accuracy(fidelity: Fidelity, evaluation_set: EvaluationSet, reference: Floats, embeds: Floats) -> Fidelity:
+    """``fidelity``, and on the evaluation set: top-1, points lost against the reference, agreement of the answers."""
     top1 = evaluation_set.top1(embeds)
-    return found.model_copy(
+    return fidelity.model_copy(
         update={
             "top1": top1,
             "top1_drop": 100 * (evaluation_set.top1(reference) - top1),
@@ -98,10 +98,10 @@ def check_tower(path: Path, inputs: Array, reference: Callable[[Array], Floats],
     differences = {}
     for batch in BATCHES:
         expected = reference(inputs[:batch])
-        found = session.run(inputs[:batch])
-        if found.shape != expected.shape:
-            raise EdgeclipError(f"{path.name}: shape {found.shape} at batch {batch}, torch gives {expected.shape}")
-        difference = float(np.abs(found - expected).max())
+        outputs = session.run(inputs[:batch])
+        if outputs.shape != expected.shape:
+            raise EdgeclipError(f"{path.name}: shape {outputs.shape} at batch {batch}, torch gives {expected.shape}")
+        difference = float(np.abs(outputs - expected).max())
         if not difference <= FP32_TOLERANCE:
             raise EdgeclipError(f"{path.name}: off by {difference:.2g} from torch at batch {batch}: not exported")
         differences[str(batch)] = difference

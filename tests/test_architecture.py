@@ -166,3 +166,13 @@ def test_functions_are_under_a_screen_and_take_few_parameters():
             assert room == "cli" or len(named) <= MOST_PARAMETERS, (file, node.name, len(named))
             words = len((ast.get_docstring(node) or "").splitlines())
             assert node.end_lineno - node.body[0].lineno + 1 - words <= MOST_OF_A_FUNCTION, (file, node.name)
+
+
+SAYS_NOTHING = {"found", "own", "told", "asked"}
+
+
+def test_names_say_what_they_hold():
+    for _, file in python_files():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            name = node.arg if isinstance(node, ast.arg) else node.id if isinstance(node, ast.Name) else ""
+            assert name not in SAYS_NOTHING or isinstance(getattr(node, "ctx", None), ast.Load), (file, node.lineno)
