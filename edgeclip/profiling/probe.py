@@ -131,7 +131,7 @@ class _Measured:
     reference: Reference
     series: Sequence[Series]
     rows: Sequence[Latency]
-    asked: int  # graphs
+    wanted: int  # graphs
     interrupted: bool
 
 
@@ -140,7 +140,7 @@ def _doubts(device: Device, before: Conditions, after: Conditions, measured: _Me
     beside = [reference.p50 for s in measured.series for _, reference in s.turns]
     flags, notes = judge(device, before, after, measured.reference, measured.rows, beside)
     short = (
-        f"{len(measured.series)} of {measured.asked} graphs measured" if len(measured.series) < measured.asked else ""
+        f"{len(measured.series)} of {measured.wanted} graphs measured" if len(measured.series) < measured.wanted else ""
     )
     if short or measured.interrupted:
         flags.append("incomplete")
