@@ -18,6 +18,7 @@ from edgeclip.base.documents import read_document
 from edgeclip.base.lines import read_lines
 from edgeclip.chain.project import Project
 from edgeclip.cli import main
+from edgeclip.cli.distill import SETTINGS
 from edgeclip.data.sentences import read_sentences
 from edgeclip.device.doctor import PARTS
 from edgeclip.distillation.config import DistillConfig, example
@@ -152,3 +153,26 @@ def test_the_flags_of_distill_tell_the_defaults():
         flag = "--" + name.replace("_", "-")
         told = re.search(rf"{flag} .*?\[default: ([^\]]+)\]", text)
         assert told[1] == str(getattr(DistillConfig(), name)), flag
+
+
+def test_the_exit_statuses_are_those_of_the_help():
+    """A command is named beside each status that its help explains, and beside no other."""
+    page = (DOCS / "cli.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([034]) \| (.*) \|$", page, re.M))
+    told = {status: set(re.findall(r"`(\w+)`", words)) for status, words in rows.items()}
+    assert sorted(told) == ["0", "3", "4"]
+    for name, command in main.commands.items():
+        explained = " ".join((command.help or "").split()).partition("Exit 0")
+        for status in ("3", "4"):
+            assert (f" {status}: " in explained[2] or f" {status} or 4: " in explained[2]) == (name in told[status]), (
+                name,
+                status,
+            )
+
+
+def test_the_defaults_in_the_help_are_those_of_the_settings():
+    options = {option.name: option for option in main.commands["distill"].params}
+    for name in SETTINGS:
+        told = re.search(r"\[default: (.*)\]", options[name].help)
+        assert name == "compile" or told[1] == str(getattr(DistillConfig(), name)), name
+    assert DistillConfig().compile is False, "a flag"

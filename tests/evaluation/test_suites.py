@@ -1,7 +1,6 @@
 """Suites: the numbers of the authors' lists, what is missing, masks; and what distillation kept."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from PIL import Image
 
 from edgeclip.base.documents import read_document
 from edgeclip.base.errors import EdgeclipError
-from edgeclip.chain.demo.sets import shift
 from edgeclip.comparison.retention import Retention, retention
 from edgeclip.evaluation import evaluate
 from edgeclip.evaluation import suite as suite_module
@@ -24,7 +22,7 @@ from edgeclip.evaluation.zeroshot import classify
 from edgeclip.images.datasets import open_dataset
 from edgeclip.reporting.confusion import confusion_svg
 
-from ..images.test_layouts import png, write_tar
+from ..images.test_layouts import png
 from ..test_cli import run
 from .test_zeroshot import COLOURS, ColourEncoder
 
@@ -299,50 +297,3 @@ def test_retention_writes_table_and_plots(teacher_dir, bundle, images_dir, tmp_p
     assert (tmp_path / "kept/broken-1.svg").read_text().startswith("<svg")
     assert "95 % interval" in run(*command).stdout
     assert "needs two models" in run("retention", "demo", "--dataset", tmp_path / "data", expect=2).stderr
-
-
-def noto_tar(path):
-    facts = {"name": "RED", "category": "Red"}
-    files = [("1f534.png", png("red")), ("1f534.json", json.dumps(facts).encode())]
-    buffer = png((0, 0, 255))
-    files += [("1f535-fe0f.png", buffer), ("1f535-fe0f.json", json.dumps({"name": "B", "category": "Blue"}).encode())]
-    write_tar(path, files)
-
-
-def test_the_shift_keeps_names_and_changes_drawings(tmp_path, monkeypatch, capsys):
-    heldout = tmp_path / "heldout"
-    for key, colour in (("1f534", "red"), ("1f535", "blue"), ("1f7e2", "lime")):
-        (heldout / key).mkdir(parents=True)
-        Image.new("RGB", (4, 4), colour).save(heldout / key / "1.png")
-    (heldout / "classnames.txt").write_text("1f534\tred\n1f535\tblue\n1f7e2\tlime\n")
-    noto_tar(tmp_path / "noto.tar")
-    monkeypatch.delenv("EDGECLIP_NOTO", raising=False)
-    assert shift({"colours": ColourEncoder()}, heldout) == {}
-    assert "EDGECLIP_NOTO" in capsys.readouterr().err
-    found = shift({"colours": ColourEncoder()}, heldout, tmp_path / "noto.tar")["colours"]
-    assert found == {
-        "names_before": 1.0,
-        "names": 1.0,
-        "names_images": 2,
-        "categories": 1.0,
-        "categories_images": 2,
-    }
-    monkeypatch.setenv("EDGECLIP_NOTO", str(tmp_path / "absent.tar"))
-    with pytest.raises(EdgeclipError, match="which is no file"):
-        shift({"colours": ColourEncoder()}, heldout)
-    write_tar(tmp_path / "bad.tar", [("1f534.png", png("red"))])
-    with pytest.raises(EdgeclipError, match="is not a drawing"):
-        shift({"colours": ColourEncoder()}, heldout, tmp_path / "bad.tar")
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get("EDGECLIP_NOTO"), reason="EDGECLIP_NOTO names no tar of Noto emoji")
-def test_the_demos_teacher_knows_notos_drawings(tmp_path):
-    from edgeclip import load
-    from edgeclip.chain.demo.openmoji import write_dataset
-
-    write_dataset(tmp_path / "data")
-    found = shift({"teacher": load("demo")}, tmp_path / "data/heldout")["teacher"]
-    assert found["names_images"] > 200
-    assert found["names_before"] > found["names"] > 0.005, "chance is 0.0015"
-    assert found["categories"] > 0.1, "chance"
