@@ -176,7 +176,7 @@ def test_from_profile_to_verdict_with_a_toy_of_each(profile, teacher_dir, images
     told = run(*judged, "--out", tmp_path / "other", "--seconds", 1, "--engine", "onnxruntime", "--json", expect=4)
     latency, *_ = json.loads(told.stdout)["criteria"]
     assert "measured" not in latency
-    assert "onnxruntime on CPUExecutionProvider ran, not bare on CPU" in latency["mend"]
+    assert "onnxruntime on CPUExecutionProvider ran, not bare on CPU" in latency["hint"]
 
 
 def test_a_spec_by_hand_finds_its_family(installed):

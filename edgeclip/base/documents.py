@@ -127,8 +127,8 @@ def _refuse_another(path: Path, data: Any, kind: type[Document]) -> int:
     optional = {"format": kind.FORMAT, "version": kind.VERSION} if kind.BY_HAND else {}
     name, version = (data.pop(key, optional.get(key)) for key in ("format", "version"))
     if name != kind.FORMAT:
-        mend = f"it calls itself {name!r:.60}" if name is not None else f"if it is one, write {marks}"
-        raise FormatError(f"{path}: not an {kind.FORMAT} file: {mend}")
+        hint = f"it calls itself {name!r:.60}" if name is not None else f"if it is one, write {marks}"
+        raise FormatError(f"{path}: not an {kind.FORMAT} file: {hint}")
     if version is None:
         raise FormatError(f"{path}: its version is missing: write {marks}")
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= kind.VERSION:

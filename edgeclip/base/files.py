@@ -137,8 +137,8 @@ def mendable(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             scratch = Path(tempfile.gettempdir())
             full = min((path, scratch), key=free_bytes)
-            mend = "free some and run again" if full == path else "free some, or set TMPDIR to another disk"
-            raise EdgeclipError(f"{full}: no space left on the disk: {mend}") from error
+            hint = "free some and run again" if full == path else "free some, or set TMPDIR to another disk"
+            raise EdgeclipError(f"{full}: no space left on the disk: {hint}") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise EdgeclipError(f"{path}: no permission to write there: choose another --out") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):

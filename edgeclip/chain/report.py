@@ -176,15 +176,15 @@ def _same_device(profile: Profile, measured_on: Device | None) -> None:
     Raises:
         EdgeclipError: see :func:`make_report`.
     """
-    mend = "or say --other-device to be judged by it all the same"
+    hint = "or say --other-device to be judged by it all the same"
     if profile.provenance == "estimated":
         raise EdgeclipError(
-            f"profile {profile.name} is estimated, not measured: edgeclip profile NAME --out FILE on the device, {mend}"
+            f"profile {profile.name} is estimated, not measured: edgeclip profile NAME --out FILE on the device, {hint}"
         )
     if measured_on and profile.device != measured_on:
         raise EdgeclipError(
             f"profile {profile.name} is of another device ({profile.device.cpu}, {profile.device.cores} cores): run"
-            f" this there, reach it with --device, {mend}"
+            f" this there, reach it with --device, {hint}"
         )
 
 

@@ -195,8 +195,8 @@ class Trainer:
         if self.accelerator.is_main_process:
             self._metrics.append({"step": step, "skipped": wrong})
         if self._skipped >= MOST_SKIPPED:
-            mend = "begin anew with a lower lr, in another --out: what the teacher made of the data is used again"
-            raise EdgeclipError(f"step {step}: the {wrong} was not finite {MOST_SKIPPED} times in a row: {mend}")
+            hint = "begin anew with a lower lr, in another --out: what the teacher made of the data is used again"
+            raise EdgeclipError(f"step {step}: the {wrong} was not finite {MOST_SKIPPED} times in a row: {hint}")
 
     def _of_all(self, embeds: Tensor) -> Tensor:
         """The embeddings of every process, in order, so that the loss is the global batch's.

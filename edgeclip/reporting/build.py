@@ -14,7 +14,7 @@ from .sanity import sanity
 from .schema import ALWAYS, Criterion, Report
 
 DRIFTED = 0.15  # beyond, figures are doubtful
-MENDS = {
+HINTS = {
     "ran": "see the variant's row; export it anew on this device, or leave it out",
     "verified": "this device does not give what was exported: copy or export the bundle again, and verify it there",
     "chance": "train it longer, or on more",
@@ -133,7 +133,7 @@ def _doubts(reference: Reference | None, chosen: Row) -> list[str]:
 def _advice(criterion: Criterion) -> str:
     """What to try about a criterion that was missed, or how to measure or decide it."""
     if criterion.met is None:
-        return f"{criterion.name}: {'not measured' if criterion.measured is None else 'not decided'}; {criterion.mend}"
+        return f"{criterion.name}: {'not measured' if criterion.measured is None else 'not decided'}; {criterion.hint}"
     assert criterion.measured is not None  # what is missed was measured
     advice = f"{criterion.name}: {criterion.measured:.4g} {criterion.unit}, asked for {criterion.limit:.4g}"
-    return f"{advice}: {criterion.mend or MENDS[criterion.kind]}"
+    return f"{advice}: {criterion.hint or HINTS[criterion.kind]}"

@@ -31,8 +31,8 @@ def asked_always(rows: Sequence[Row], chosen: Row, verified: Sequence[Finding]) 
     wrong = [finding.part for finding in verified if finding.ok is False]
     part = f"image tower {chosen.stage.removeprefix('exported ')}"
     checked = any(finding.ok and finding.part == part for finding in verified)
-    mend = f"edgeclip verify BUNDLE on the device: the {part} was not held against what was exported"
-    return [*criteria, at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", mend)]
+    hint = f"edgeclip verify BUNDLE on the device: the {part} was not held against what was exported"
+    return [*criteria, at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", hint)]
 
 
 def asked_for(
@@ -59,8 +59,8 @@ def asked_for(
     criteria = []
     if (limit := budget.get("latency_ms")) is not None:
         ms = chosen.timing.p90_ms if chosen.timing and not withheld else None
-        mend = withheld or "the variant did not run to its end: see its row"
-        criteria.append(_undisturbed(at_most("latency", LATENCY, limit, ms, "ms", mend), chosen, pace))
+        hint = withheld or "the variant did not run to its end: see its row"
+        criteria.append(_undisturbed(at_most("latency", LATENCY, limit, ms, "ms", hint), chosen, pace))
     if (limit := budget.get("size_mb")) is not None:
         criteria.append(at_most("size", "size of the image tower", limit, chosen.size_bytes / 1e6, "MB"))
     if (limit := budget.get("memory_mb")) is not None:
@@ -83,13 +83,13 @@ def _undisturbed(criterion: Criterion, chosen: Row, pace: float) -> Criterion:
     if not notes or calm > criterion.limit:
         return criterion
     note = f"{' and '.join(notes)}; at the profile's pace its median is {calm:.3g} ms"
-    return criterion.model_copy(update={"met": None, "notes": [note], "mend": "measure when nothing else runs"})
+    return criterion.model_copy(update={"met": None, "notes": [note], "hint": "measure when nothing else runs"})
 
 
 def _drop(teacher: Row | None, chosen: Row, limit: float, chance: float | None, few_images: bool) -> Criterion:
     """Points of top-1 below the teacher, as far as the images at hand decide it."""
-    mend = "name the teacher: --teacher T" if teacher is None else "the variant has no accuracy: see its row"
-    criterion = at_most("accuracy", DROP, limit, points_lost(teacher, chosen), "points", mend)
+    hint = "name the teacher: --teacher T" if teacher is None else "the variant has no accuracy: see its row"
+    criterion = at_most("accuracy", DROP, limit, points_lost(teacher, chosen), "points", hint)
     if teacher is None or teacher.top1 is None or criterion.measured is None:
         return criterion
     interval = paired_interval(teacher.right, chosen.right)
@@ -98,19 +98,19 @@ def _drop(teacher: Row | None, chosen: Row, limit: float, chance: float | None, 
     better = above_chance(teacher.top1, images, chance or 0) or (few_images and teacher.top1 > (chance or 0))
     if chance is not None and not better:
         note = f"the teacher itself is not clearly above chance ({teacher.top1:.1%}, chance {chance:.1%})"
-        mend = "take a teacher that knows these classes, or show more labelled images"
-        return criterion.model_copy(update={"met": None, "notes": [note], "mend": mend})
+        hint = "take a teacher that knows these classes, or show more labelled images"
+        return criterion.model_copy(update={"met": None, "notes": [note], "hint": hint})
     if interval is None:
-        mend = "the answers image by image are missing: measure teacher and variant on the same images"
-        return criterion.model_copy(update={"met": None, "mend": mend})
+        hint = "the answers image by image are missing: measure teacher and variant on the same images"
+        return criterion.model_copy(update={"met": None, "hint": hint})
     if not interval[0] <= limit < interval[1]:
         return criterion
     enough = images_to_decide(teacher.right or "", chosen.right or "", limit)
     note = f"too few images to tell: between {interval[0]:.1f} and {interval[1]:.1f} points, 95 %"
     if few_images:
         return criterion.model_copy(update={"notes": [note]})
-    mend = f"about {enough:,} images would decide it" if enough else "no number of images would: it lies at the limit"
-    return criterion.model_copy(update={"met": None, "notes": [note], "mend": f"{mend}; {FEW}"})
+    hint = f"about {enough:,} images would decide it" if enough else "no number of images would: it lies at the limit"
+    return criterion.model_copy(update={"met": None, "notes": [note], "hint": f"{hint}; {FEW}"})
 
 
 def points_lost(before: Row | None, after: Row) -> float | None:
@@ -124,14 +124,14 @@ def times_as_long(slow: Row, fast: Row) -> float | None:
     return slow.timing.p50_ms / fast.timing.p50_ms if slow.timing and fast.timing else None
 
 
-def at_most(kind: Kind, name: str, limit: float, measured: float | None, unit: str, mend: str = "") -> Criterion:
-    """Met where the measured value is no larger; ``mend`` says how to measure it where it was not."""
-    return _held(Criterion(kind=kind, name=name, limit=limit, measured=measured, unit=unit, mend=mend, better="lower"))
+def at_most(kind: Kind, name: str, limit: float, measured: float | None, unit: str, hint: str = "") -> Criterion:
+    """Met where the measured value is no larger; ``hint`` says how to measure it where it was not."""
+    return _held(Criterion(kind=kind, name=name, limit=limit, measured=measured, unit=unit, hint=hint, better="lower"))
 
 
-def at_least(kind: Kind, name: str, limit: float, measured: float | None, unit: str, mend: str = "") -> Criterion:
+def at_least(kind: Kind, name: str, limit: float, measured: float | None, unit: str, hint: str = "") -> Criterion:
     """Met where the measured value is no smaller; as :func:`at_most`."""
-    return _held(Criterion(kind=kind, name=name, limit=limit, measured=measured, unit=unit, mend=mend, better="higher"))
+    return _held(Criterion(kind=kind, name=name, limit=limit, measured=measured, unit=unit, hint=hint, better="higher"))
 
 
 def _held(criterion: Criterion) -> Criterion:
@@ -141,4 +141,4 @@ def _held(criterion: Criterion) -> Criterion:
     met = (
         criterion.measured <= criterion.limit if criterion.better == "lower" else criterion.measured >= criterion.limit
     )
-    return criterion.model_copy(update={"met": met, "mend": ""})
+    return criterion.model_copy(update={"met": met, "hint": ""})

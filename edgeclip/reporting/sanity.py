@@ -73,8 +73,8 @@ def _above_chance(chosen: Row, chance: float, few_images: bool) -> Criterion:
     if above_chance(top1, images, chance) or (few_images and top1 > chance):
         return criterion
     note = f"{images} images do not tell its answers from those of the commonest class, or of a guess"
-    mend = f"train it longer, or on more; or show more labelled images: {FEW}"
-    return criterion.model_copy(update={**OPEN, "notes": [note], "mend": mend})
+    hint = f"train it longer, or on more; or show more labelled images: {FEW}"
+    return criterion.model_copy(update={**OPEN, "notes": [note], "hint": hint})
 
 
 def _teacher_at_chance(teacher: Row, top1: float, chance: float, few_images: bool) -> list[Criterion]:
@@ -82,9 +82,9 @@ def _teacher_at_chance(teacher: Row, top1: float, chance: float, few_images: boo
     if above_chance(top1, images, chance) or (few_images and top1 > chance):
         return []
     note = f"the teacher itself is not clearly above chance ({top1:.1%} of {images} images, chance {chance:.1%})"
-    mend = "take a teacher that knows these classes, or show more labelled images"
+    hint = "take a teacher that knows these classes, or show more labelled images"
     criterion = at_least("teacher", TEACHER, 100 * chance, 100 * top1, "%")
-    return [criterion.model_copy(update={**OPEN, "notes": [note], "mend": mend})]
+    return [criterion.model_copy(update={**OPEN, "notes": [note], "hint": hint})]
 
 
 def _collapsed(chosen: Row, classes: float) -> list[Criterion]:
@@ -93,7 +93,7 @@ def _collapsed(chosen: Row, classes: float) -> list[Criterion]:
         return []
     criterion = at_least("answers", ANSWERS, fewest_answers(classes), effective_classes(chosen.answers), "classes")
     return [
-        criterion.model_copy(update={**OPEN, "notes": [note], "mend": "train it longer, or on more kinds of images"})
+        criterion.model_copy(update={**OPEN, "notes": [note], "hint": "train it longer, or on more kinds of images"})
     ]
 
 
@@ -105,22 +105,22 @@ def _no_nearer(nearer: tuple[float, float]) -> list[Criterion]:
     criterion = at_least("nearer", NEARER, 0.0, sum(nearer) / 2, "cosine")
     return [
         criterion.model_copy(
-            update={**OPEN, "interval": nearer, "notes": [note], "mend": "train it longer, or on more"}
+            update={**OPEN, "interval": nearer, "notes": [note], "hint": "train it longer, or on more"}
         )
     ]
 
 
 def _no_gain(teacher: Row, chosen: Row) -> list[Criterion]:
     """Open where the student is larger than its teacher, or slower: whoever wants it would take the teacher."""
-    doubts, mend = [], "ask for less: a smaller --latency-ms, --memory-mb or --size-mb"
+    doubts, hint = [], "ask for less: a smaller --latency-ms, --memory-mb or --size-mb"
     if chosen.size_bytes > SAME * teacher.size_bytes:
         note = f"it is larger than its teacher ({chosen.size_bytes / 1e6:.1f} MB, {teacher.size_bytes / 1e6:.1f} MB)"
         smaller = at_most("gain", SMALLER, teacher.size_bytes / 1e6, chosen.size_bytes / 1e6, "MB")
-        doubts.append(smaller.model_copy(update={**OPEN, "notes": [note], "mend": mend}))
+        doubts.append(smaller.model_copy(update={**OPEN, "notes": [note], "hint": hint}))
     times = times_as_long(teacher, chosen)
     if times is not None and SAME * times < 1 and teacher.timing and chosen.timing:
         mine, other = chosen.timing.p50_ms, teacher.timing.p50_ms
         note = f"it is slower than its teacher ({mine:.3g} ms, {other:.3g} ms at p50)"
         faster = at_most("gain", FASTER, other, mine, "ms")
-        doubts.append(faster.model_copy(update={**OPEN, "notes": [note], "mend": mend}))
+        doubts.append(faster.model_copy(update={**OPEN, "notes": [note], "hint": hint}))
     return doubts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..base.documents import Document, NonNegative, Part
 from ..base.visible import escape
@@ -33,7 +33,15 @@ class Criterion(Part):
     why: str = ""  # where a promise, not a budget, sets the limit
     interval: Interval | None = None  # 95 %, of what was measured
     notes: list[str] = []  # what the measurement cannot tell
-    mend: str = ""  # how to measure, or to decide, what was not
+    hint: str = ""  # how to measure, or to decide, what was not
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older(cls, data: Any) -> Any:
+        """Before version 6 the hint was called ``mend``."""
+        if not isinstance(data, dict) or "mend" not in data:
+            return data
+        return {"hint" if name == "mend" else name: value for name, value in data.items()}
 
 
 class Next(Part):
@@ -49,7 +57,7 @@ class Report(Document):
     """``report.json``."""
 
     FORMAT: ClassVar[str] = "edgeclip-report"
-    VERSION: ClassVar[int] = 5
+    VERSION: ClassVar[int] = 6
     SEALED: ClassVar[int | None] = 5
 
     name: str

@@ -246,9 +246,9 @@ def test_settings_need_neither_format_nor_version(tmp_path):
 
 def test_what_a_file_calls_itself_is_said_how_to_write(tmp_path):
     content = load_profile("raspberry-pi-5").as_data()
-    for missing, mend in (("format", 'write format = "edgeclip-profile"'), ("version", "and version = 2")):
+    for missing, hint in (("format", 'write format = "edgeclip-profile"'), ("version", "and version = 2")):
         (tmp_path / "p.toml").write_text(tomli_w.dumps({k: v for k, v in content.items() if k != missing}))
-        with pytest.raises(FormatError, match=mend):
+        with pytest.raises(FormatError, match=hint):
             load_profile(str(tmp_path / "p.toml"))
 
 

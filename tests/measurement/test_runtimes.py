@@ -184,7 +184,7 @@ def test_figures_of_another_engine_than_the_profiles_are_not_measured(target, ed
         latency, report = judged(edgeclip, folder, dataset, teacher_dir, "--figures", figures, *more, expect=4)
         assert "measured" not in latency and "met" not in latency
         told = "onnxruntime on CPUExecutionProvider ran, not tensorrt on CUDA, which profile tensorrt speaks for"
-        assert latency["mend"] == told
+        assert latency["hint"] == told
         assert "profile_ms" not in report["reference"], "a time is not divided by another engine's"
         assert not any("predicted_ms" in row for row in report["rows"])
 
@@ -196,11 +196,11 @@ def test_a_provider_to_which_everything_fell_back_is_not_the_one_asked_for(targe
     latency, report = judged(edgeclip, folder, dataset, teacher_dir, "--figures", figures, expect=4)
     assert report["runtime"]["provider"] == AZURE
     assert "measured" not in latency
-    assert f"every operator fell back from {AZURE}" in latency["mend"]
+    assert f"every operator fell back from {AZURE}" in latency["hint"]
     shutil.copy(target("cpu") / "profile.toml", folder / "profile.toml")
     latency, _ = judged(edgeclip, folder, dataset, teacher_dir, "--figures", figures, expect=4)
     assert "measured" not in latency
-    assert latency["mend"].startswith(f"onnxruntime on {AZURE} ran, not onnxruntime on CPUExecutionProvider")
+    assert latency["hint"].startswith(f"onnxruntime on {AZURE} ran, not onnxruntime on CPUExecutionProvider")
 
 
 def test_a_target_that_is_not_here_is_a_line(target, dataset, teacher_dir, images_dir):

@@ -45,16 +45,16 @@ def test_what_was_not_measured_says_how_to():
     budget = {"latency_ms": 1.0, "size_mb": 2.0, "memory_mb": 3.0, "accuracy_drop": 4.0}
     latency, size, memory, drop = asked_for([chosen], chosen, budget)
     assert latency == Criterion(
-        kind="latency", name=LATENCY, limit=1.0, unit="ms", mend="the variant did not run to its end: see its row"
+        kind="latency", name=LATENCY, limit=1.0, unit="ms", hint="the variant did not run to its end: see its row"
     )
-    assert size.met is True and size.mend == ""
+    assert size.met is True and size.hint == ""
     assert memory == Criterion(
-        kind="memory", name="peak memory", limit=3.0, unit="MB", mend="only Linux and macOS tell it"
+        kind="memory", name="peak memory", limit=3.0, unit="MB", hint="only Linux and macOS tell it"
     )
-    assert drop == Criterion(kind="accuracy", name=DROP, limit=4.0, unit="points", mend="name the teacher: --teacher T")
+    assert drop == Criterion(kind="accuracy", name=DROP, limit=4.0, unit="points", hint="name the teacher: --teacher T")
     blind = chosen.model_copy(update={"top1": None})
     (drop,) = asked_for([row("teacher", 0.6, 1.0), blind], blind, {"accuracy_drop": 4.0})
-    assert (drop.met, drop.mend) == (None, "the variant has no accuracy: see its row")
+    assert (drop.met, drop.hint) == (None, "the variant has no accuracy: see its row")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_latency_that_a_busy_machine_missed_is_not_decided(ms, pace, p99, met)
     (found,) = asked_for([chosen], chosen, {"latency_ms": 10.0}, pace=pace)
     assert (found.met, found.measured) == (met, pytest.approx(1.1 * ms))
     if met is None:
-        assert found.mend == "measure when nothing else runs"
+        assert found.hint == "measure when nothing else runs"
         assert f"at the profile's pace its median is {ms / max(1.0, pace):.3g} ms" in found.notes[0]
         assert ("times as slow as for its profile" in found.notes[0]) == (pace >= 1.25)
         assert ("single calls differ widely" in found.notes[0]) == (p99 > 2 * ms)
@@ -88,7 +88,7 @@ def test_another_machines_figures_are_withheld():
     chosen = row("exported int8", 0.5, 10.0, peak_memory_mb=1.0)
     found = asked_for([chosen], chosen, {"latency_ms": 99.0, "memory_mb": 99.0}, withheld="it is a toaster")
     assert [(one.met, one.measured) for one in found] == [(None, None)] * 2
-    assert {one.mend for one in found} == {"it is a toaster"}
+    assert {one.hint for one in found} == {"it is a toaster"}
 
 
 def test_a_variant_that_failed_meets_nothing():
@@ -131,13 +131,13 @@ def test_how_many_images_would_decide_is_told_and_true():
     teacher, chosen = answered("teacher", "1110" * 20), answered("exported fp32", "1010" * 20)
     drop = drop_of(teacher, chosen, 20.0, chance=0.25)
     enough = images_to_decide(teacher.right, chosen.right, 20.0)
-    assert f"about {enough:,} images would decide it; --few-images" in drop.mend
+    assert f"about {enough:,} images would decide it; --few-images" in drop.hint
     for images, decided in ((enough - 4, False), (enough + 4, True)):
         times = images // 4
         low, _ = paired_interval("1110" * times, "1010" * times)
         assert (low > 20.0) == decided
     at_it = drop_of(teacher, chosen, 25.0, chance=0.25)
-    assert "no number of images would" in at_it.mend
+    assert "no number of images would" in at_it.hint
 
 
 @pytest.mark.parametrize("images", [1, 3, 30, 300, 3000])
@@ -176,7 +176,7 @@ def test_a_teacher_at_chance_decides_nothing(chance, told):
 def test_answers_that_are_missing_decide_nothing():
     blind = answered("exported fp32", "10").model_copy(update={"right": None})
     drop = drop_of(answered("teacher", "1" * 50), blind, 60.0, chance=0.1)
-    assert drop.met is None and "image by image are missing" in drop.mend
+    assert drop.met is None and "image by image are missing" in drop.hint
 
 
 def test_the_interval_is_agrestis_and_mins():
@@ -211,6 +211,6 @@ def test_at_most_and_at_least_hold_with_equality():
     facts = {"kind": "size", "name": "n", "limit": 2.0, "measured": 2.0, "unit": "u", "met": True}
     for kind, better, beyond in ((at_most, "lower", 2.1), (at_least, "higher", 1.9)):
         assert kind("size", "n", 2.0, 2.0, "u") == Criterion(**facts, better=better)
-        missed, unknown = (kind("size", "n", 2.0, measured, "u", "mend") for measured in (beyond, None))
-        assert (missed.met, missed.mend) == (False, "")
-        assert (unknown.met, unknown.mend) == (None, "mend")
+        missed, unknown = (kind("size", "n", 2.0, measured, "u", "hint") for measured in (beyond, None))
+        assert (missed.met, missed.hint) == (False, "")
+        assert (unknown.met, unknown.hint) == (None, "hint")

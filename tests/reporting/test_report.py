@@ -72,19 +72,19 @@ def test_what_is_missed_fails_the_report_and_gets_advice(budget, missed):
 
 
 @pytest.mark.parametrize(
-    ("budget", "chain", "mend"),
+    ("budget", "chain", "hint"),
     [
         ({"accuracy_drop": 1.0}, rows()[1:], "--teacher"),
         ({"latency_ms": 1.0}, [*rows()[:2], rows()[2].model_copy(update={"timing": None})], "see its row"),
         ({"memory_mb": 100}, None, "Linux and macOS"),
     ],
 )
-def test_what_was_asked_for_and_not_measured_is_unknown(budget, chain, mend):
+def test_what_was_asked_for_and_not_measured_is_unknown(budget, chain, hint):
     found = make(budget=budget, chain=chain)
     assert (found.verdict, found.exit_code) == ("unknown", 4)
     assert [line.met for line in found.criteria if line.kind not in ALWAYS] == [None]
     assert "not measured" in found.advice[0]
-    assert mend in found.advice[0]
+    assert hint in found.advice[0]
     assert "NOT MEASURED" in markdown(found)
     assert make(budget={**budget, "size_mb": 0.5}, chain=chain).verdict == "missed", "what is missed is missed"
 

@@ -56,7 +56,7 @@ def found_kinds(chain, chosen=None, **asked):
     """Without labels: that nothing is known of chance comes first."""
     chance, *others = sanity(chain, chosen or chain[2], {}, **asked)
     assert (chance.kind, chance.measured, chance.met) == ("chance", None, None)
-    assert chance.mend == "show labelled images: --dataset D"
+    assert chance.hint == "show labelled images: --dataset D"
     return [one.kind for one in others]
 
 
@@ -114,19 +114,19 @@ def test_each_is_told_whole():
     )
     less = "ask for less: a smaller --latency-ms, --memory-mb or --size-mb"
     assert (chance.limit, chance.measured, chance.unit, chance.met) == (12.0, 13.0, "%", None)
-    assert chance.mend.startswith("train it longer, or on more; or show more labelled images: --few-images")
+    assert chance.hint.startswith("train it longer, or on more; or show more labelled images: --few-images")
     assert (teacher.limit, teacher.measured, teacher.unit, teacher.met) == (12.0, 12.0, "%", None)
     assert teacher.interval is None
-    assert teacher.mend == "take a teacher that knows these classes, or show more labelled images"
+    assert teacher.hint == "take a teacher that knows these classes, or show more labelled images"
     assert (answers.limit, answers.unit, answers.met) == (3.25, "classes", None)
     assert answers.measured == pytest.approx(np.exp(-(0.94 * np.log(0.94) + 0.06 * np.log(0.06))))
-    assert answers.mend == "train it longer, or on more kinds of images"
+    assert answers.hint == "train it longer, or on more kinds of images"
     assert (nearer_.limit, nearer_.measured, nearer_.unit, nearer_.interval) == (0.0, 0.02, "cosine", (-0.01, 0.05))
-    assert nearer_.mend == "train it longer, or on more"
+    assert nearer_.hint == "train it longer, or on more"
     told = "its embeddings are no nearer to the teacher's of the same image than to those of other images"
     assert nearer_.notes == [told]
-    assert (smaller.limit, smaller.measured, smaller.unit, smaller.mend) == (1.0, 3.0, "MB", less)
-    assert (faster.limit, faster.measured, faster.unit, faster.mend) == (10.0, 48.0, "ms", less)
+    assert (smaller.limit, smaller.measured, smaller.unit, smaller.hint) == (1.0, 3.0, "MB", less)
+    assert (faster.limit, faster.measured, faster.unit, faster.hint) == (10.0, 48.0, "ms", less)
     words = headline([chance, teacher, answers, nearer_, smaller, faster])
     assert words.startswith("This result is worth nothing as it stands: 1000 images do not tell")
     assert words.count("; ") == 5
@@ -153,7 +153,7 @@ def test_what_was_not_measured_has_its_place():
     blind = chain(exported={"top1": None, "right": None})
     (chance,) = sanity(blind, blind[2], {"chance": 0.25})
     assert (chance.limit, chance.measured, chance.unit) == (25.0, None, "%")
-    assert chance.mend == "the variant has no accuracy: see its row"
+    assert chance.hint == "the variant has no accuracy: see its row"
     assert found_kinds(blind[1:], blind[2]) == [], "no teacher, no labels"
 
 

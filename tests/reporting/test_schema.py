@@ -20,3 +20,8 @@ def test_every_field_is_documented():
 
 def test_the_version_is_the_one_documented():
     assert f"format version {Report.VERSION}" in PAGE
+
+
+def test_the_hint_of_an_older_report_is_read():
+    facts = {"name": "n", "limit": 1.0, "unit": "u"}
+    assert schema.Criterion.model_validate({**facts, "mend": "see its row"}).hint == "see its row"

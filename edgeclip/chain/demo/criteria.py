@@ -63,6 +63,6 @@ def promises(rows: Sequence[Row], chosen: Row, chance: float) -> list[Criterion]
         ),
     }
     return [
-        criterion.model_copy(update={"why": "promise", **({"mend": advice} if criterion.met is False else {})})
+        criterion.model_copy(update={"why": "promise", **({"hint": advice} if criterion.met is False else {})})
         for advice, criterion in words.items()
     ]

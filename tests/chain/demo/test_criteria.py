@@ -35,7 +35,7 @@ def test_each_can_be_missed(chain, missed):
 def test_a_missing_row_is_no_pass():
     found = judged(rows()[2:])
     assert found["speed against the teacher"].met is None
-    assert "run the demo anew" in found["speed against the teacher"].mend
+    assert "run the demo anew" in found["speed against the teacher"].hint
 
 
 def test_a_guess_keeps_nothing():
@@ -44,7 +44,7 @@ def test_a_guess_keeps_nothing():
     (found,) = [one for one in promises(chain, chain[1], 0.51) if one.name == KEPT]
     assert (found.measured, found.met) == (0.0, False)
     (blind,) = [one for one in promises(chain, chain[1], 0.7) if one.name == KEPT]
-    assert blind.met is None and "chance" in blind.mend
+    assert blind.met is None and "chance" in blind.hint
 
 
 def test_a_users_report_is_not_judged_by_them():

@@ -120,8 +120,8 @@ def serialise(
     if plan is None:
         reason = here.LOG.last()
         short = "memory" in reason.lower() or "workspace" in reason.lower()
-        mend = "give more --workspace-mb" if short else "export it at another --opset, or leave this precision out"
-        raise EdgeclipError(f"{graph.name}: {here.NAME} cannot build it for {bound['compute']} ({reason}): {mend}")
+        hint = "give more --workspace-mb" if short else "export it at another --opset, or leave this precision out"
+        raise EdgeclipError(f"{graph.name}: {here.NAME} cannot build it for {bound['compute']} ({reason}): {hint}")
     if cache is not None:
         write_bytes(file, bytes(cache.serialize()))
     return bytes(plan)
