@@ -263,3 +263,13 @@ def test_help_lists_every_command_once_by_its_stage():
 
 def test_the_package_lists_what_it_has():
     assert "load" in dir(edgeclip)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
+def test_torchs_threads_wait_asleep_unless_told_otherwise(given, expected):
+    lines = ["import os, sys", "from edgeclip.__main__ import main", "sys.argv = ['edgeclip', '--version']"]
+    lines += ["try:", "    main()", "except SystemExit:", "    pass", "print(os.environ['GOMP_SPINCOUNT'])"]
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"} | given
+    command = [sys.executable, "-c", "\n".join(lines)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == expected

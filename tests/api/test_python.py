@@ -75,7 +75,7 @@ def test_the_page_runs_from_top_to_bottom(folder, teacher_dir, capsys):
     assert names["images"].shape == (1, names["encoder"].embed_dim)
     assert [row.model for row in names["kept"].rows][1:] == ["runs/mine", "bundles/mine"]
     assert names["changes"] and not any(change.regressed for change in names["changes"]), "a report beside itself"
-    assert any(line.startswith("export: ") for line in names["lines"]), names["lines"]
+    assert any(line.startswith("zero-shot") for line in names["lines"]), names["lines"]
     assert "no student fits" in capsys.readouterr().out
 
 

@@ -61,7 +61,7 @@ def test_runs_of_the_same_share_a_store_of_the_cache(inputs, tmp_path, monkeypat
     monkeypatch.setenv("EDGECLIP_CACHE", str(tmp_path / "cache"))
     _, _, first = targets(inputs, None)
     assert first.folder.parent == tmp_path / "cache/stores"
-    monkeypatch.setattr(type(inputs[0]), "look", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(type(inputs[0]), "encode_squares", lambda *_: pytest.fail("computed again"))
     _, _, again = targets(inputs, None, lr=0.1)
     assert again.folder == first.folder, "of the learning rate it does not depend"
 

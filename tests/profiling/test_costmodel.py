@@ -17,12 +17,12 @@ from edgeclip.profiling.costmodel import (
     KernelCosts,
     ResidualModel,
     Towers,
-    _anchors,
     _corrected,
+    _kernel_costs,
     _near,
     _not_negative,
     _place,
-    _prices,
+    _residuals,
     fit,
     predict_columns,
     predict_ms,
@@ -40,8 +40,8 @@ def loads():
     return [space.workload(int(row)) for row in (*rows, *range(len(space) - 20, len(space)))]
 
 
-def priced(loads, prices):
-    table = np.array([[prices.get((kernel, measure), 0.0) for measure in MEASURES] for kernel in KERNELS])
+def priced(loads, costs):
+    table = np.array([[costs.get((kernel, measure), 0.0) for measure in MEASURES] for kernel in KERNELS])
     return (np.einsum("nkm,km->n", Towers.of(loads).work, table) + 0.02).tolist()
 
 
@@ -114,7 +114,7 @@ def test_the_least_squares_over_what_is_not_negative_are_scipys():
 def test_prices_minimise_relative_errors_and_the_pull_to_the_usual(loads):
     """The same objective written out, row by row, and given to scipy."""
     relative = np.array(priced(loads, PRICES)) * np.linspace(0.9, 1.1, len(loads))
-    found = _prices(Towers.of(loads), relative)
+    found = _kernel_costs(Towers.of(loads), relative)
     work = np.array(
         [
             [getattr(load.kernels[k], m) if k in load.kernels else 0.0 for k in KERNELS for m in MEASURES] + [1.0]
@@ -129,9 +129,9 @@ def test_prices_minimise_relative_errors_and_the_pull_to_the_usual(loads):
     table = np.vstack([weighted[:, used] / scale[used], PULL**0.5 * np.eye(used.sum())])
     aim = np.concatenate([np.ones(len(loads)), PULL**0.5 * usual[used] * scale[used]])
     expected, _ = nnls(table, aim)
-    prices = np.append(found.table.ravel(), found.constant)
-    assert np.allclose(prices[used], expected / scale[used], rtol=1e-4, atol=1e-9)
-    assert np.array_equal(prices[~used], usual[~used]), "of what no tower has, nothing else is known"
+    costs = np.append(found.table.ravel(), found.constant)
+    assert np.allclose(costs[used], expected / scale[used], rtol=1e-4, atol=1e-9)
+    assert np.array_equal(costs[~used], usual[~used]), "of what no tower has, nothing else is known"
 
 
 def test_what_is_alike_fades_with_distance():
@@ -156,10 +156,10 @@ def test_corrections_are_those_of_a_gaussian_process():
 
 
 def test_one_anchor_corrects_what_is_like_it():
-    anchor = ResidualModel(np.array(["vit"]), np.zeros((1, 3)), np.log([2.0]))
+    measured_tower = ResidualModel(np.array(["vit"]), np.zeros((1, 3)), np.log([2.0]))
     gain = (WITHIN**2 + BETWEEN**2) / (WITHIN**2 + BETWEEN**2 + NOISE**2)
     other = BETWEEN**2 / (WITHIN**2 + BETWEEN**2 + NOISE**2)
-    found = anchor.correct(np.array(["vit", "repvit"]), np.zeros((2, 3)))
+    found = measured_tower.correct(np.array(["vit", "repvit"]), np.zeros((2, 3)))
     assert found.tolist() == pytest.approx([2.0**gain, 2.0**other])
     nothing = ResidualModel(np.array([]), np.zeros((0, 3)), np.array([]))
     assert nothing.correct(np.array(["vit"]), np.zeros((1, 3))).tolist() == [1.0]
@@ -223,9 +223,9 @@ def test_the_held_out_error_is_of_predictions_from_all_others(loads):
     for out in range(len(few)):
         others = [load for place, load in enumerate(few) if place != out]
         measured = np.delete(relative, out)
-        prices = _prices(Towers.of(others), measured)
-        anchors = _anchors(prices, Towers.of(others), measured)
-        predicted = _corrected(prices, Towers.of([few[out]]), anchors)[0]
+        costs = _kernel_costs(Towers.of(others), measured)
+        residuals = _residuals(costs, Towers.of(others), measured)
+        predicted = _corrected(costs, Towers.of([few[out]]), residuals)[0]
         errors.append(abs(predicted - relative[out]) / relative[out])
     assert model.held_out_error == pytest.approx(np.mean(errors))
     assert model.held_out_p90 == pytest.approx(np.percentile(errors, 90))
