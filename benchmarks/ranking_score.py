@@ -23,8 +23,8 @@ import results
 
 from edgeclip.chain.demo.openmoji import SIZE, write_dataset
 from edgeclip.chain.loading import open_teacher
+from edgeclip.data.augment import Augment
 from edgeclip.data.training import TrainingData
-from edgeclip.data.views import Augment
 from edgeclip.distillation.config import DistillConfig, Weights
 from edgeclip.distillation.pipeline import distill
 from edgeclip.distillation.run import Run

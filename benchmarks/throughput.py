@@ -28,9 +28,10 @@ import torch
 
 from edgeclip.chain.demo.openmoji import write_dataset
 from edgeclip.chain.loading import load_teacher
+from edgeclip.data.augment import Augment
 from edgeclip.data.sentences import distinct, read_sentences
 from edgeclip.data.squares import Images
-from edgeclip.data.views import Augment, Views
+from edgeclip.data.views import Views
 from edgeclip.distillation.batches import Loader
 from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.malloc import keep_freed_memory

@@ -109,6 +109,7 @@ def test_the_check_can_fail(tmp_path, monkeypatch):
         "import edgeclip, edgeclip.cli",
         "import edgeclip.runtime.bundle, edgeclip.profiling.probe, edgeclip.profiling.costmodel, edgeclip.selection",
         "import edgeclip.evaluation.zeroshot, edgeclip.reporting.render, edgeclip.measurement.chain",
+        "from edgeclip.api import bundle, device, project, proof, student",
     ],
 )
 def test_what_a_device_imports_brings_no_torch(statement):

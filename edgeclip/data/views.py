@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from torch import Tensor
 
-from ..base.documents import Fraction, Part
 from ..runtime.manifest import Preprocess
+from .augment import Augment
 
 Seeds = Sequence[int] | NDArray[np.uint64]  # one an image
-
-
-class Augment(Part):
-    """How a view differs from its image. The teacher sees the same view as the student."""
-
-    area: tuple[Fraction, Fraction] = (0.3, 1.0)  # part of the image's area that a crop keeps
-    aspect: Annotated[float, Field(ge=0, lt=1)] = 0.2  # width over height, up to this much off 1
-    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0  # degrees either way
-    flip: bool = True  # left-right; not where left and right mean something
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Augment:
-        if not 0 < self.area[0] <= self.area[1]:
-            raise ValueError("area must be [smallest, largest] with 0 < smallest <= largest")
-        return self
 
 
 class Views:

@@ -9,7 +9,7 @@ import tomli_w
 from pydantic import Field, model_validator
 
 from ..base.documents import Document, Part
-from ..data.views import Augment
+from ..data.augment import Augment
 from .presets import PRESETS
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]

@@ -25,11 +25,12 @@ from ..base.documents import Cosine, Count, Document
 from ..base.errors import EdgeclipError
 from ..base.files import is_ours, mendable, writable_file, write_text
 from ..base.strings import StringsOnDisk
+from ..data.augment import Augment
 from ..data.processes import processes
 from ..data.sentences import kept_sentences
 from ..data.squares import Images
 from ..data.store import FeatureStore, StoreDocument, feature_store
-from ..data.views import Augment, Views
+from ..data.views import Views
 from ..images.sources import open_source
 from .targets import image_embedder, sentence_embedder
 from .teachers import Teacher, folder_name

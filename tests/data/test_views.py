@@ -3,7 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeclip.data.views import Augment, Normalise, Views, uniform
+from edgeclip.data.augment import Augment
+from edgeclip.data.views import Normalise, Views, uniform
 from edgeclip.runtime.manifest import Preprocess
 
 
