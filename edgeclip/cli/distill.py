@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .inputs import budget_over, open_profile
+from .inputs import budget_over
 from .options import (
     JSON,
     NO_BUDGET,
@@ -106,6 +106,7 @@ def distill_command(
                 --texts sentences.txt --out runs/pi
     """
     from ..api import student
+    from ..api.device import load_profile
     from ..base.errors import require
     from .tables import show
 
@@ -128,7 +129,7 @@ def distill_command(
         if templates and not classes:
             raise click.UsageError("--templates are for --classes")
         assert profile_name is not None and images is not None and out is not None  # NEEDED
-        profile, settings = open_profile(profile_name), {name: others.pop(name) for name in SETTINGS}
+        profile, settings = load_profile(profile_name), {name: others.pop(name) for name in SETTINGS}
         budget = budget_over(profile, others, no_budget=no_budget)
         selection = student.SelectConfig(budget, precisions, measure=not no_measure)
         data = student.TrainingData(images, texts, classes, templates, store)

@@ -1,4 +1,4 @@
-"""What commands are given by name, opened: profiles and their budgets."""
+"""Budgets, as flags give them."""
 
 from __future__ import annotations
 
@@ -6,17 +6,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..profiling.schema import Budget, Profile
-
-
-def open_profile(name: str) -> Profile:
-    """The profile of that name or path.
-
-    Raises:
-        EdgeclipError: there is none, or its file has faults.
-    """
-    from ..api.device import load_profile
-
-    return load_profile(name)
 
 
 def given_budget(flags: dict[str, float | None]) -> Budget:

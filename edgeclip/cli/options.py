@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -223,27 +222,6 @@ def if_interrupted(advice: str) -> Iterator[None]:
     except KeyboardInterrupt:
         tell(advice)
         raise
-
-
-def command_line() -> str:
-    """The command that is running, as it was given but for secrets: for a record that others can run."""
-    from ..base.visible import without_secrets
-
-    context = outer = click.get_current_context()
-    words: list[str] = []
-    while outer.parent:  # up to the program, which may have been called by any path
-        words, outer = [outer.info_name or "", *words], outer.parent
-    words = ["edgeclip", *words]
-    for parameter in context.command.params:
-        value, name = context.params[parameter.name or ""], parameter.opts[0]
-        given = context.get_parameter_source(parameter.name or "") == click.core.ParameterSource.COMMANDLINE
-        if isinstance(parameter, click.Argument):
-            words += map(str, value if isinstance(value, tuple) else [value])
-        elif given and value is True:
-            words.append(name)
-        elif given:
-            words += [word for part in (value if isinstance(value, tuple) else [value]) for word in (name, f"{part}")]
-    return shlex.join(map(without_secrets, words))
 
 
 def tell(text: str) -> None:

@@ -80,16 +80,17 @@ def select_command(
 
     Example:  edgeclip select --profile raspberry-pi-5 --latency-ms 20
     """
+    from ..api.device import load_profile
     from ..api.student import TrainingData, Trials, front_svg, select, text_advice
     from ..base.files import writable_file, write_marked
-    from .inputs import budget_over, open_profile
+    from .inputs import budget_over
     from .tables import show, specs_table
 
     for file in filter(None, (plot, out)):
         writable_file(file, force=force)
     if trials and not (teacher and images and texts and dataset and work):
         raise click.UsageError("--trials needs --teacher, --images, --texts, --dataset and --work")
-    profile = open_profile(profile_name)
+    profile = load_profile(profile_name)
     limits = budget_over(profile, budget, no_budget=no_budget)
     settings: dict[str, Any] = {"max_image_size": image_size, "precisions": precisions, "measure": not no_measure}
     if trials:
