@@ -150,8 +150,8 @@ MUTANTS = (
     Mutant(
         "the report's latency halved",
         "edgeclip/measurement/rows.py",
-        'cuts = {f"{name}_ms": value for name, value in result["latency"].items()}',
-        'cuts = {f"{name}_ms": value / 2 for name, value in result["latency"].items()}',
+        'cuts = {f"{name}_ms": value for name, value in result.latency.items()}',
+        'cuts = {f"{name}_ms": value / 2 for name, value in result.latency.items()}',
         "tests/measurement/test_rows.py",
     ),
     Mutant(
@@ -234,22 +234,22 @@ MUTANTS = (
     Mutant(
         "joules as millijoules",
         "edgeclip/measurement/bench.py",
-        '"millijoules_per_image": 1e3 * used.joules / images',
-        '"millijoules_per_image": used.joules / images',
+        "EnergyPerImage(1e3 * used.joules / images",
+        "EnergyPerImage(used.joules / images",
         "tests/measurement/test_rows.py",
     ),
     Mutant(
         "the time to load in seconds",
         "edgeclip/runtime/worker.py",
-        '"load_ms": 1e3 * (loaded - imported)',
-        '"load_ms": (loaded - imported)',
+        "load_ms=1e3 * (loaded - imported)",
+        "load_ms=(loaded - imported)",
         "tests/runtime/test_worker.py",
     ),
     Mutant(
         "the first inference in seconds",
         "edgeclip/runtime/worker.py",
-        '"first_ms": 1e3 * (ran - loaded)',
-        '"first_ms": (ran - loaded)',
+        "first_ms=1e3 * (ran - loaded)",
+        "first_ms=(ran - loaded)",
         "tests/runtime/test_worker.py",
     ),
     Mutant(
@@ -353,8 +353,8 @@ MUTANTS = (
     Mutant(
         "the reference runs in the default engine",
         "edgeclip/measurement/reference.py",
-        'for name in ("engine", "provider", "threads")',
-        'for name in ("threads",)',
+        "engine=engine, provider=provider, threads=threads",
+        "threads=threads",
         "tests/measurement/test_runtimes.py",
     ),
     Mutant(
@@ -521,8 +521,8 @@ MUTANTS = (
     Mutant(
         "a golden answer of another device's own word",
         "edgeclip/runtime/golden.py",
-        "findings.append(_finding(what, cosine >= limits[name], detail))",
-        "findings.append(_finding(what, True, detail))",
+        "PartCheck(what, bool(cosine >= limits[name]), detail)",
+        "PartCheck(what, True, detail)",
         "tests/measurement/test_figures.py",
     ),
     Mutant(

@@ -103,7 +103,7 @@ def one(name: str, asked: argparse.Namespace) -> dict[str, Any]:
         return facts
     report = read_document(folder / "report/report.json", Report)
     chosen = next(row for row in report.rows if row.recommended)
-    chance = report.dataset.get("chance")
+    chance = report.dataset.chance if report.dataset else None
     teacher = next((row.top1 for row in report.rows if row.stage == "teacher"), None)
     kept = None if None in (chance, teacher, chosen.top1) else kept_above_chance(chosen.top1, teacher, chance)
     picture = folder / "own.png"

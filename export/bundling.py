@@ -59,13 +59,22 @@ class Contents:
         return Preprocess(**model.preprocess_cfg)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a bundle was made of: its name, what was exported, and the student's spec as data (empty: it has none)."""
+
+    name: str
+    source: str
+    student: dict[str, Any]
+
+
 def finish(
     folder: Path,
     contents: Contents,
     model: OpenClipEncoder,
     opset: int,
     target: Target,
-    facts: dict[str, Any],
+    origin: Origin,
     calibration: dict[str, object],
 ) -> None:
     """Stamp every graph, write the manifest, and make all files read-only.
@@ -76,14 +85,14 @@ def finish(
         model: where it came from.
         opset: of the graphs.
         target: what the bundle was made for.
-        facts: the manifest's ``name``, ``source`` and ``student``.
+        origin: what it was made of.
         calibration: which images set ranges and judged.
     """
     versions = {package: metadata.version(package) for package in PACKAGES} | {"edgeclip": metadata.version("edgeclip")}
     preprocess = contents.preprocess_of(model)
     about = {
         "edgeclip": versions["edgeclip"],
-        "model": str(facts["name"]),
+        "model": origin.name,
         "revision": model.fingerprint,
         "preprocess": json.dumps(preprocess.model_dump()),
     }
@@ -92,9 +101,9 @@ def finish(
         stamp(file, about | ({"labels": json.dumps(labels, ensure_ascii=False)} if labels else {}))
     write_text(folder / RUNNER, runner_source())
     manifest = Manifest(
-        name=facts["name"],
-        source=facts["source"],
-        signature=sign(KIND, facts["source"]),
+        name=origin.name,
+        source=origin.source,
+        signature=sign(KIND, origin.source),
         source_fingerprint=model.fingerprint,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         made_with=versions,
@@ -119,7 +128,7 @@ def finish(
         calibration=calibration,
         golden=Artefact(**_artefact(folder / "golden.safetensors")),
         runner=Artefact(**_artefact(folder / RUNNER)),
-        student=facts["student"],
+        student=origin.student,
     )
     manifest.save(folder / MANIFEST)
     for file in folder.iterdir():
@@ -137,10 +146,10 @@ def _words(folder: Path, contents: Contents) -> dict[str, Any]:
 
 def _variant(candidate: Candidate, contents: Contents) -> Variant:
     assert candidate.fidelity is not None  # only what has run is kept
-    facts: dict[str, Any] = {"precision": candidate.precision, "recipe": candidate.recipe}
     return Variant(
         **_artefact(candidate.file),
-        **facts,
+        precision=candidate.precision,
+        recipe=candidate.recipe,
         fidelity=candidate.fidelity,
         faithful=contents.faithful[candidate.precision],
         relative_speed=candidate.relative_speed,

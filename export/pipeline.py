@@ -30,7 +30,7 @@ from ..runtime.target import Precision, Target
 from ..towers.spec import StudentSpec
 from . import graphs
 from . import optimumrecipes as optimum
-from .bundling import Contents, finish
+from .bundling import Contents, Origin, finish
 from .calibration import COUNT, FEWEST, calibration_pixels
 from .engine import build_engines
 from .extras import with_bytes_input, with_classes
@@ -125,9 +125,9 @@ def export(
             _variants(job)
             _extras(job, _choose(job, spec))
             job.tell("")
-        facts = {"name": out.resolve().name, "source": source, "student": spec.as_data() if spec else {}}
+        origin = Origin(out.resolve().name, source, spec.as_data() if spec else {})
         counts = {"set_ranges": len(pixels), "judged": len(judged), "judged_unseen": judged is not pixels}
-        finish(folder, job.contents, model, plan.opset, target, facts, chosen | counts)
+        finish(folder, job.contents, model, plan.opset, target, origin, chosen | counts)
     return Bundle.open(out)
 
 

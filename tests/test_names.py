@@ -52,7 +52,7 @@ def test_from_images_to_a_bundle(odd, spec, teacher, tmp_path, capsys):
     made = distill(spec, [as_teacher("tiny", teacher)], TrainingData(odd, texts), tmp_path / "run", config=SHORT)
     again = Run.open(made.path)
     assert Path(again.document.images) == odd, "the run finds its images again"
-    assert again.document.figures["skipped"] == [os.fsdecode(b"brok\xfden.png")]
+    assert again.document.figures.skipped == [os.fsdecode(b"brok\xfden.png")]
     files = find_images(Path(again.document.images))
     facts = {"source": str(odd), "calibration": files}
     bundle = export(again.encoder(), tmp_path / "b", **facts, plan=ExportPlan(precisions=()))

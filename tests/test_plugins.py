@@ -20,6 +20,8 @@ from .test_cli import run
 ENGINE = '''
 """onnxruntime as it comes, with none of our settings: enough of an engine to be told from ours."""
 
+from edgeclip.runtime.engines.protocol import HotSpots
+
 
 class Session:
     providers, concurrent = ("CPU",), False
@@ -58,7 +60,7 @@ class Bare:
         return Session(graph)
 
     def hot_spots(self, graph, rows, **settings):
-        return {"operators": [], "fell_back": [], "on_provider": None}
+        return HotSpots(operators=[], fell_back=[])
 
 
 engine = Bare()

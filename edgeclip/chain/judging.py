@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..measurement.schema import Figures, Judged, Row
     from ..profiling.schema import Budget, Profile
     from ..reporting import Subject
-    from ..reporting.schema import Report
+    from ..reporting.schema import ProfileFacts, Report
     from ..runtime.bundle import Bundle
     from .report import Promises, ReportConfig
 
@@ -65,11 +65,11 @@ def _subject(bundle: Bundle, profile: Profile, figures: Figures, host: Figures |
         reference = reference.model_copy(update={"profile_ms": profile.reference.p50_ms})
     return Subject(
         name=manifest.name,
-        dataset=data.model_dump() if data else {},
+        dataset=data,
         profile=_profile_facts(profile),
-        device=figures.device.model_dump(exclude_none=True),
+        device=figures.device,
         software=manifest.made_with,
-        host=host.device.model_dump(exclude_none=True) if host else {},
+        host=host.device if host else None,
         student=manifest.student,
         runtime=figures.runtime,
         bundle=figures.bundle,
@@ -143,10 +143,13 @@ def _predicted(profile: Profile, spec: dict[str, Any], precision: str) -> float 
     return predict_ms(profile, StudentSpec.model_validate(body).workload, precision)  # type: ignore[arg-type]
 
 
-def _profile_facts(profile: Profile) -> dict[str, Any]:
-    return {
-        "name": profile.name,
-        "provenance": profile.provenance,
-        "runtime": profile.runtime.told,
-        "held_out_error": {name: model.held_out_error for name, model in profile.cost_model.items()},
-    }
+def _profile_facts(profile: Profile) -> ProfileFacts:
+    from ..reporting.schema import ProfileFacts
+
+    return ProfileFacts(
+        name=profile.name,
+        provenance=profile.provenance,
+        runtime=profile.runtime.told,
+        threads=profile.runtime.threads,
+        held_out_error={name: model.held_out_error for name, model in profile.cost_model.items()},
+    )

@@ -150,7 +150,9 @@ def _pictures(report: Report, dataset: Path | None) -> list[Picture]:
 
     chosen = next(row for row in report.rows if row.recommended)
     fp32 = next((row for row in report.rows if row.stage == f"{EXPORTED}fp32" and row is not chosen), None)
-    return some_pictures(without_copies(open_dataset(dataset)), report.dataset.get("labels", ()), chosen, fp32)
+    return some_pictures(
+        without_copies(open_dataset(dataset)), report.dataset.labels if report.dataset else (), chosen, fp32
+    )
 
 
 def _commands(opened: Bundle, bundle: Path, command: str, figures: Figures) -> list[str]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import cast
 
 from ..base.errors import EdgeclipError
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import find_engine
-from ..runtime.target import Device, Precision, Runtime, Target
-from .machine import machine_facts
-from .sensors import Conditions, conditions
-
-__all__ = ["Conditions", "conditions", "describe_device", "target_here", "why_elsewhere"]
+from ..runtime.target import Conditions, Device, Precision, Runtime, Target
+from .machine import this_machine
+from .sensors import read_sensors
 
 
 def describe_device() -> Device:
     """The machine this runs on. The same machine gives the same answer."""
-    return Device.model_validate(machine_facts())
+    return Device(**asdict(this_machine()))
+
+
+def conditions() -> Conditions:
+    """What changes from minute to minute on this machine, now."""
+    return Conditions(**asdict(read_sensors()))
 
 
 def target_here(engine: str | None = None, threads: int | None = None, provider: str | None = None) -> Target:

@@ -6,8 +6,8 @@ import os
 import platform
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..runtime.cores import read_kernel, usable_cores
 
@@ -54,17 +54,30 @@ ARM_CORES = {
 }
 
 
-def machine_facts() -> dict[str, Any]:
-    """The machine this runs on, by the names of :class:`~edgeclip.runtime.target.Device`; always the same answer."""
-    return {
-        "machine": platform.machine() or "unknown",
-        "system": _system_name(),
-        "cpu": _cpu_name(),
-        "cores": usable_cores(),
-        "memory_gb": round(_memory_bytes() / 1e9, 1),
-        "features": _features(),
-        "gpu": _gpu_name(),
-    }
+@dataclass(frozen=True)
+class Machine:
+    """As :class:`~edgeclip.runtime.target.Device`, which is checked and written into documents."""
+
+    machine: str
+    system: str
+    cpu: str
+    cores: int
+    memory_gb: float
+    features: list[str]
+    gpu: str | None
+
+
+def this_machine() -> Machine:
+    """The machine this runs on; always the same answer."""
+    return Machine(
+        machine=platform.machine() or "unknown",
+        system=_system_name(),
+        cpu=_cpu_name(),
+        cores=usable_cores(),
+        memory_gb=round(_memory_bytes() / 1e9, 1),
+        features=_features(),
+        gpu=_gpu_name(),
+    )
 
 
 def _system_name() -> str:

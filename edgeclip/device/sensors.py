@@ -25,7 +25,7 @@ PI_FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft 
 
 
 @dataclass(frozen=True)
-class Conditions:
+class SensorReadings:
     """What changes from minute to minute, as far as the system tells: it explains a noisy measurement."""
 
     governor: str | None = None
@@ -37,14 +37,14 @@ class Conditions:
     throttled_times: int | None = None  # since the machine was started
 
 
-def conditions() -> Conditions:
+def read_sensors() -> SensorReadings:
     """Everything that the system tells right now."""
     cpu0 = SYS / "devices/system/cpu/cpu0/cpufreq"
     clock = read_kernel(cpu0 / "scaling_cur_freq")
     degrees = [int(text) / 1e3 for zone in _each("class/thermal", "thermal_zone*/temp") if _number(text := zone)]
     gpu = [int(text) / 1e6 for text in _each("class/devfreq", "*gpu*/cur_freq") if _number(text)]
     counts = [int(text) for text in _each("devices/system/cpu", "cpu*/thermal_throttle/core_throttle_count")]
-    return Conditions(
+    return SensorReadings(
         governor=read_kernel(cpu0 / "scaling_governor") or None,
         clock_mhz=int(clock) / 1e3 if clock.isdigit() else None,
         temperature_c=max(degrees, default=None),

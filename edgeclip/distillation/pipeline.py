@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -32,7 +31,7 @@ from .config import DistillConfig
 from .enough import few_images
 from .malloc import keep_freed_memory
 from .pace import forecast
-from .run import Run, RunDocument, refuse_in_the_way
+from .run import Run, RunDocument, RunFigures, refuse_in_the_way
 from .student import Towers, build_student
 from .targets import find_targets, refuse_no_room
 from .teachers import Teacher
@@ -238,19 +237,19 @@ def _train(
         return
     towers.load_state_dict(load_file(run.best) if judge else trainer.student.state_dict())
     save_hub_layout(model, model_cfg, preprocess.model_dump(), run.student_dir, tokenizer)
-    figures = {
-        "images": len(targets.rows),
-        "skipped": targets.broken[:1000],
-        "sentences": len(sentences),
-        "steps": trainer.steps,
-        **({"best_top1": trainer.best_top1} if judge else {}),
-        "store_seconds": round(stored - start, 1),
-        "train_seconds": round(time.monotonic() - stored, 1),
-    }
+    figures = RunFigures(
+        images=len(targets.rows),
+        skipped=targets.broken[:1000],
+        sentences=len(sentences),
+        steps=trainer.steps,
+        best_top1=trainer.best_top1 if judge else None,
+        store_seconds=round(stored - start, 1),
+        train_seconds=round(time.monotonic() - stored, 1),
+    )
     _finish(run, figures)
 
 
-def _finish(run: Run, figures: dict[str, Any]) -> None:
+def _finish(run: Run, figures: RunFigures) -> None:
     """The student is there: vouch for its files."""
     run.document.status = "finished"
     run.document.student = {file.name: sha256(file) for file in sorted(run.student_dir.iterdir())}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from ..base.documents import Document, read_document
+from ..base.documents import Count, Document, Fraction, NonNegative, Part, read_document
 from ..base.errors import EdgeclipError, FormatError
 from ..base.files import sha256, writable
 from ..base.folders import content_of
@@ -35,6 +35,18 @@ def refuse_in_the_way(out: Path, *, resume: bool = False) -> None:
         )
 
 
+class RunFigures(Part):
+    """What a finished run counted and how long it took; None before."""
+
+    images: Count | None = None
+    skipped: list[str] = []  # images that cannot be read, at most a thousand
+    sentences: Count | None = None
+    steps: Count | None = None
+    best_top1: Fraction | None = None  # on the data set that the student was judged on
+    store_seconds: NonNegative | None = None  # for the teachers' embeddings
+    train_seconds: NonNegative | None = None
+
+
 class RunDocument(Document):
     """``run.json``."""
 
@@ -56,7 +68,7 @@ class RunDocument(Document):
     spec: StudentSpec
     config: DistillConfig
     student: dict[str, str] = {}  # the files of student/ -> their SHA-256
-    figures: dict[str, Any] = {}  # counts, seconds, the last losses
+    figures: RunFigures = RunFigures()
     signature: str | None = None  # by which whoever made it, where it lies, knows it again: see trust.py
 
     @property

@@ -108,7 +108,11 @@ def _precisions(manifest: Manifest) -> str:
 
 
 def _training(run: RunDocument) -> str:
-    settings = {"student": run.spec.vision_cfg, "settings": run.config.model_dump(mode="json"), "figures": run.figures}
+    settings = {
+        "student": run.spec.vision_cfg,
+        "settings": run.config.model_dump(mode="json"),
+        "figures": run.figures.model_dump(exclude_none=True),
+    }
     text = json_text(json.dumps(settings, indent=2, ensure_ascii=False)).replace("`", "'")
     return f"```json\n{text}\n```"
 
@@ -117,9 +121,13 @@ def _data(facts: Facts) -> str:
     run = facts.run
     kind = "class names" if run.classes else "sentences"
     # Names alone: where things lie on somebody's disk is nobody's business.
-    images = f"- images: {_code(Path(run.images).name)} ({run.figures.get('images', '?')})"
-    texts = f"- {kind}: {_code(Path(run.texts).name)} ({run.figures.get('sentences', '?')}), not paired with the images"
+    images = f"- images: {_code(Path(run.images).name)} ({_count(run.figures.images)})"
+    texts = f"- {kind}: {_code(Path(run.texts).name)} ({_count(run.figures.sentences)}), not paired with the images"
     return f"{images}\n{texts}\n- credit: {_plain(facts.data_credit)}"
+
+
+def _count(number: int | None) -> str:
+    return "?" if number is None else str(number)
 
 
 def _nested(text: str) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..base.console import say
 from ..base.errors import EdgeclipError
@@ -41,18 +39,14 @@ def score(encoder: Encoder, model: str, dataset: Dataset, where: str, task: Eval
     Raises:
         EdgeclipError: the data set cannot be used for the task.
     """
-    from .results import Score
-
     refuse_unfit(dataset, task)
-    tasks: dict[Task, Callable[..., dict[str, Any]]] = {
-        "zero-shot": _zero_shot,
-        "linear-probe": partial(_probe, where=where),
-        "few-shot": partial(_probe, where=where),
-        "retrieval": _retrieval,
-    }
-    facts = tasks[task.task](encoder, dataset, task)
-    counts = {"classes": len(dataset.classnames), "templates": len(dataset.templates)}
-    return Score(model=model, dataset=dataset.name, task=task.task, **{**counts, **facts})
+    if task.task == "zero-shot":
+        return _zero_shot(encoder, model, dataset, task)
+    if task.task == "retrieval":
+        return _retrieval(encoder, model, dataset)
+    train, test = _train_and_test(encoder, dataset, task, where)
+    probe = _few_shot if task.task == "few-shot" else _linear_probe
+    return probe(train, test, model, dataset, task)
 
 
 def refuse_unfit(dataset: Dataset, task: EvaluationTask) -> None:
@@ -78,43 +72,83 @@ def refuse_unfit(dataset: Dataset, task: EvaluationTask) -> None:
         raise EdgeclipError(f"roc-auc is of two classes, and {name} has {classes}")
 
 
-def _zero_shot(encoder: Encoder, dataset: Dataset, task: EvaluationTask) -> dict[str, Any]:
+def _zero_shot(encoder: Encoder, model: str, dataset: Dataset, task: EvaluationTask) -> Score:
     import numpy as np
 
     from .chance import chance_level, doubts
-    from .results import ClassScore
+    from .results import ClassScore, Score
     from .zeroshot import evaluate
 
     result = evaluate(encoder, dataset)
     value, (low, high) = result.score(task.metric, sure=True)  # type: ignore[arg-type, misc]
-    facts = {"metric": task.metric, "value": value, "low": low, "high": high, "images": len(result.labels)}
     chance = chance_level(result.labels, len(dataset.classnames))
-    facts |= {"top1": result.top1, "top5": result.top5, "chance": chance}
-    facts["remarks"] = doubts(result.predictions, result.labels, result.top1, chance)
+    score = Score(
+        model=model,
+        dataset=dataset.name,
+        task="zero-shot",
+        metric=task.metric,
+        value=value,
+        low=low,
+        high=high,
+        images=len(result.labels),
+        classes=len(dataset.classnames),
+        templates=len(dataset.templates),
+        chance=chance,
+        top1=result.top1,
+        top5=result.top5,
+        remarks=doubts(result.predictions, result.labels, result.top1, chance),
+    )
     if dataset.several:
-        return facts
+        return score
     count = np.bincount(result.labels, minlength=len(dataset.classnames))
     rows = zip(dataset.classnames, count.tolist(), result.recall_per_class.tolist(), strict=True)
-    per_class = [ClassScore(name=name, images=images, recall=recall) for name, images, recall in rows if images]
-    return {**facts, "mean_per_class": result.mean_per_class, "per_class": per_class} | {
-        "calibration_error": result.calibration_error
-    }
+    score.per_class = [ClassScore(name=name, images=images, recall=recall) for name, images, recall in rows if images]
+    score.mean_per_class, score.calibration_error = result.mean_per_class, result.calibration_error
+    return score
 
 
-def _probe(encoder: Encoder, dataset: Dataset, task: EvaluationTask, *, where: str) -> dict[str, Any]:
+def _few_shot(train: Embedded, test: Embedded, model: str, dataset: Dataset, task: EvaluationTask) -> Score:
+    from .probe import few_shot
+    from .results import Score
+
+    few = few_shot(train, test, len(dataset.classnames), task.shots)
+    draws = {f"draw {number}": value for number, value in enumerate(few.draws)}
+    return Score(
+        model=model,
+        dataset=dataset.name,
+        task="few-shot",
+        metric="accuracy",
+        value=few.top1,
+        images=len(test.labels),
+        classes=len(dataset.classnames),
+        templates=0,
+        top1=few.top1,
+        more={"shots": few.shots, "sd": few.spread, **draws},
+    )
+
+
+def _linear_probe(train: Embedded, test: Embedded, model: str, dataset: Dataset, task: EvaluationTask) -> Score:
     from .metrics import interval
-    from .probe import few_shot, linear_probe
+    from .probe import linear_probe
+    from .results import Score
 
-    (train, test), classes = _train_and_test(encoder, dataset, task, where), len(dataset.classnames)
-    counts = {"images": len(test.labels), "metric": "accuracy", "templates": 0}
-    if task.task == "few-shot":
-        few = few_shot(train, test, classes, task.shots)
-        draws = {f"draw {number}": value for number, value in enumerate(few.draws)}
-        return {**counts, "value": few.top1, "top1": few.top1, "more": {"shots": few.shots, "sd": few.spread, **draws}}
-    probe = linear_probe(train, test, classes)
+    probe = linear_probe(train, test, len(dataset.classnames))
     low, high = interval(lambda right: float(right.mean()), probe.predictions == probe.labels)
-    facts = {"value": probe.top1, "low": low, "high": high, "top1": probe.top1, "mean_per_class": probe.mean_per_class}
-    return {**counts, **facts, "more": {"C": probe.strength, "train_images": len(train.labels)}}
+    return Score(
+        model=model,
+        dataset=dataset.name,
+        task="linear-probe",
+        metric="accuracy",
+        value=probe.top1,
+        low=low,
+        high=high,
+        images=len(test.labels),
+        classes=len(dataset.classnames),
+        templates=0,
+        top1=probe.top1,
+        mean_per_class=probe.mean_per_class,
+        more={"C": probe.strength, "train_images": len(train.labels)},
+    )
 
 
 def _train_and_test(encoder: Encoder, dataset: Dataset, task: EvaluationTask, where: str) -> tuple[Embedded, Embedded]:
@@ -133,12 +167,22 @@ def _train_and_test(encoder: Encoder, dataset: Dataset, task: EvaluationTask, wh
     return embed(encoder, training, title="train split"), embed(encoder, dataset, title="test split")
 
 
-def _retrieval(encoder: Encoder, dataset: Dataset, task: EvaluationTask) -> dict[str, Any]:
+def _retrieval(encoder: Encoder, model: str, dataset: Dataset) -> Score:
+    from .results import Score
     from .retrieval import retrieve
 
     retrieved = retrieve(encoder, dataset)
     recalls, (low, high) = retrieved.recall(), retrieved.intervals()["image_recall@1"]
-    counts = {"images": len(retrieved.text_ranks), "templates": 0}
-    return {**counts, "metric": "image_recall@1", "value": recalls["image_recall@1"], "low": low, "high": high} | {
-        "more": {**recalls, "captions": len(retrieved.image_ranks)}
-    }
+    return Score(
+        model=model,
+        dataset=dataset.name,
+        task="retrieval",
+        metric="image_recall@1",
+        value=recalls["image_recall@1"],
+        low=low,
+        high=high,
+        images=len(retrieved.text_ranks),
+        classes=len(dataset.classnames),
+        templates=0,
+        more={**recalls, "captions": len(retrieved.image_ranks)},
+    )

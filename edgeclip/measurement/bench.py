@@ -1,4 +1,4 @@
-"""Measure image towers on this device, one process a tower. What comes back is plain data: a report is made of it.
+"""Measure image towers on this device, one process a tower.
 
 With numpy, Pillow and onnxruntime alone: the single-file runner measures with this very module.
 """
@@ -8,15 +8,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from ..device.machine import machine_facts
-from ..device.sensors import conditions, energy
+from ..device.machine import this_machine
+from ..device.sensors import energy, read_sensors
+from ..runtime.engines.protocol import HotSpots, OperatorShare
 from ..runtime.timing import percentiles
+from ..runtime.towerjob import TowerJob
 from ..runtime.turns import ENOUGH_SECONDS, SAMPLES, Contender, Crashed, Taken, Worker, take_turns
+from ..runtime.worker import EmbeddedImages, FileToEmbedding, Opened
+from .results import BenchResult, EnergyPerImage, SustainedRun, TowerResult
 
 REFERENCE = "reference"
 BATCHES = (1, 8, 32)
@@ -29,11 +32,11 @@ Step = Callable[[str, int, int], None]  # what is being done, steps done, steps 
 
 @dataclass
 class Plan:
-    """What to measure. ``towers`` and ``reference`` are jobs of :class:`edgeclip.runtime.worker.Tower`."""
+    """What to measure."""
 
-    towers: dict[str, dict[str, Any]]  # by the name of the report's row
+    towers: dict[str, TowerJob]  # by the name of the report's row
     focus: str  # the tower that matters: energy and the sustained run are measured of it
-    reference: dict[str, Any] | None = None  # a graph that is the same in every run: it shows the machine's drift
+    reference: TowerJob | None = None  # a graph that is the same in every run: it shows the machine's drift
     images: list[str] = field(default_factory=list)  # to embed with every tower: files, or members of ``archive``
     archive: str | None = None  # a zip file with the images
     seconds: float = 20.0  # for the turns, all together
@@ -47,7 +50,7 @@ def bench(
     out: Path,
     beside: Mapping[str, Contender] | None = None,
     on_step: Step | None = None,
-) -> dict[str, Any]:
+) -> BenchResult:
     """Measure everything in ``plan``; a tower that crashes has ``failed`` for its figures.
 
     Args:
@@ -58,22 +61,20 @@ def bench(
         on_step: told what is being done.
     """
     progress = _Progress(on_step, steps=2 * len(plan.towers) + 3)
-    before = conditions()
-    rows: dict[str, dict[str, Any]] = {name: {} for name in plan.towers}
+    before = read_sensors()
+    rows = {name: TowerResult() for name in [*plan.towers, *(beside or {})]}
     with ExitStack() as stack:
         alive: dict[str, Worker] = {}
         for name, job in [*plan.towers.items(), *([(REFERENCE, plan.reference)] if plan.reference else [])]:
             progress(f"open {name}")
-            row = rows.setdefault(name, {})
+            row = rows.setdefault(name, TowerResult())
             worker = stack.enter_context(Worker(command, job))
-            if _try(row, "opened", partial(worker.ask, "open")):
+            if _try(row, "opened", partial(_open, row, worker)):
                 alive[name] = worker
         progress("latency")
         taken = _turns(alive, beside or {}, plan.seconds, progress)
-        for name in beside or {}:
-            rows[name] = {}
         for name, turns in taken.items():
-            rows[name] |= _latency(turns)
+            _note_latency(rows[name], turns)
             if turns.failed is not None:
                 alive.pop(name)
         for number, name in enumerate(plan.towers):
@@ -82,19 +83,12 @@ def bench(
                 _look_closer(name, rows[name], alive[name], plan, out / f"{number}.npy", progress)
         if plan.focus in alive:
             progress(f"{plan.focus}: energy" + (", sustained" if plan.sustained else ""))
-            _try(rows[plan.focus], "energy", partial(_energy, alive[plan.focus]))
+            row, worker = rows[plan.focus], alive[plan.focus]
+            _try(row, "energy", partial(_measure_energy, row, worker))
             if plan.sustained:
-                run = partial(_sustained, alive[plan.focus], plan.sustained, progress)
-                _try(rows[plan.focus], "sustained", run)
+                _try(row, "sustained", partial(_sustain, row, worker, plan.sustained, progress))
     reference = rows.pop(REFERENCE, None)
-    return {
-        "rows": rows,
-        "reference": reference,
-        "rule": RULE,
-        "before": asdict(before),
-        "after": asdict(conditions()),
-        "machine": machine_facts(),
-    }
+    return BenchResult(rows, reference, RULE, before=before, after=read_sensors(), machine=this_machine())
 
 
 class _Progress:
@@ -123,51 +117,56 @@ def _turns(
     return take_turns(contenders, seconds=seconds, pacemaker=REFERENCE, on_round=on_round)
 
 
-def _latency(taken: Taken) -> dict[str, Any]:
-    if taken.failed is not None:
-        return {"failed": taken.failed}
-    if not taken.ms:
-        return {}  # a reference beside which nothing was left to be measured
-    return {
-        "latency": percentiles(taken.ms),
-        "samples_ms": [round(ms, 4) for ms in taken.ms],
-        "turns": [[round(at, 2), round(ms, 4)] for at, ms in taken.turns],
-    }
+def _open(row: TowerResult, worker: Worker) -> None:
+    row.opened = Opened(**worker.ask("open"))
 
 
-def _look_closer(name: str, row: dict[str, Any], worker: Worker, plan: Plan, embeds: Path, progress: _Progress) -> None:
+def _note_latency(row: TowerResult, taken: Taken) -> None:
+    """Nothing of a reference beside which nothing was left to be measured."""
+    row.failed = row.failed or taken.failed
+    if taken.failed is None and taken.ms:
+        row.latency = percentiles(taken.ms)
+        row.samples_ms = [round(ms, 4) for ms in taken.ms]
+        row.turns = [(round(at, 2), round(ms, 4)) for at, ms in taken.turns]
+
+
+def _look_closer(name: str, row: TowerResult, worker: Worker, plan: Plan, embeds: Path, progress: _Progress) -> None:
     """What is not timed in turns. Each part may fail by itself; a worker that died fails the rest."""
 
     def seen(images: int) -> None:
         progress(f"{name}: {images} of {len(plan.images)} images", again=True)
 
     first = plan.images[0] if plan.images else None
-    parts: list[tuple[str, Callable[[], Any]]] = [
-        ("throughput", lambda: {str(n): _rate(worker, n) for n in BATCHES}),
-        ("end_to_end", lambda: worker.ask("end_to_end", seconds=END_TO_END_SECONDS, file=first, archive=plan.archive)),
-        ("hot_spots", lambda: worker.ask("hot_spots")),
-    ]
-    if plan.images:
+
+    def batches() -> None:
+        row.throughput = {str(n): float(worker.ask("batch", size=n, seconds=BATCH_SECONDS)) for n in BATCHES}
+
+    def from_file() -> None:
+        timed = worker.ask("end_to_end", seconds=END_TO_END_SECONDS, file=first, archive=plan.archive)
+        row.end_to_end = FileToEmbedding(**timed)
+
+    def operators() -> None:
+        spots = worker.ask("hot_spots")
+        row.hot_spots = HotSpots(**{**spots, "operators": [OperatorShare(**share) for share in spots["operators"]]})
+
+    def images() -> None:
         wanted = {"files": plan.images, "archive": plan.archive, "out": str(embeds)}
-        parts.append(("embeds", lambda: worker.ask("embed", on_progress=seen, **wanted)))
-    for column, part in parts:
-        if not _try(row, column, part):
+        row.embeds = EmbeddedImages(**worker.ask("embed", on_progress=seen, **wanted))
+
+    parts = {"throughput": batches, "end to end": from_file, "hot spots": operators}
+    for what, part in {**parts, **({"embeddings": images} if plan.images else {})}.items():
+        if not _try(row, what, part):
             return
 
 
-def _rate(worker: Worker, size: int) -> float:
-    return worker.ask("batch", size=size, seconds=BATCH_SECONDS)["images_per_second"]
-
-
-def _energy(worker: Worker) -> dict[str, Any] | None:
+def _measure_energy(row: TowerResult, worker: Worker) -> None:
     with energy() as used:
         images = len(worker.burst(ENERGY_SECONDS)) + 1
-    if used.joules is None:
-        return None
-    return {"millijoules_per_image": 1e3 * used.joules / images, "sensor": used.sensor}
+    if used.joules is not None and used.sensor is not None:
+        row.energy = EnergyPerImage(1e3 * used.joules / images, used.sensor)
 
 
-def _sustained(worker: Worker, seconds: float, progress: _Progress) -> dict[str, Any]:
+def _sustain(row: TowerResult, worker: Worker, seconds: float, progress: _Progress) -> None:
     """Without a break: does the machine keep its pace? Medians a second, the last half minute over the first."""
     begin = time.perf_counter()
     every: list[tuple[float, list[float]]] = []
@@ -177,21 +176,20 @@ def _sustained(worker: Worker, seconds: float, progress: _Progress) -> dict[str,
     window = min(WINDOW_SECONDS, seconds / 2)
     first = [ms for at, samples in every if at < window for ms in samples]
     last = [ms for at, samples in every if at >= seconds - window for ms in samples] or every[-1][1]
-    ratio = percentiles(last)["p50"] / percentiles(first)["p50"]
-    return {
-        "seconds": seconds,
-        "window_seconds": window,
-        "last_over_first": ratio,
-        "each_second": [[round(at, 2), round(percentiles(samples)["p50"], 4)] for at, samples in every],
-        "after": asdict(conditions()),
-    }
+    row.sustained = SustainedRun(
+        seconds=seconds,
+        window_seconds=window,
+        last_over_first=percentiles(last)["p50"] / percentiles(first)["p50"],
+        each_second=[(round(at, 2), round(percentiles(samples)["p50"], 4)) for at, samples in every],
+        after=read_sensors(),
+    )
 
 
-def _try(row: dict[str, Any], name: str, part: Callable[[], Any]) -> bool:
-    """Put what ``part`` finds under ``name``; a crash becomes the row's ``failed``."""
+def _try(row: TowerResult, what: str, part: Callable[[], None]) -> bool:
+    """Do a part; a crash becomes the row's ``failed``."""
     try:
-        row[name] = part()
+        part()
     except Crashed as error:
-        row["failed"] = f"{name.replace('_', ' ')}: {error}"
+        row.failed = f"{what}: {error}"
         return False
     return True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 
 from ..base.pictures import say_skipped
 from ..base.scratch import scratch_folder
-from ..device.machine import machine_facts
+from ..device.facts import describe_device
 from ..evaluation import evaluate
 from ..evaluation.embed import Embedded
 from ..evaluation.zeroshot import class_embeddings, classify
 from ..images.labelled import BytesExample, FileExample
+from ..runtime.engines.registry import DEFAULT
 from ..runtime.golden import probe_image
 from ..runtime.onnxencoder import OnnxEncoder
-from ..runtime.target import Runtime
+from ..runtime.target import Conditions, Device, Runtime
+from ..runtime.towerjob import TowerJob
 from ..runtime.turns import Call
 from .bench import Plan
 from .place import Here, Place, device_steps, embeddings
 from .reference import reference_name, write_reference
+from .results import BenchResult, TowerResult
 from .rows import accuracy_columns, device_columns, make_row, timing
 from .schema import Reference, Row
 
@@ -56,9 +59,9 @@ class Measured:
     rows: list[Row]
     rule: str
     reference: Reference | None
-    before: dict[str, Any]
-    after: dict[str, Any]
-    machine: dict[str, Any]
+    before: Conditions
+    after: Conditions
+    machine: Device
     dataset: str = ""  # sha256 of what accuracy is of
     runtime: Runtime | None = None  # what executed the towers; None where none ran
     labels: list[int] = field(default_factory=list)  # of the images that could be read, where each is of one class
@@ -114,22 +117,27 @@ def run_chain(
             _judge(chain, dataset, examples, embeddings(results, plan, Path(scratch)))
         content = _hashed(dataset, examples) if dataset else ""
     return Measured(
-        rows=[_row(chain, stage, results["rows"].get(stage.name, {})) for stage in stages],
-        reference=_reference(results["reference"]),
+        rows=[_row(chain, stage, results.rows.get(stage.name, TowerResult())) for stage in stages],
+        reference=_reference(results.reference),
         dataset=content,
         labels=chain.labels,
         runtime=_runtime(job, results),
-        **{name: results[name] for name in ("rule", "before", "after", "machine")},
+        rule=results.rule,
+        before=Conditions(**asdict(results.before)),
+        after=Conditions(**asdict(results.after)),
+        machine=Device(**asdict(results.machine)),
     )
 
 
-def _runtime(job: Mapping[str, Any], result: Mapping[str, Any]) -> Runtime:
+def _runtime(job: TowerJob, result: BenchResult) -> Runtime:
     """What the towers were to run in, with the version that the device told."""
-    opened: Mapping[str, Any] = next((row["opened"] for row in result["rows"].values() if "opened" in row), {})
-    version = opened.get("version", "unknown: no variant could be opened")
-    provider = opened.get("asked_provider") or job["provider"] or "its usual one"
-    threads = job["threads"] or result["machine"]["cores"]
-    return Runtime(name=job["engine"], version=version, provider=provider, threads=threads)
+    opened = next((row.opened for row in result.rows.values() if row.opened), None)
+    return Runtime(
+        name=job.engine or DEFAULT,
+        version=opened.version if opened else "unknown: no variant could be opened",
+        provider=(opened.asked_provider if opened else job.provider) or "its usual one",
+        threads=job.threads or result.machine.cores,
+    )
 
 
 def accuracy_here(stages: Sequence[Stage], dataset: Dataset) -> Measured:
@@ -143,9 +151,16 @@ def accuracy_here(stages: Sequence[Stage], dataset: Dataset) -> Measured:
         chain.accuracy[stage.name] = evaluate(stage.encoder, dataset, title=f"zero-shot, {stage.name}")
     with scratch_folder() as scratch:
         content = _hashed(dataset, list(_on_disk(dataset, Path(scratch))))
-    rows = [_row(chain, stage, {}).model_copy(update={"where": "host"}) for stage in stages]
-    facts: dict[str, Any] = {"reference": None, "before": {}, "after": {}, "machine": machine_facts()}
-    return Measured(rows=rows, rule="not timed", dataset=content, labels=chain.labels, **facts)
+    return Measured(
+        rows=[_row(chain, stage, TowerResult()).model_copy(update={"where": "host"}) for stage in stages],
+        rule="not timed",
+        reference=None,
+        before=Conditions(),
+        after=Conditions(),
+        machine=describe_device(),
+        dataset=content,
+        labels=chain.labels,
+    )
 
 
 def _judge(
@@ -170,7 +185,7 @@ def _hashed(dataset: Dataset, examples: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
-def _bench(chain: _Chain, plan: Plan, out: Path) -> dict[str, Any]:
+def _bench(chain: _Chain, plan: Plan, out: Path) -> BenchResult:
     beside = {}
     if chain.place.local:
         image = probe_image()
@@ -211,7 +226,7 @@ def _judged(
     return classify(Embedded(embeds[good], labels[good], [], keys), classes, scale=stage.encoder.logit_scale)
 
 
-def _row(chain: _Chain, stage: Stage, result: dict[str, Any]) -> Row:
+def _row(chain: _Chain, stage: Stage, result: TowerResult) -> Row:
     accuracy = chain.accuracy.get(stage.name)
     other = chain.accuracy.get(stage.compared_to) if stage.compared_to else None
     return make_row(
@@ -225,7 +240,7 @@ def _row(chain: _Chain, stage: Stage, result: dict[str, Any]) -> Row:
     )
 
 
-def _reference(result: dict[str, Any] | None) -> Reference | None:
+def _reference(result: TowerResult | None) -> Reference | None:
     """The machine's pace, and how it changed between the first and the last third of the turns."""
     latency = timing(result) if result else None
     if latency is None:

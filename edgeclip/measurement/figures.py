@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from .config import MeasureConfig
 if TYPE_CHECKING:
     from ..images.labelled import Dataset
     from ..runtime.bundle import Bundle
+    from ..runtime.towerjob import RuntimeOptions
     from .chain import Measured, Stage
     from .schema import Figures, Finding, Row
 
@@ -57,12 +58,12 @@ def measure(
     opened = Bundle.open(bundle)
     data = without_copies(open_dataset(dataset)) if dataset is not None else None
     config = config or MeasureConfig()
-    settings = settings_of(opened, config, here=device is None)
-    stages = [*before, *_variants(opened, config.precisions, before, settings)]
+    options = options_of(opened, config, here=device is None)
+    stages = [*before, *_variants(opened, config.precisions, before, options)]
     with open_place(device) as place:
         with device_steps(f"verify on {place.name}") as tell:
-            verification = place.verify(opened.path, **settings, on_step=tell)
-        verified = [Finding(**finding) for finding in verification["findings"]]
+            checks = place.verify(opened.path, options, on_step=tell)
+        verified = [Finding(**asdict(check)) for check in checks]
         measured = run_chain(stages, data, place, seconds=config.seconds, sustained=config.sustained)
     rows = [_judged(row, verified) for row in measured.rows]
     complete = not config.precisions or {*config.precisions} >= {v.precision for v in opened.manifest.variants}
@@ -71,41 +72,55 @@ def measure(
     return figures_of(opened, replace(measured, rows=rows), data, verified=verified, recommended=best)
 
 
-def settings_of(bundle: Bundle, config: MeasureConfig, *, here: bool) -> dict[str, Any]:
-    """``engine``, ``provider`` and ``threads``: what was asked for, else the target's.
+def options_of(bundle: Bundle, config: MeasureConfig, *, here: bool) -> RuntimeOptions:
+    """What was asked for, else the target's.
 
     Raises:
         EdgeclipError: this machine is to run them (``here``), and has not got them.
     """
     from ..runtime.cores import usable_cores
+    from ..runtime.towerjob import RuntimeOptions
 
     runtime = bundle.manifest.target.runtime
     engine, provider = asked_runtime({"target": bundle.manifest.target.model_dump()}, config.engine, config.provider)
     if here:  # before a process is started for each variant
         find_engine(engine, provider)
     threads = config.threads or (min(runtime.threads, usable_cores()) if here else runtime.threads)
-    return {"engine": engine, "provider": provider, "threads": threads}
+    return RuntimeOptions(engine, provider, threads)
 
 
-def figures_of(bundle: Bundle, measured: Measured, data: Dataset | None, **facts: Any) -> Figures:
-    """The document of what was measured; ``facts`` are ``verified`` and ``recommended``."""
+def figures_of(
+    bundle: Bundle,
+    measured: Measured,
+    data: Dataset | None,
+    *,
+    verified: Sequence[Finding] = (),
+    recommended: str | None = None,
+) -> Figures:
+    """The document of what was measured; ``verified`` and ``recommended`` as there."""
     from ..evaluation.chance import chance_level, effective_classes
-    from ..runtime.target import Device
     from .schema import Figures, Judged
 
     judged = None
     if data:
         labels = np.asarray([example.label for example in data.source])
-        counts: dict[str, Any] = {"images": len(data), "classes": len(data.classnames), "copies": data.copies}
-        level: dict[str, Any] = {"chance": chance_level(labels, len(data.classnames))}
-        level["effective_classes"] = None if data.several else effective_classes(labels)
-        level |= {"names": data.classnames, "labels": measured.labels, "templates": data.templates}
-        judged = Judged(name=data.name, sha256=measured.dataset, **counts, **level)
+        judged = Judged(
+            name=data.name,
+            sha256=measured.dataset,
+            images=len(data),
+            classes=len(data.classnames),
+            templates=list(data.templates),
+            chance=chance_level(labels, len(data.classnames)),
+            effective_classes=None if data.several else effective_classes(labels),
+            copies=data.copies,
+            names=list(data.classnames),
+            labels=measured.labels,
+        )
     return Figures(
         name=bundle.manifest.name,
         bundle=bundle.sha256,
         created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        device=Device.model_validate(measured.machine),
+        device=measured.machine,
         runtime=measured.runtime,
         dataset=judged,
         rows=measured.rows,
@@ -113,12 +128,13 @@ def figures_of(bundle: Bundle, measured: Measured, data: Dataset | None, **facts
         reference=measured.reference,
         before=measured.before,
         after=measured.after,
-        **facts,
+        verified=list(verified),
+        recommended=recommended,
     )
 
 
 def _variants(
-    bundle: Bundle, precisions: Sequence[str], before: Sequence[Stage], settings: dict[str, Any]
+    bundle: Bundle, precisions: Sequence[str], before: Sequence[Stage], options: RuntimeOptions
 ) -> list[Stage]:
     """A stage a variant: fp32 is compared with what came before it, the others with fp32."""
     from .chain import Stage
@@ -126,17 +142,17 @@ def _variants(
     manifest = bundle.manifest
     wanted = list(precisions)
     if not wanted:
-        wanted, left_out = readable(manifest.model_dump(mode="json"), settings["engine"])
+        wanted, left_out = readable(manifest.model_dump(mode="json"), options.engine)
         for reason in left_out:
             say(f"left out: {reason}")
         if not wanted:
-            raise EdgeclipError(f"{bundle.path} holds no variant that {settings['engine']} reads: {left_out[0]}")
+            raise EdgeclipError(f"{bundle.path} holds no variant that {options.engine} reads: {left_out[0]}")
     stages: list[Stage] = []
     for precision in wanted:
         earlier = [*before, *stages]
         plain = next((stage.name for stage in stages if stage.name == f"{EXPORTED}fp32"), None)
         compared = plain or (earlier[-1].name if before else None)
-        encoder = bundle.encoder(precision, **settings)
+        encoder = bundle.encoder(precision, **asdict(options))
         focus = precision == (manifest.chosen if manifest.chosen in wanted else wanted[0])
         stages.append(Stage(f"{EXPORTED}{precision}", encoder, compared_to=compared, focus=focus))
     return stages

@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,9 +20,11 @@ from ..base.errors import EdgeclipError, FormatError
 from ..base.scratch import scratch_folder
 from ..runtime.bytepairs import BytePairTokenizer, is_plain
 from ..runtime.engines.registry import find_engine
-from ..runtime.golden import give_golden, judge_golden
-from ..runtime.plain import asked_runtime, read_plain, readable, text_job, tower_job
+from ..runtime.golden import PartCheck, give_golden, judge_golden
+from ..runtime.plain import asked_runtime, read_plain, readable
+from ..runtime.towerjob import RuntimeOptions, TowerJob, text_job, tower_job
 from .bench import Plan, bench
+from .results import GoldenOutputs
 
 STARTED_WITHIN = 10.0  # seconds
 FINISHED = "finished"  # the last event, however it ended
@@ -91,7 +94,8 @@ def _work(folder: Path, command: Sequence[str]) -> None:
         if plan["kind"] == "edgeclip":
             result = _edgeclip(plan["words"], folder, tell, plan["within"])
         else:
-            result = _bench(plan, files, command, tell) if plan["kind"] == "bench" else _verify(plan, files, command)
+            do = _bench if plan["kind"] == "bench" else _verify
+            result = do(plan, files, command, tell)
     unfinished = folder / "result.json.part"
     unfinished.write_text(json.dumps(result), encoding="utf-8")
     unfinished.replace(folder / "result.json")
@@ -99,12 +103,17 @@ def _work(folder: Path, command: Sequence[str]) -> None:
 
 def _bench(plan: dict[str, Any], files: Path, command: Sequence[str], tell: Any) -> dict[str, Any]:
     """``graph`` and ``archive`` are names in the plan, and paths from here on."""
+
+    def there(job: dict[str, Any]) -> TowerJob:
+        return TowerJob(**{**job, "graph": str(files / job["graph"])})
+
     settings = dict(plan["bench"])
-    for job in [*settings["towers"].values(), *filter(None, [settings.get("reference")])]:
-        job["graph"] = str(files / job["graph"])
-    if settings.get("archive"):
+    settings["towers"] = {name: there(job) for name, job in settings["towers"].items()}
+    if settings["reference"]:
+        settings["reference"] = there(settings["reference"])
+    if settings["archive"]:
         settings["archive"] = str(files / settings["archive"])
-    return bench(Plan(**settings), command=command, out=files.parent, on_step=tell)
+    return asdict(bench(Plan(**settings), command=command, out=files.parent, on_step=tell))
 
 
 def _edgeclip(words: Sequence[str], folder: Path, tell: Any, within: float) -> dict[str, Any]:
@@ -126,66 +135,52 @@ def _edgeclip(words: Sequence[str], folder: Path, tell: Any, within: float) -> d
     return {"status": process.returncode, "why": lines[-1] if lines else "it says nothing"}
 
 
-def _verify(plan: dict[str, Any], files: Path, command: Sequence[str]) -> dict[str, Any]:
+def _verify(plan: dict[str, Any], files: Path, command: Sequence[str], tell: Any) -> dict[str, Any]:
     """What is given here is judged where the bundle came from; a bundle or an engine that fails is told."""
-    settings = {name: plan.get(name) for name in ("threads", "provider", "engine")}
     try:
-        return give_bundle(files, command, files.parent, **settings)
+        return asdict(give_bundle(files, command, files.parent, RuntimeOptions(**plan["options"])))
     except EdgeclipError as error:
-        return {"towers": [], "failed": {"bundle": str(error)}, "left_out": []}
+        return asdict(GoldenOutputs([], {"bundle": str(error)}, []))
 
 
-def give_bundle(
-    bundle: Path,
-    command: Sequence[str],
-    out: Path,
-    *,
-    threads: int | None = None,
-    provider: str | None = None,
-    engine: str | None = None,
-) -> dict[str, Any]:
+def give_bundle(bundle: Path, command: Sequence[str], out: Path, options: RuntimeOptions) -> GoldenOutputs:
     """What this device gives for a bundle's recorded inputs, into ``out``: files as ``runtime/golden.py`` has them.
-
-    Returns:
-        ``towers`` that were asked, what ``failed`` of them and why, and what was ``left_out``: the engine does not read
-        it. Engine and provider are the target's where None.
 
     Raises:
         EdgeclipError: there is no bundle, a file of it is missing or altered, or the engine cannot be used here.
     """
     manifest = read_plain(bundle)
-    find_engine(*asked_runtime(manifest, engine, provider))
-    jobs = {"text": text_job(bundle, manifest, threads=threads)} if manifest.get("text") else {}
-    precisions, left_out = readable(manifest, engine)
+    find_engine(*asked_runtime(manifest, options.engine, options.provider))
+    jobs = {"text": text_job(bundle, manifest, threads=options.threads)} if manifest.get("text") else {}
+    precisions, left_out = readable(manifest, options.engine)
     for precision in precisions:
-        settings: dict[str, Any] = {"threads": threads, "provider": provider, "engine": engine}
-        jobs[precision] = tower_job(bundle, manifest, precision, **settings)
+        jobs[precision] = tower_job(bundle, manifest, precision, options)
     tokenize = plain_tokenizer(bundle, manifest) if manifest.get("text") else None
     failed = give_golden(bundle, manifest, tokenize, jobs, command, out)
-    return {"towers": list(jobs), "failed": failed, "left_out": left_out}
+    return GoldenOutputs(list(jobs), failed, left_out)
 
 
-def verify_bundle(bundle: Path, command: Sequence[str], **settings: Any) -> dict[str, Any]:
-    """Is every file whole, and does this device give what was recorded? ``verified``, and ``findings`` by part.
-
-    ``settings`` are those of :func:`give_bundle`.
+def verify_bundle(bundle: Path, command: Sequence[str], options: RuntimeOptions) -> list[PartCheck]:
+    """Is every file whole, and does this device give what was recorded? One check a part.
 
     Raises:
         EdgeclipError: as there.
     """
     with scratch_folder() as out:
-        return judge_bundle(bundle, give_bundle(bundle, command, out, **settings), out)
+        return judge_bundle(bundle, give_bundle(bundle, command, out, options), out)
 
 
-def judge_bundle(bundle: Path, result: Mapping[str, Any], given: Path) -> dict[str, Any]:
-    """``verified`` and ``findings`` of what a device gave into the folder ``given``, and ``result``."""
-    findings = judge_golden(bundle, read_plain(bundle), result["towers"], given, result["failed"])
-    if why := result["failed"].get("bundle"):
-        findings = [{"part": "bundle", "ok": False, "detail": why}]
-    findings += [
-        {"part": "image tower", "ok": None, "detail": f"not checked: {reason}"} for reason in result["left_out"]
-    ]
-    return {"verified": all(finding["ok"] is not False for finding in findings), "findings": findings}
+def judge_bundle(bundle: Path, outputs: GoldenOutputs, given: Path) -> list[PartCheck]:
+    """Compare what a device gave into the folder ``given`` with what was recorded."""
+    checks = judge_golden(bundle, read_plain(bundle), outputs.towers, given, outputs.failed)
+    if why := outputs.failed.get("bundle"):
+        checks = [PartCheck("bundle", False, why)]
+    return checks + [PartCheck("image tower", None, f"not checked: {reason}") for reason in outputs.left_out]
+
+
+def verified(checks: Sequence[PartCheck]) -> bool:
+    """No part differs from what was recorded."""
+    return all(check.ok is not False for check in checks)
 
 
 def plain_tokenizer(bundle: Path, manifest: dict[str, Any]) -> BytePairTokenizer:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.console import progress_bar
+from ..runtime.golden import PartCheck
+from ..runtime.towerjob import AS_TARGET, RuntimeOptions
 from ..runtime.turns import WORKER, Contender
 from .bench import Plan, Step, bench
 from .job import verify_bundle
+from .results import BenchResult
 
 
 class Place(Protocol):
@@ -24,19 +27,13 @@ class Place(Protocol):
 
     def bench(
         self, plan: Plan, out: Path, *, beside: Mapping[str, Contender] | None = None, on_step: Step | None = None
-    ) -> dict[str, Any]:
+    ) -> BenchResult:
         """As :func:`edgeclip.measurement.bench.bench`; the embeddings are in ``out`` afterwards."""
         ...
 
     def verify(
-        self,
-        bundle: Path,
-        *,
-        threads: int | None = None,
-        provider: str | None = None,
-        engine: str | None = None,
-        on_step: Step | None = None,
-    ) -> dict[str, Any]:
+        self, bundle: Path, options: RuntimeOptions = AS_TARGET, *, on_step: Step | None = None
+    ) -> list[PartCheck]:
         """As :func:`edgeclip.measurement.job.verify_bundle`."""
         ...
 
@@ -48,21 +45,15 @@ class Here:
 
     def bench(
         self, plan: Plan, out: Path, *, beside: Mapping[str, Contender] | None = None, on_step: Step | None = None
-    ) -> dict[str, Any]:
+    ) -> BenchResult:
         """Measure in processes of this installation."""
         return bench(plan, command=WORKER, out=out, beside=beside, on_step=on_step)
 
     def verify(
-        self,
-        bundle: Path,
-        *,
-        threads: int | None = None,
-        provider: str | None = None,
-        engine: str | None = None,
-        on_step: Step | None = None,
-    ) -> dict[str, Any]:
+        self, bundle: Path, options: RuntimeOptions = AS_TARGET, *, on_step: Step | None = None
+    ) -> list[PartCheck]:
         """Verify in processes of this installation."""
-        return verify_bundle(bundle, WORKER, threads=threads, provider=provider, engine=engine)
+        return verify_bundle(bundle, WORKER, options)
 
 
 @contextmanager
@@ -98,20 +89,20 @@ def device_steps(title: str) -> Iterator[Step]:
         tell("", 1, 1)
 
 
-def embeddings(results: Mapping[str, Any], plan: Plan, out: Path) -> dict[str, tuple[NDArray[np.float32], list[int]]]:
+def embeddings(results: BenchResult, plan: Plan, out: Path) -> dict[str, tuple[NDArray[np.float32], list[int]]]:
     """What each tower made of ``plan.images``: float32 ``[images, D]``, and the numbers of unreadable ones.
 
     A row whose embeddings are none (NaN, or not as many as images) has ``failed``.
     """
     there = {}
     for number, name in enumerate(plan.towers):
-        row = results["rows"][name]
-        if embedded := row.get("embeds"):
+        row = results.rows[name]
+        if row.embeds:
             embeds = _embeddings(out / f"{number}.npy", len(plan.images))
             if embeds is None:
-                row["failed"] = "its embeddings hold NaN or infinity, or are not as many as images"
+                row.failed = "its embeddings hold NaN or infinity, or are not as many as images"
             else:
-                there[name] = (embeds, embedded["broken"])
+                there[name] = (embeds, row.embeds.broken)
     return there
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..profiling.probekit import Kit
+from ..runtime.towerjob import TowerJob
 
 
-def write_reference(folder: Path, beside: Mapping[str, Any]) -> dict[str, Any]:
+def write_reference(folder: Path, beside: TowerJob) -> TowerJob:
     """Write graph and weights into ``folder``; the job of a worker that holds it as the job ``beside`` holds its own.
 
     A time is only divided by the reference's where both ran in one engine, on one provider, with as many threads.
@@ -17,8 +16,8 @@ def write_reference(folder: Path, beside: Mapping[str, Any]) -> dict[str, Any]:
     with Kit() as kit:
         graph = kit.unpack(kit.reference, folder)
         size, weights = kit.reference.image_size, str(folder / kit.reference.weights)
-    job = {"graph": str(graph), "weights": weights, "precision": "fp32", "image_size": size}
-    return {**job, **{name: beside[name] for name in ("engine", "provider", "threads")}}
+    engine, provider, threads = beside.engine, beside.provider, beside.threads
+    return TowerJob(str(graph), weights, engine=engine, provider=provider, threads=threads, image_size=size)
 
 
 def reference_name() -> str:

@@ -21,8 +21,9 @@ from ..base.errors import EdgeclipError
 from ..base.files import sha256, write_bytes
 from ..base.scratch import scratch_folder
 from ..runtime.bundle import MANIFEST, Bundle
-from ..runtime.golden import PREPROCESSED, TOKENS
+from ..runtime.golden import PREPROCESSED, TOKENS, PartCheck
 from ..runtime.target import Precision
+from ..runtime.towerjob import AS_TARGET, RuntimeOptions, TowerJob
 from ..runtime.turns import OPEN_SECONDS, Contender
 from . import there
 from .bench import Plan, Step
@@ -36,10 +37,11 @@ from .replies import (
     Made,
     Ran,
     State,
-    plain,
     read_reply,
     refuse_others,
+    result_of,
 )
+from .results import BenchResult, GoldenOutputs
 from .runnerfile import NAME, runner_source
 from .session import RESERVE, Session, last_line
 
@@ -71,7 +73,7 @@ class Remote(Session):
 
     def bench(
         self, plan: Plan, out: Path, *, beside: Mapping[str, Contender] | None = None, on_step: Step | None = None
-    ) -> dict[str, Any]:
+    ) -> BenchResult:
         """As :class:`~edgeclip.measurement.place.Place`; ``beside`` must be empty: no model here runs there."""
         if beside:
             raise ValueError("what runs in this process cannot take turns on another machine")
@@ -88,26 +90,20 @@ class Remote(Session):
             answer = self._job(job, files, out, wanted, on_step, RESERVE + WIDEST * len(plan.images))
             reply = read_reply(self.name, "what it measured", answer, Benched)
             refuse_others(self.name, reply, plan)
-            return plain(reply)
+            return result_of(reply)
 
     def verify(
-        self,
-        bundle: Path,
-        *,
-        threads: int | None = None,
-        provider: str | None = None,
-        engine: str | None = None,
-        on_step: Step | None = None,
-    ) -> dict[str, Any]:
+        self, bundle: Path, options: RuntimeOptions = AS_TARGET, *, on_step: Step | None = None
+    ) -> list[PartCheck]:
         """As :class:`~edgeclip.measurement.place.Place`."""
         names = [MANIFEST, *(artefact.file for artefact in Bundle.open(bundle, verify=False).artefacts)]
         files = {name: bundle / name for name in names}
         with scratch_folder() as out:
-            plan = {"kind": "verify", "threads": threads, "provider": provider, "engine": engine}
+            plan = {"kind": "verify", "options": asdict(options)}
             wanted = [f"{name}.npy" for name in (TOKENS, PREPROCESSED, "text", *get_args(Precision))]
             answer = self._job(plan, files, out, wanted, on_step)
             reply = read_reply(self.name, "what it gives", answer, Given)
-            return judge_bundle(bundle, reply.model_dump(), out)
+            return judge_bundle(bundle, GoldenOutputs(**reply.model_dump()), out)
 
     def edgeclip(self, words: list[str], wanted: str, out: Path, *, within: float, on_step: Step | None = None) -> None:
         """Run a command of the edgeclip that is installed there, and bring the file ``wanted`` to ``out``.
@@ -190,17 +186,17 @@ class Remote(Session):
         return read_reply(self.name, "the measurement", out, State)
 
 
-def _sent(job: Mapping[str, Any], files: dict[str, Path]) -> dict[str, Any]:
+def _sent(job: TowerJob, files: dict[str, Path]) -> TowerJob:
     """A worker's job with its graph by name; the graph, and the weights beside it, join ``files``.
 
     Two bundles may both have an ``image.fp32.onnx``: a graph's name there starts with its number.
     """
-    graph = Path(job["graph"])
+    graph = Path(job.graph)
     name = f"{len(files)}-{graph.name}"
     files[name] = graph
-    if weights := job.get("weights"):
-        files[Path(weights).name] = Path(weights)  # the graph asks for them by this name
-    return {**job, "graph": name}
+    if job.weights:
+        files[Path(job.weights).name] = Path(job.weights)  # the graph asks for them by this name
+    return replace(job, graph=name)
 
 
 def _members(images: list[str]) -> list[str]:

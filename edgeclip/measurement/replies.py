@@ -9,10 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from ..base.documents import Count, NonNegative, Positive
 from ..base.errors import EdgeclipError
-from ..runtime.target import Device
+from ..runtime.target import Conditions, Device
 from ..runtime.timing import percentiles
 from .bench import Plan
 from .links import LARGEST
+from .results import BenchResult
 
 SHOWN = 80  # characters of an answer that is none
 FAULTS = 3  # of an answer, that are told
@@ -142,18 +143,6 @@ class Energy(Reply):
     sensor: Words
 
 
-class Conditions(Reply):
-    """Of the machine, as :class:`~edgeclip.device.sensors.Conditions` has them."""
-
-    governor: Words | None = None
-    clock_mhz: NonNegative | None = None
-    temperature_c: Annotated[float, Field(ge=-100, le=300)] | None = None
-    load: NonNegative | None = None
-    gpu_clock_mhz: NonNegative | None = None
-    throttling: list[Words] | None = None
-    throttled_times: Count | None = None
-
-
 class Sustained(Reply):
     """Without a break."""
 
@@ -170,9 +159,9 @@ class Row(Reply):
     failed: str | None = None
     opened: Opened | None = None
     latency: dict[str, NonNegative] | None = None
-    samples_ms: Annotated[list[Positive], Field(min_length=1, max_length=10**6)] | None = None
-    turns: list[tuple[NonNegative, NonNegative]] | None = None
-    throughput: dict[Literal["1", "8", "32"], Positive] | None = None
+    samples_ms: Annotated[list[Positive], Field(max_length=10**6)] = []
+    turns: list[tuple[NonNegative, NonNegative]] = []
+    throughput: dict[Literal["1", "8", "32"], Positive] = {}
     end_to_end: EndToEnd | None = None
     hot_spots: HotSpots | None = None
     embeds: Embedded | None = None
@@ -181,7 +170,7 @@ class Row(Reply):
 
     @model_validator(mode="after")
     def _counted(self) -> Row:
-        if (self.latency is None) != (self.samples_ms is None) or (self.latency is None) != (self.turns is None):
+        if (self.latency is not None) != bool(self.samples_ms) or (self.latency is not None) != bool(self.turns):
             raise ValueError("latency, samples_ms and turns come together")
         self.latency = percentiles(self.samples_ms) if self.samples_ms else None
         return self
@@ -219,7 +208,7 @@ def read_reply(name: str, what: str, text: str | bytes, kind: type[T]) -> T:
     except (ValueError, IndexError, RecursionError):
         raise EdgeclipError(f"{name}: it answers {shown!r} about {what}, where JSON was expected") from None
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(data))
+        return TypeAdapter(kind).validate_json(json.dumps(data), strict=True)
     except (ValidationError, ValueError, RecursionError) as error:
         faults = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
         complaints = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:FAULTS])
@@ -240,12 +229,6 @@ def refuse_others(name: str, reply: Benched, plan: Plan) -> None:
             raise EdgeclipError(f"{name}: {tower} embedded {row.embeds.images} images, of {count} that were sent")
 
 
-def plain(reply: Benched) -> dict[str, Any]:
-    """As :func:`edgeclip.measurement.bench.bench` returns it: what a row lacks is absent."""
-    data = reply.model_dump()
-    rows = {name: row.model_dump(exclude_none=True) for name, row in reply.rows.items()}
-    for row in rows.values():
-        if "opened" in row:
-            row["opened"].setdefault("peak_memory_mb", None)
-    reference = reply.reference.model_dump(exclude_none=True) if reply.reference else None
-    return {**data, "rows": rows, "reference": reference, "machine": reply.machine.model_dump()}
+def result_of(reply: Benched) -> BenchResult:
+    """The answer as :func:`edgeclip.measurement.bench.bench` returns it."""
+    return TypeAdapter(BenchResult).validate_python(reply.model_dump())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from ..comparison.answers import AnswerComparison, changed_classes, compare_answers, confusions
 from ..comparison.embeddings import cosines, nearer
 from ..evaluation.intervals import wilson
+from .results import TowerResult
 from .schema import EndToEnd, HotSpot, Row, Sustained, Timing
 
 if TYPE_CHECKING:
@@ -55,34 +57,34 @@ def changed_columns(compared: AnswerComparison) -> dict[str, Any]:
     }
 
 
-def device_columns(result: Mapping[str, Any]) -> dict[str, Any]:
+def device_columns(result: TowerResult) -> dict[str, Any]:
     """A row of :func:`edgeclip.measurement.bench.bench` as columns of a :class:`~edgeclip.measurement.schema.Row`."""
-    columns: dict[str, Any] = {"failed": result.get("failed"), "timing": timing(result)}
-    if opened := result.get("opened"):
-        columns |= {name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")}
-        columns["runtime"] = f"{opened['engine']} {opened['version']}"
-        columns |= {"provider": opened["asked_provider"], "providers": opened["providers"]}
-    if end := result.get("end_to_end"):
-        total = end.pop("total_ms")
-        columns["end_to_end"] = EndToEnd(total_ms=total["p50"], total_p90_ms=total["p90"], **end)
-    if hot := result.get("hot_spots"):
-        columns["hot_spots"] = [HotSpot(**spot) for spot in hot["operators"]]
-        columns |= {"fell_back": hot["fell_back"], "on_provider": hot.get("on_provider")}
-    if used := result.get("energy"):
-        columns |= {"energy_mj": used["millijoules_per_image"], "energy_sensor": used["sensor"]}
-    if ran := result.get("sustained"):
-        columns["sustained"] = Sustained(**{name: ran[name] for name in Sustained.model_fields})
-    return columns | {"throughput": result.get("throughput", {})}
+    columns: dict[str, Any] = {"failed": result.failed, "timing": timing(result), "throughput": result.throughput}
+    if opened := result.opened:
+        columns |= {name: getattr(opened, name) for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")}
+        columns["runtime"] = f"{opened.engine} {opened.version}"
+        columns |= {"provider": opened.asked_provider, "providers": opened.providers}
+    if end := result.end_to_end:
+        total = end.total_ms
+        columns["end_to_end"] = EndToEnd(**{**asdict(end), "total_ms": total["p50"], "total_p90_ms": total["p90"]})
+    if hot := result.hot_spots:
+        columns["hot_spots"] = [HotSpot(**asdict(share)) for share in hot.operators]
+        columns |= {"fell_back": hot.fell_back, "on_provider": hot.on_provider}
+    if used := result.energy:
+        columns |= {"energy_mj": used.millijoules_per_image, "energy_sensor": used.sensor}
+    if ran := result.sustained:
+        columns["sustained"] = Sustained(**{name: getattr(ran, name) for name in Sustained.model_fields})
+    return columns
 
 
-def timing(result: Mapping[str, Any]) -> Timing | None:
+def timing(result: TowerResult) -> Timing | None:
     """The latency of a row, where it was measured."""
-    if "latency" not in result:
+    if result.latency is None:
         return None
-    ms = result["samples_ms"]
-    cuts = {f"{name}_ms": value for name, value in result["latency"].items()}
+    ms = result.samples_ms
+    cuts = {f"{name}_ms": value for name, value in result.latency.items()}
     spread = (cuts["p90_ms"] - float(np.percentile(ms, 10))) / cuts["p50_ms"]
-    return Timing(**cuts, spread=spread, samples=len(ms), raw_ms=ms, turns=result["turns"])
+    return Timing(**cuts, spread=spread, samples=len(ms), raw_ms=ms, turns=result.turns)
 
 
 def make_row(stage: str, accuracy: Mapping[str, Any], device: Mapping[str, Any], **facts: Any) -> Row:

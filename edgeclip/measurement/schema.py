@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from ..base.documents import ClassChange, Cosine, Count, Document, Fraction, NonNegative, Part, Size
 from ..evaluation.intervals import Interval
-from ..runtime.target import Device, Runtime
+from ..runtime.target import Conditions, Device, Runtime
 
 SAME = 1e-6  # of fractions
 CUTS = (50, 90, 95, 99, 100)
@@ -204,8 +204,8 @@ class Figures(Document):
     rows: Annotated[list[Row], Field(min_length=1)]
     rule: str  # how latency was measured
     reference: Reference | None = None
-    before: dict[str, Any] = {}  # clocks, governor, temperature, throttling, load
-    after: dict[str, Any] = {}
+    before: Conditions = Conditions()
+    after: Conditions = Conditions()
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from ..base.visible import visible
 from ..runtime.engines.registry import find_engine
 from ..runtime.labels import LabelScorer, read_labels
 from ..runtime.phrases import Phrases
-from ..runtime.plain import chosen, read_plain, readable, tower_job
+from ..runtime.plain import chosen, read_plain, readable
+from ..runtime.towerjob import RuntimeOptions, TowerJob, tower_job
 from ..runtime.worker import Tower, work
 from .bench import Plan, bench
-from .job import plain_tokenizer, run_job, verify_bundle
+from .job import plain_tokenizer, run_job, verified, verify_bundle
 
 RUNNER = [sys.executable, sys.argv[0], "worker"]  # how this very file starts a worker of its own
 
@@ -33,8 +35,7 @@ def classify(options: argparse.Namespace) -> dict[str, Any]:
     """The likeliest labels of each image."""
     manifest = read_plain(options.bundle)
     scorer = _scorer(options, manifest)
-    settings = {"threads": options.threads, "provider": options.provider, "engine": options.engine}
-    tower = Tower(tower_job(options.bundle, manifest, options.precision, **settings))
+    tower = Tower(tower_job(options.bundle, manifest, options.precision, _runtime(options)))
     answers = [_answer(file, scorer, tower) for file in options.images]
     if all("problem" in answer for answer in answers):
         raise EdgeclipError(answers[0]["problem"])
@@ -68,21 +69,24 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     wanted = options.precision or readable(manifest, options.engine)[0]
     if not wanted:
         raise EdgeclipError("the bundle holds no variant that this engine reads: name another with --engine")
-    settings = {"threads": options.threads, "provider": options.provider, "engine": options.engine}
     plan = Plan(
-        towers={p: tower_job(options.bundle, manifest, p, **settings) for p in wanted},
+        towers={p: tower_job(options.bundle, manifest, p, _runtime(options)) for p in wanted},
         focus=chosen(manifest) if chosen(manifest) in wanted else wanted[0],
         seconds=options.seconds,
         sustained=options.sustained,
     )
     with scratch_folder() as out:
-        return bench(plan, command=RUNNER, out=Path(out), on_step=_tell)
+        return asdict(bench(plan, command=RUNNER, out=Path(out), on_step=_tell))
 
 
 def verify(options: argparse.Namespace) -> dict[str, Any]:
     """Is every file whole, and does this device give what was recorded?"""
-    settings = {"threads": options.threads, "provider": options.provider, "engine": options.engine}
-    return verify_bundle(options.bundle, RUNNER, **settings)
+    checks = verify_bundle(options.bundle, RUNNER, _runtime(options))
+    return {"verified": verified(checks), "findings": [asdict(check) for check in checks]}
+
+
+def _runtime(options: argparse.Namespace) -> RuntimeOptions:
+    return RuntimeOptions(options.engine, options.provider, options.threads)
 
 
 def _say(text: str) -> None:
@@ -125,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     clear_scratch()
     try:
         if options.command == "worker":
-            work(json.loads(options.job))
+            work(TowerJob(**json.loads(options.job)))
             return 0
         if options.command == "job":
             run_job(options.folder, RUNNER)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .config import MeasureConfig
-from .schema import Verification
+
+if TYPE_CHECKING:
+    from .schema import Verification
 
 
 def verify(
@@ -22,10 +26,13 @@ def verify(
         EdgeclipError: no bundle, a file of it is missing or altered, or the device cannot be reached.
     """
     from ..runtime.bundle import Bundle
-    from .figures import settings_of
+    from .figures import options_of
+    from .job import verified
     from .place import device_steps, open_place
+    from .schema import Finding, Verification
 
     opened = Bundle.open(bundle)
-    settings = settings_of(opened, config or MeasureConfig(), here=device is None)
+    options = options_of(opened, config or MeasureConfig(), here=device is None)
     with open_place(device) as place, device_steps(f"verify on {place.name}") as tell:
-        return Verification.model_validate(place.verify(opened.path, **settings, on_step=tell))
+        checks = place.verify(opened.path, options, on_step=tell)
+    return Verification(verified=verified(checks), findings=[Finding(**asdict(check)) for check in checks])

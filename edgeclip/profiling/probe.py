@@ -26,12 +26,12 @@ from ..base.interrupts import heeded
 from ..device.facts import conditions, target_here
 from ..runtime.engines.protocol import Engine
 from ..runtime.engines.registry import fastest_engine, find_engine
-from ..runtime.target import Device, Precision, Runtime
+from ..runtime.target import Conditions, Device, Precision, Runtime
 from ..runtime.timing import Samples, interleaved
 from .basememory import base_memory_mb
 from .costmodel import FEWEST, fit
 from .probekit import KIT, Graph, Kit
-from .schema import Conditions, CostModel, Flag, Latency, Profile, Reference
+from .schema import CostModel, Flag, Latency, Profile, Reference
 from .verdict import judge
 
 WARMUP, BURST, SHORT_BURST = 1, 4, 2  # calls before and within each burst; a turn makes two bursts or more
@@ -87,7 +87,7 @@ def profile(
     if foreign := [precision for precision in precisions if precision not in target.precisions]:
         has = " and ".join(target.precisions)
         raise EdgeclipError(f"{foreign[0]} has no kernels of its own on {target.runtime.provider}: measure {has}")
-    device, before = target.device, _conditions()
+    device, before = target.device, conditions()
     with Kit(kit_file) as kit:
         recipes = [chosen.recipe(precision, device.features) for precision in precisions]
         kinds = [{g.name: g for g in kit.choose(recipe)} for recipe in recipes]
@@ -106,7 +106,7 @@ def profile(
             "and run it again, with more --seconds"
         )
     measured = _Measured(reference, series, rows, len(graphs), interrupted)
-    flags, notes = _doubts(device, before, after := _conditions(), measured)
+    flags, notes = _doubts(device, before, after := conditions(), measured)
     return Profile(
         name=name,
         provenance="measured",
@@ -167,11 +167,6 @@ def _towers(kit: Kit, families: Sequence[str]) -> list[str]:
     if unknown := [family for family in families if family not in known]:
         raise EdgeclipError(f"no family of towers is called {unknown[0]!r}; {did_you_mean(unknown[0], known)}")
     return [name for name, workload in kit.index.towers.items() if not families or workload.family in families]
-
-
-def _conditions() -> Conditions:
-    now = conditions()
-    return Conditions(**{name: getattr(now, name) for name in Conditions.model_fields})
 
 
 def _sweep(

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from pydantic import Field, PrivateAttr, model_validator
 
 from ..base.documents import Count, Document, NonNegative, Part, Positive, Size
-from ..runtime.target import Device, Precision, Runtime, Target
+from ..runtime.target import Conditions, Device, Precision, Runtime, Target
 
 Kernel = Literal[
     "conv",  # dense, larger than 1 x 1
@@ -96,16 +96,6 @@ class Reference(Part):
     name: str
     p50_ms: Positive
     drift: NonNegative  # (slowest round - fastest round) / median round of the reference's p50
-
-
-class Conditions(Part):
-    """The state of the machine, as far as it tells: what is not known is left out, never guessed."""
-
-    governor: str | None = None
-    clock_mhz: Positive | None = None
-    temperature_c: Annotated[float, Field(ge=-100, le=300)] | None = None
-    load: NonNegative | None = None
-    throttling: list[str] | None = None  # what held the clocks down; empty: nothing
 
 
 class Profile(Document):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..runtime.target import Device
-from .schema import Conditions, Flag, Latency, Reference
+from ..runtime.target import Conditions, Device
+from .schema import Flag, Latency, Reference
 
 NOISY_DRIFT, NOISY_SPREAD = 0.15, 0.3  # beyond these the machine was noisy
 SLOWED = 1.25  # the reference at the end over the reference at the beginning, where a machine throttled

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ..measurement.schema import Finding, Reference, Row
-from ..runtime.target import Runtime
+from ..measurement.schema import Finding, Judged, Reference, Row
+from ..runtime.target import Conditions, Device, Runtime
 from .criteria import BUSY, RESTLESS, asked_always, asked_for
 from .sanity import sanity
-from .schema import ALWAYS, Criterion, Report
+from .schema import ALWAYS, Criterion, ProfileFacts, Report, Verdict
 
 DRIFTED = 0.15  # beyond, figures are doubtful
 HINTS = {
@@ -32,8 +32,10 @@ class Subject:
 
     Args:
         name: what was measured.
-        dataset: facts for the reader, ``chance`` and ``classes`` among them; likewise ``profile``, ``device``, ``host``
-            and ``student``.
+        dataset: what accuracy is of; None where it was not measured.
+        profile: what it is judged by.
+        device: the machine that the verdict is about; ``host``: where teacher and student were measured, if another.
+        student: its spec, as data; empty where a model was exported as it is.
         software: what made it, by name and version.
         runtime: what executed the variants.
         bundle: sha256 of its manifest.
@@ -41,18 +43,18 @@ class Subject:
     """
 
     name: str
-    dataset: dict[str, Any]
-    profile: dict[str, Any]
-    device: dict[str, Any]
+    dataset: Judged | None
+    profile: ProfileFacts
+    device: Device
     software: dict[str, str]
-    host: dict[str, Any] = field(default_factory=dict)
+    host: Device | None = None
     student: dict[str, Any] = field(default_factory=dict)
     runtime: Runtime | None = None
     bundle: str = ""
     rule: str = ""
     reference: Reference | None = None
-    before: dict[str, Any] = field(default_factory=dict)
-    after: dict[str, Any] = field(default_factory=dict)
+    before: Conditions = field(default_factory=Conditions)
+    after: Conditions = field(default_factory=Conditions)
 
 
 def build_report(
@@ -79,8 +81,9 @@ def build_report(
         few_images: accuracy is judged by its point value, however few images it is of.
     """
     chosen = next(row for row in rows if row.recommended)
-    limits: dict[str, Any] = {"chance": subject.dataset.get("chance"), "withheld": withheld, "few_images": few_images}
-    criteria = [*asked_for(rows, chosen, budget, **limits, pace=_pace(subject.reference)), *more]
+    chance, pace = subject.dataset.chance if subject.dataset else None, _pace(subject.reference)
+    criteria = asked_for(rows, chosen, budget, chance=chance, withheld=withheld, few_images=few_images, pace=pace)
+    criteria += more
     criteria += asked_always(rows, chosen, verified)
     criteria += sanity(rows, chosen, subject.dataset, student=bool(subject.student), few_images=few_images)
     return Report(
@@ -96,7 +99,7 @@ def build_report(
     )
 
 
-def verdict_of(criteria: Sequence[Criterion]) -> Any:
+def verdict_of(criteria: Sequence[Criterion]) -> Verdict:
     """``missed`` where one was; else ``unknown`` where one is open, or nothing was asked for; else ``met``."""
     answers = [criterion.met for criterion in criteria]
     limited = any(criterion.kind not in ALWAYS for criterion in criteria)

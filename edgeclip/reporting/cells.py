@@ -38,17 +38,16 @@ CRITERIA_COLUMNS = ("criterion", "limit", "measured", "")
 
 def chance_cells(report: Report) -> list[list[str]]:
     """Below the chain: what no look at the images takes; nothing where there were none."""
-    chance = report.dataset.get("chance")
-    return [] if chance is None else [["chance", _percent(chance), *["-"] * (len(CHAIN_COLUMNS) - 2)]]
+    data = report.dataset
+    return [["chance", _percent(data.chance), *["-"] * (len(CHAIN_COLUMNS) - 2)]] if data else []
 
 
 def dataset_words(report: Report) -> str:
     """What accuracy is of; empty where none was measured."""
     data = report.dataset
-    if not data:
+    if data is None:
         return ""
-    chance = f"; chance {data['chance']:.1%}" if "chance" in data else ""
-    return f"accuracy of {data.get('images', '?')} images in {data.get('classes', '?')} classes, {data['name']}{chance}"
+    return f"accuracy of {data.images} images in {data.classes} classes, {data.name}; chance {data.chance:.1%}"
 
 
 def verdict(report: Report) -> str:
@@ -137,9 +136,9 @@ def next_words(step: Next) -> str:
 def facts_cells(report: Report) -> list[tuple[str, str]]:
     """Device, conditions, profile and software, as names and values."""
     profile, reference = report.profile, report.reference
-    facts = [(name.replace("_", " "), _shown(value)) for name, value in report.device.items()]
-    for name in {**report.before, **report.after}:
-        before, after = report.before.get(name), report.after.get(name)
+    facts = [(name.replace("_", " "), _shown(value)) for name, value in report.device if value is not None]
+    for name, before in report.before:
+        after = getattr(report.after, name)
         if before is not None or after is not None:
             facts.append((name.replace("_", " "), f"{_shown(before)} before, {_shown(after)} after"))
     if reference:
@@ -149,7 +148,7 @@ def facts_cells(report: Report) -> list[tuple[str, str]]:
         facts.append(("reference graph", f"{reference.graph}: {pace}"))
     if report.runtime:
         facts.append(("runtime", report.runtime.told))
-    facts.append(("profile", f"{profile.get('name', '?')} ({profile.get('provenance', '?')})"))
+    facts.append(("profile", f"{profile.name} ({profile.provenance})"))
     return facts + list(report.software.items())
 
 

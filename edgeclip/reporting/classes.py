@@ -38,15 +38,16 @@ class OneClass:
 
 def answered(report: Report, row: Row) -> list[tuple[int, int]]:
     """(class, answer) of each image, by number; none where they are not known, or an image may be of several."""
-    labels: Sequence[int] = report.dataset.get("labels") or ()
-    names: Sequence[str] = report.dataset.get("names") or ()
+    if report.dataset is None:
+        return []
+    labels, names = report.dataset.labels, report.dataset.names
     known = len(labels) == len(row.answers) and max([*labels, *row.answers], default=0) < len(names)
     return list(zip(labels, row.answers, strict=True)) if known else []
 
 
 def by_class(report: Report, row: Row) -> list[OneClass]:
     """Every class that the images show."""
-    pairs, names = answered(report, row), report.dataset.get("names") or ()
+    pairs, names = answered(report, row), report.dataset.names if report.dataset else []
     images, given = Counter(label for label, _ in pairs), Counter(answer for _, answer in pairs)
     wrong: dict[int, Counter[int]] = {label: Counter() for label in images}
     for label, answer in pairs:
@@ -95,9 +96,9 @@ def truth_plot(report: Report) -> str:
     """
     chosen = next(row for row in report.rows if row.recommended)
     classes = by_class(report, chosen)
-    if not classes or max(entry.images for entry in classes) < 2:
+    if report.dataset is None or max((entry.images for entry in classes), default=0) < 2:
         return ""
-    names = [str(name) for name in report.dataset["names"]]
+    names = report.dataset.names
     pairs: Counter[tuple[Any, Any]] = Counter(answered(report, chosen))
     errors: Counter[int] = Counter()
     for (label, answer), n in pairs.items():

@@ -132,7 +132,7 @@ def _refuse_others(reports: Sequence[Report], kinds: set[str]) -> None:
                 f"{report.name}, {report.created}: {differs}: only reports of one device compare in latency and memory;"
                 " --other-device compares the rest"
             )
-        if ANSWERS in kinds and first.dataset.get("sha256") != report.dataset.get("sha256"):
+        if ANSWERS in kinds and _content(first) != _content(report):
             sets = " and ".join(_dataset(shown) for shown in (first, report))
             raise EdgeclipError(f"accuracies of {sets} do not compare: --other-dataset compares the rest")
 
@@ -140,8 +140,8 @@ def _refuse_others(reports: Sequence[Report], kinds: set[str]) -> None:
 def _other_device(first: Report, other: Report) -> str:
     """What another machine, engine, provider or number of threads it is; empty where all are the same."""
     for name in SAME_MACHINE:
-        if first.device.get(name) != other.device.get(name):
-            return f"its {name} is {other.device.get(name)}, the first's {first.device.get(name)}"
+        if (its := getattr(other.device, name)) != (firsts := getattr(first.device, name)):
+            return f"its {name} is {its}, the first's {firsts}"
     ran, runs = _executed(first), _executed(other)
     return "" if ran == runs else f"it ran on {runs}, the first on {ran}"
 
@@ -149,13 +149,17 @@ def _other_device(first: Report, other: Report) -> str:
 def _executed(report: Report) -> str:
     """Engine, provider and threads. Another version of the engine is what people compare."""
     if report.runtime is None:  # of before version 5
-        return f"{report.profile.get('threads')} threads"
+        return f"{report.profile.threads} threads"
     return f"{report.runtime.name} on {report.runtime.provider} with {report.runtime.threads} threads"
 
 
 def _dataset(report: Report) -> str:
-    name, images, classes = (report.dataset.get(fact, "?") for fact in ("name", "images", "classes"))
-    return f"{name} ({images} images, {classes} classes)"
+    data = report.dataset
+    return f"{data.name} ({data.images} images, {data.classes} classes)" if data else "no images"
+
+
+def _content(report: Report) -> str | None:
+    return report.dataset.sha256 if report.dataset else None
 
 
 def _whole(reports: Sequence[Report], kinds: set[str], percent: float) -> Iterator[Comparison]:

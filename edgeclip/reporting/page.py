@@ -41,7 +41,7 @@ def html(report: Report) -> str:
     """The whole page."""
     chosen = next(row for row in report.rows if row.recommended)
     limit = next((line.limit for line in report.criteria if line.kind == "latency"), None)
-    chance = report.dataset.get("chance")
+    chance = report.dataset.chance if report.dataset else None
     page = Template((files(__package__) / "page.html").read_text(encoding="utf-8"))
     return page.substitute(
         title=escape(f"edgeclip report: {report.name}"),
@@ -79,7 +79,7 @@ def _credit(report: Report) -> str:
 
 
 def _subtitle(report: Report) -> str:
-    parts = [report.device.get("cpu", "unknown device"), dataset_words(report), report.created]
+    parts = [report.device.cpu, dataset_words(report), report.created]
     return "; ".join(part for part in parts if part)
 
 

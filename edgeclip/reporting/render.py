@@ -71,7 +71,7 @@ def markdown(report: Report) -> str:
     parts[1:1] = [f"- caution: {_cell(words)}" for words in report.cautions]
     parts[1:1] = [_cell(words) for words in (headline(report.criteria), dataset_words(report)) if words]
     parts += [f"- try: {_cell(words)}" for words in _to_try(report)]
-    facts = f"{report.device.get('cpu', 'unknown device')}, {report.profile.get('runtime', '')}, {report.created}"
+    facts = f"{report.device.cpu}, {report.profile.runtime}, {report.created}"
     return "\n\n".join([*parts, _cell(facts)]) + "\n"
 
 
@@ -98,7 +98,7 @@ def comparison_markdown(reports: Sequence[Report], comparisons: Sequence[Compari
 
 
 def _comparison_columns(reports: Sequence[Report]) -> tuple[str, ...]:
-    named = (f"{report.name}, {report.device.get('cpu', '?')}, {report.created[:16]}" for report in reports)
+    named = (f"{report.name}, {report.device.cpu}, {report.created[:16]}" for report in reports)
     return ("stage", "figure", *named)
 
 

@@ -5,12 +5,12 @@ How accuracy stands to chance is always told; the others only where something is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..evaluation.chance import above_chance, collapsed, effective_classes, fewest_answers
 from ..evaluation.intervals import wilson
-from ..measurement.schema import Row
+from ..measurement.schema import Judged, Row
 from .criteria import FEW, at_least, at_most, times_as_long
 from .schema import SANITY, Criterion
 
@@ -25,26 +25,27 @@ OPEN: dict[str, Any] = {"met": None}
 
 
 def sanity(
-    rows: Sequence[Row], chosen: Row, dataset: Mapping[str, Any], *, student: bool = True, few_images: bool = False
+    rows: Sequence[Row], chosen: Row, dataset: Judged | None, *, student: bool = True, few_images: bool = False
 ) -> list[Criterion]:
     """What is asked of every result.
 
     Args:
         rows: the chain.
         chosen: the row that the verdict is about.
-        dataset: ``classes``, ``effective_classes`` and ``chance`` of the labelled images; empty where there were none.
+        dataset: the labelled images; None where there were none.
         student: whether it is one; a teacher that was exported need not be a gain over itself.
         few_images: a top-1 above chance will do, however wide its interval.
     """
     criteria, teacher = [], next((row for row in rows if row.stage == "teacher"), None)
-    if (chance := dataset.get("chance")) is None:
+    if dataset is None:
         criteria.append(at_least("chance", CHANCE, 0.0, None, "%", "show labelled images: --dataset D"))
     else:
+        chance = dataset.chance
         criteria.append(_above_chance(chosen, chance, few_images))
         if teacher and teacher.right and teacher.top1 is not None:
             criteria += _teacher_at_chance(teacher, teacher.top1, chance, few_images)
-    if dataset.get("effective_classes") and chosen.answers:
-        criteria += _collapsed(chosen, dataset["effective_classes"])
+    if dataset and dataset.effective_classes and chosen.answers:
+        criteria += _collapsed(chosen, dataset.effective_classes)
     taught = next((row for row in rows if row.compared_to == "teacher"), None)
     if taught and taught.nearer and taught.cosine_mean is not None:
         criteria += _no_nearer(taught.nearer)

@@ -9,11 +9,12 @@ from pydantic import Field, model_validator
 from ..base.documents import Document, NonNegative, Part
 from ..base.visible import escape
 from ..evaluation.intervals import Interval
-from ..measurement.schema import Finding, Picture, Reference, Row
-from ..runtime.target import Runtime
+from ..measurement.schema import Finding, Judged, Picture, Reference, Row
+from ..runtime.target import Conditions, Device, Runtime
 
 Sane = Literal["chance", "teacher", "answers", "nearer", "gain"]
 Kind = Literal["ran", "verified", Sane, "latency", "size", "memory", "accuracy", "promise"]
+Verdict = Literal["met", "missed", "unknown"]
 # Where one of these is not met, the result is worth nothing whatever else it meets.
 SANITY: tuple[Sane, ...] = get_args(Sane)
 # Asked of every bundle; the others are what a user asks for.
@@ -53,6 +54,16 @@ class Next(Part):
     command: str
 
 
+class ProfileFacts(Part):
+    """The profile by which the report judges."""
+
+    name: str
+    provenance: str = "?"  # "measured" or "estimated"
+    runtime: str = ""  # what it speaks for, in words
+    threads: int | None = None
+    held_out_error: dict[str, NonNegative] = {}  # of its cost model, relative, by precision
+
+
 class Report(Document):
     """``report.json``."""
 
@@ -62,29 +73,37 @@ class Report(Document):
 
     name: str
     created: str  # ISO 8601, UTC
-    verdict: Literal["met", "missed", "unknown"]  # unknown: something was not measured, or nothing was asked for
+    verdict: Verdict  # unknown: something was not measured, or nothing was asked for
     recommended: str
     rows: Annotated[list[Row], Field(min_length=1)]
     criteria: list[Criterion]
     cautions: list[str] = []  # what to know before any figure: another device, a restless machine
     rule: str = ""  # how latency was measured
     reference: Reference | None = None
-    before: dict[str, Any] = {}  # clocks, governor, temperature, throttling, load
-    after: dict[str, Any] = {}
-    dataset: dict[str, Any]  # name, sha256, images, classes, templates
-    profile: dict[str, Any]  # name, provenance, predicted_ms, held_out_error
-    device: dict[str, Any]
+    before: Conditions = Conditions()
+    after: Conditions = Conditions()
+    dataset: Judged | None = None  # what accuracy is of; None: it was not measured
+    profile: ProfileFacts
+    device: Device
     runtime: Runtime | None = None  # what executed the variants; None: a report of before version 5
-    host: dict[str, Any] = {}  # where teacher and student were measured, if that is another machine
+    host: Device | None = None  # where teacher and student were measured, if that is another machine
     bundle: str = ""  # sha256 of its manifest
     verified: list[Finding] = []
     software: dict[str, str]
-    student: dict[str, Any] = {}
+    student: dict[str, Any] = {}  # its :class:`~edgeclip.towers.spec.StudentSpec`; empty: it has none
     commands: list[str] = []  # the command lines that made it
     advice: list[str] = []  # what to try when a line was missed
     pictures: list[Picture] = []  # some that are right, some that are wrong, some that a precision changed
     curve: list[tuple[NonNegative, NonNegative]] = []  # of the training: epoch, loss
     next: list[Next] = []  # the next student or variant, where the latency was missed
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing(cls, data: Any) -> Any:
+        """Before version 6 an empty table stood for none."""
+        if not isinstance(data, dict):
+            return data
+        return {name: None if name in ("dataset", "host") and value == {} else value for name, value in data.items()}
 
     def __repr__(self) -> str:
         """The verdict, and what the recommended variant reaches."""

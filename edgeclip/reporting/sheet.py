@@ -12,9 +12,10 @@ def sheet(report: Report) -> str:
     """The pictures of a report in groups; empty where there are none."""
     chosen = next(row for row in report.rows if row.recommended)
     pairs = answered(report, chosen)
-    if not report.pictures or not pairs or max(shown.image for shown in report.pictures) >= len(pairs):
+    last = max((shown.image for shown in report.pictures), default=len(pairs))
+    if report.dataset is None or last >= len(pairs):
         return ""
-    names, fp32 = report.dataset["names"], _held_against(report, chosen)
+    names, fp32 = report.dataset.names, _held_against(report, chosen)
     before = fp32.answers if fp32 else chosen.answers
 
     def told(picture: Picture) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from ..encoder import Encoder
     from .labels import LabelScorer
+    from .towerjob import RuntimeOptions
 
 AT_ONCE = 8  # images: enough for the engine, few enough to be held decoded, whatever their size
 SCALE = 100.0  # of an encoder that does not tell its own: CLIP's
@@ -61,13 +62,14 @@ def classify(
     from ..base.console import progress_bar, say
     from ..base.errors import EdgeclipError
     from .labels import distinct_labels, read_labels
+    from .towerjob import AS_TARGET, RuntimeOptions
 
     names = read_labels(labels, say) if isinstance(labels, str) else labels and distinct_labels(labels, say)
     files = image_paths(images)
-    settings: dict[str, Any] = {"threads": threads, "engine": engine, "provider": provider}
+    options = RuntimeOptions(engine, provider, threads)
     if isinstance(model, Path):
-        encoder, scorer = _of_bundle(model, names, top, precision, settings)
-    elif precision or any(settings.values()):
+        encoder, scorer = _of_bundle(model, names, top, precision, options)
+    elif precision or options != AS_TARGET:
         raise EdgeclipError("--precision, --threads, --engine and --provider are of a bundle: export the model first")
     else:
         encoder, scorer = _of_model(model, names, top)
@@ -86,18 +88,18 @@ def classify(
 
 
 def _of_bundle(
-    path: Path, names: list[str] | None, top: int | None, precision: str | None, settings: dict[str, Any]
+    path: Path, names: list[str] | None, top: int | None, precision: str | None, options: RuntimeOptions
 ) -> tuple[Encoder, LabelScorer]:
     """The text tower is gone before the image tower is opened: never both in memory."""
     from .bundle import Bundle
     from .labels import SHOWN, LabelScorer
 
     opened = Bundle.open(path)
-    manifest, text = opened.manifest, opened.encoder(**settings)
+    manifest, text = opened.manifest, opened.encoder(**asdict(options))
     if names is None:
         names = text.phrases.labels if text.phrases else _no_labels()
     scorer = LabelScorer(names, text.encode_text, manifest.logit_scale, manifest.logit_bias, shown=top or SHOWN)
-    return opened.encoder(precision, **settings), scorer
+    return opened.encoder(precision, **asdict(options)), scorer
 
 
 def _of_model(model: Encoder, names: list[str] | None, top: int | None) -> tuple[Encoder, LabelScorer]:

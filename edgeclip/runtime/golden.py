@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +16,22 @@ from PIL import Image
 from ..base.scratch import scratch_folder
 from .preprocess import Preprocessor
 from .tensors import read_tensors
+from .towerjob import TowerJob
 from .turns import Crashed, Worker
 
 FLOAT_COSINE = 0.9999  # fp32 towers: only the order of additions differs between machines
 TOKENS, PREPROCESSED = "tokens", "preprocessed"
 UNIT = 0.02  # how far the length of an embedding may be off 1, in half precision too
 SLACK = 0.01  # a rounded tower may be so much further from torch than where it was exported
+
+
+@dataclass(frozen=True)
+class PartCheck:
+    """A part of a bundle, held against what was recorded at export."""
+
+    part: str  # "tokenizer", "preprocessing", "text tower", "image tower int8"
+    ok: bool | None  # None: it could not be checked
+    detail: str
 
 
 def probe_image() -> Image.Image:
@@ -33,7 +44,7 @@ def give_golden(
     folder: Path,
     manifest: Mapping[str, Any],
     tokenize: Any,
-    jobs: Mapping[str, Mapping[str, Any]],
+    jobs: Mapping[str, TowerJob],
     command: Sequence[str],
     out: Path,
 ) -> dict[str, str]:
@@ -69,7 +80,7 @@ def give_golden(
 
 def judge_golden(
     folder: Path, manifest: Mapping[str, Any], towers: Sequence[str], given: Path, failed: Mapping[str, str]
-) -> list[dict[str, Any]]:
+) -> list[PartCheck]:
     """Hold what a device gave against what was recorded: nobody's own word is taken for it.
 
     Args:
@@ -80,7 +91,7 @@ def judge_golden(
         failed: what it returned.
 
     Returns:
-        One finding a part: ``part``, ``ok`` (None: it could not be checked), ``detail``.
+        One a part.
     """
     golden, notes = read_tensors(folder / manifest["golden"]["file"])
     findings = [_tokens(golden, notes, _array(given, TOKENS))] if "token_ids" in golden else []
@@ -91,11 +102,11 @@ def judge_golden(
         what = "text tower" if name == "text" else f"image tower {name}"
         embeds = _array(given, name)
         if name in failed or embeds is None:
-            findings.append(_finding(what, False, failed.get(name, "it gave nothing")))
+            findings.append(PartCheck(what, False, failed.get(name, "it gave nothing")))
             continue
         cosine, largest = _compared(golden["text_embeds" if name == "text" else "image_embeds"], embeds)
         detail = f"worst cosine {cosine:.6f} to torch (at least {limits[name]:.4f}), largest difference {largest:.2g}"
-        findings.append(_finding(what, cosine >= limits[name], detail))
+        findings.append(PartCheck(what, bool(cosine >= limits[name]), detail))
     return findings
 
 
@@ -123,29 +134,23 @@ def _preprocessor(manifest: Mapping[str, Any]) -> Preprocessor:
     return Preprocessor(SimpleNamespace(**manifest["preprocess"]))  # type: ignore[arg-type]
 
 
-def _tokens(golden: Mapping[str, NDArray[Any]], notes: Mapping[str, str], ids: NDArray[Any] | None) -> dict[str, Any]:
+def _tokens(golden: Mapping[str, NDArray[Any]], notes: Mapping[str, str], ids: NDArray[Any] | None) -> PartCheck:
     if "texts" not in notes:
-        return _finding("tokenizer", None, "not checked: an older bundle, it records no texts")
+        return PartCheck("tokenizer", None, "not checked: an older bundle, it records no texts")
     texts, recorded = json.loads(notes["texts"]), golden["token_ids"]
     if ids is None or ids.shape != recorded.shape:
-        return _finding("tokenizer", False, "it gave no tokens, or others in number")
+        return PartCheck("tokenizer", False, "it gave no tokens, or others in number")
     equal = (ids == recorded).all(axis=1)
     wrong = [text for text, same in zip(texts, equal, strict=True) if not same]
-    return _finding(
+    return PartCheck(
         "tokenizer", not wrong, f"{len(texts)} texts" + (f"; other tokens for {wrong[0]!r}" if wrong else "")
     )
 
 
-def _pixels(
-    golden: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], pixels: NDArray[Any] | None
-) -> dict[str, Any]:
+def _pixels(golden: Mapping[str, NDArray[Any]], settings: Mapping[str, Any], pixels: NDArray[Any] | None) -> PartCheck:
     if "probe_pixels" not in golden:
-        return _finding("preprocessing", None, "not checked: an older bundle, it records no preprocessed image")
+        return PartCheck("preprocessing", None, "not checked: an older bundle, it records no preprocessed image")
     if pixels is None or pixels.shape != golden["probe_pixels"].shape:
-        return _finding("preprocessing", False, "it gave no pixels, or others in number")
+        return PartCheck("preprocessing", False, "it gave no pixels, or others in number")
     levels = float(np.abs(pixels - golden["probe_pixels"]).max()) * 255 * min(settings["std"])
-    return _finding("preprocessing", levels <= 1.01, f"off by {levels:.2f} of 255 at most")
-
-
-def _finding(part: str, ok: bool | None, detail: str) -> dict[str, Any]:
-    return {"part": part, "ok": None if ok is None else bool(ok), "detail": detail}
+    return PartCheck("preprocessing", bool(levels <= 1.01), f"off by {levels:.2f} of 255 at most")

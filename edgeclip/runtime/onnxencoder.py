@@ -21,9 +21,10 @@ from .engines.registry import DEFAULT, find_engine
 from .manifest import Manifest, Variant
 from .perprocess import PerProcess, without_opened
 from .phrases import Phrases
-from .plain import asked_runtime, tower_job
+from .plain import asked_runtime
 from .preprocess import Preprocessor
 from .tokenizer import open_tokenizer
+from .towerjob import RuntimeOptions, TowerJob, tower_job
 
 if TYPE_CHECKING:
     from .engines.protocol import Session
@@ -65,10 +66,10 @@ class OnnxEncoder:
         return without_opened(self)
 
     @property
-    def job(self) -> dict[str, Any]:
+    def job(self) -> TowerJob:
         """What a worker needs to hold the image tower in a process of its own."""
-        settings: dict[str, Any] = {"threads": self.threads, "provider": self.provider, "engine": self.engine}
-        return tower_job(self.folder, self._manifest.model_dump(mode="json"), self.precision, **settings)
+        options = RuntimeOptions(self.engine, self.provider, self.threads)
+        return tower_job(self.folder, self._manifest.model_dump(mode="json"), self.precision, options)
 
     @property
     def fingerprint(self) -> str:
@@ -78,7 +79,7 @@ class OnnxEncoder:
     @PerProcess
     def image_session(self) -> Session:
         """The image tower."""
-        path, engine = Path(self.job["graph"]), find_engine(self.engine, self.provider)
+        path, engine = Path(self.job.graph), find_engine(self.engine, self.provider)
         wanted = self.provider or engine.provider
         session = engine.open(path, threads=self.threads, precision=self.precision, provider=wanted)
         if (taken := session.providers[0]) != wanted:

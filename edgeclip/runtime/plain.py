@@ -1,4 +1,4 @@
-"""A bundle's manifest as plain data: what the single-file runner reads, and the jobs that workers are given."""
+"""A bundle's manifest as plain data: what the single-file runner reads."""
 
 from __future__ import annotations
 
@@ -142,40 +142,3 @@ def readable(manifest: Mapping[str, Any], engine: str | None) -> tuple[list[str]
         except EdgeclipError as error:
             left_out.append(str(error))
     return precisions, left_out
-
-
-def tower_job(
-    folder: Path,
-    manifest: Mapping[str, Any],
-    precision: str | None,
-    *,
-    threads: int | None = None,
-    provider: str | None = None,
-    engine: str | None = None,
-) -> dict[str, Any]:
-    """The job of a worker that is to hold this variant's image tower; engine and provider are the target's where None.
-
-    Raises:
-        EdgeclipError: the bundle holds no such variant, or none that the engine reads.
-    """
-    variant = variant_of(manifest, precision)
-    engine, provider = asked_runtime(manifest, engine, provider)
-    return {
-        **_graph(folder, graph_for(manifest, variant, engine)),
-        "engine": engine,
-        "precision": variant["precision"],
-        "threads": threads,
-        "provider": provider,
-        "preprocess": manifest["preprocess"],
-    }
-
-
-def text_job(folder: Path, manifest: Mapping[str, Any], *, threads: int | None = None) -> dict[str, Any]:
-    """The job of a worker that is to hold the text tower: it can compare, and nothing else."""
-    return {**_graph(folder, manifest["text"]), "threads": threads, "image_size": 1}
-
-
-def _graph(folder: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A graph, and the weights beside it where there are."""
-    beside = entry.get("weights")
-    return {"graph": str(folder / entry["file"]), **({"weights": str(folder / beside["file"])} if beside else {})}

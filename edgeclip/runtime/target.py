@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ..base.documents import Part, Positive
+from ..base.documents import Count, NonNegative, Part, Positive
 
 Cores = Annotated[int, Field(ge=1, le=1 << 14)]
+Word = Annotated[str, Field(max_length=200)]
 Precision = Literal["fp32", "fp16", "int8"]
 
 
@@ -22,6 +23,18 @@ class Device(Part):
     memory_gb: Positive
     features: list[str] = []  # instruction sets that decide the int8 recipe: avx2, avx512_vnni, asimddp, ...
     gpu: str | None = None
+
+
+class Conditions(Part):
+    """The state of a machine, as far as it tells: what is not known is None, never guessed."""
+
+    governor: Word | None = None
+    clock_mhz: NonNegative | None = None  # of the first core
+    temperature_c: Annotated[float, Field(ge=-100, le=300)] | None = None  # of the hottest zone
+    load: NonNegative | None = None  # processes that wanted a core, on average over the last minute
+    gpu_clock_mhz: NonNegative | None = None
+    throttling: list[Word] | None = None  # what holds the clocks down; empty: nothing
+    throttled_times: Count | None = None  # since the machine was started
 
 
 class Runtime(Part):

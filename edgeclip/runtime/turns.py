@@ -14,19 +14,20 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 
 from .timing import burst
+from .towerjob import TowerJob
 
 SAMPLES = 1024  # MLPerf's least for a single stream ...
 ENOUGH_SECONDS = 10.0  # ... or so long on one contender alone, where it is slow
 WORKER = [sys.executable, "-m", "edgeclip.runtime.worker"]  # starts one in this installation; a job is appended
 TURN_SECONDS = 0.2
-PROGRESS = "progress"  # an answer that is none yet
+ANSWER, FAILED, PROGRESS = "answer", "failed", "progress"  # what a line of a worker's holds
 # A worker that says nothing for so long hangs. TensorRT builds an engine when a graph is opened.
 SILENT_SECONDS, OPEN_SECONDS = 600.0, 3600.0
 
@@ -46,9 +47,9 @@ class Contender(Protocol):
 class Worker:
     """The other side of :func:`edgeclip.runtime.worker.work`: a process with one tower in it."""
 
-    def __init__(self, command: Sequence[str], job: Mapping[str, Any]) -> None:
+    def __init__(self, command: Sequence[str], job: TowerJob) -> None:
         """Start it: ``command`` and the job as its last argument."""
-        words = [*command, json.dumps(job)]
+        words = [*command, json.dumps(asdict(job))]
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 (not a pipe: one that nobody empties stops a process)
         self._process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, text=True, encoding="utf-8"
@@ -76,7 +77,7 @@ class Worker:
             self._answers.put(line)
         self._answers.put("")
 
-    def ask(self, do: str, *, on_progress: Callable[[int], None] | None = None, **arguments: Any) -> dict[str, Any]:
+    def ask(self, do: str, *, on_progress: Callable[[int], None] | None = None, **arguments: Any) -> Any:
         """Tell it to do something, and wait for what it found; ``on_progress`` is told how far a long command is.
 
         Raises:
@@ -92,9 +93,9 @@ class Worker:
                 break
             if on_progress:
                 on_progress(int(answer[PROGRESS]))
-        if "failed" in answer:
-            raise Crashed(answer["failed"])
-        return answer
+        if FAILED in answer:
+            raise Crashed(answer[FAILED])
+        return answer[ANSWER]
 
     def _answer(self, seconds: float) -> dict[str, Any]:
         try:
@@ -104,14 +105,15 @@ class Worker:
             raise Crashed(f"it hung: no answer for {seconds / 60:.0f} minutes") from None
         if not line:
             raise Crashed(self._last_words())
-        try:
-            return dict(json.loads(line))
-        except (ValueError, TypeError):
-            raise Crashed(f"it answers {line[:80]!r}, which is no answer") from None
+        with contextlib.suppress(ValueError):
+            answer = json.loads(line)
+            if isinstance(answer, dict) and answer.keys() & {ANSWER, FAILED, PROGRESS}:
+                return answer
+        raise Crashed(f"it answers {line[:80]!r}, which is no answer")
 
     def burst(self, seconds: float) -> list[float]:
         """As :class:`Contender`."""
-        return self.ask("burst", seconds=seconds)["ms"]
+        return [float(ms) for ms in self.ask("burst", seconds=seconds)]
 
     def _last_words(self) -> str:
         status = self._process.wait()

@@ -28,7 +28,7 @@ from edgeclip.measurement.schema import EndToEnd, Figures, Finding, HotSpot, Jud
 from edgeclip.measurement.schema import Reference as Beside
 from edgeclip.profiling.schema import Budget
 from edgeclip.profiling.store import load_profile
-from edgeclip.reporting.schema import Criterion, Next, Report
+from edgeclip.reporting.schema import Criterion, Next, ProfileFacts, Report
 from edgeclip.runtime.manifest import Fidelity, Manifest, Preprocess, Tried
 from edgeclip.runtime.target import Runtime
 from edgeclip.towers.spec import StudentSpec, read_spec
@@ -75,11 +75,8 @@ def documents(bundle=None):
     yield _report()
     told = _report()
     shared = {"rows": told.rows, "rule": "r", "reference": told.reference, "name": "n", "created": "now"}
-    judged = Judged(
-        name="d", sha256="0", images=4, classes=2, templates=["{}"], chance=0.5, copies=1, effective_classes=1.5
-    )
     here = {"runtime": Runtime(version="1", threads=2), "verified": [Finding(part="tokenizer", ok=True, detail="d")]}
-    yield Figures(**shared, **here, bundle="0", device=describe_device(), dataset=judged)
+    yield Figures(**shared, **here, bundle="0", device=describe_device(), dataset=told.dataset)
     if bundle:
         fidelity = Fidelity(cosine_mean=1, cosine_p1=1, cosine_worst=1, largest_difference=0, top1=1, top1_drop=0)
         tried = Tried(name="x", precision="fp16", fidelity=fidelity, relative_speed=1.5, outcome="kept")
@@ -125,9 +122,11 @@ def _report():
         rows=[row],
         criteria=[Criterion(name="c", limit=1.0, unit="ms", measured=2.0)],
         reference=Beside(graph="g", p50_ms=1.0, drift=-0.1, turns=[(0.0, 1.0)]),
-        dataset={"name": "d"},
-        profile={"name": "p"},
-        device={"cpu": "c"},
+        dataset=Judged(
+            name="d", sha256="0", images=4, classes=2, templates=["{}"], chance=0.5, copies=1, effective_classes=1.5
+        ),
+        profile=ProfileFacts(name="p"),
+        device=describe_device(),
         software={"edgeclip": "1"},
         next=[Next(what="w", p50_ms=1.0, known="measured", command="c")],
     )

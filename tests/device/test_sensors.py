@@ -6,7 +6,7 @@ import time
 import pytest
 
 from edgeclip.device import sensors
-from edgeclip.device.sensors import conditions, energy
+from edgeclip.device.sensors import energy, read_sensors
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def kernel(tmp_path, monkeypatch):
 
 
 def test_a_machine_that_tells_nothing(kernel):
-    found = conditions()
+    found = read_sensors()
     assert (found.governor, found.clock_mhz, found.temperature_c) == (None, None, None)
     assert (found.throttling, found.throttled_times, found.gpu_clock_mhz) == (None, None, None)
     with energy() as used:
@@ -42,7 +42,7 @@ def test_a_laptop(kernel):
     kernel("class/thermal/cooling_device1/cur_state", 1)
     kernel("devices/system/cpu/cpu0/thermal_throttle/core_throttle_count", 5)
     kernel("devices/system/cpu/cpu1/thermal_throttle/core_throttle_count", 2)
-    found = conditions()
+    found = read_sensors()
     assert (found.governor, found.clock_mhz, found.temperature_c) == ("powersave", 1800.0, 67.5)
     assert (found.throttling, found.throttled_times) == (["Processor 3"], 7)
 
@@ -51,7 +51,7 @@ def test_a_raspberry_pi_tells_by_its_firmware(kernel, monkeypatch):
     told = {"get_throttled": "throttled=0x50005", "pmic_read_adc": "VDD_CORE_A current(7)=2A\nVDD_CORE_V volt(15)=0.8V"}
     monkeypatch.setattr(sensors, "_vcgencmd", told.get)
     expected = ["under-voltage", "under-voltage since start", "throttled", "throttled since start"]
-    assert conditions().throttling == expected
+    assert read_sensors().throttling == expected
     monkeypatch.setattr(sensors, "POLL_SECONDS", 0.01)
     with energy() as used:
         time.sleep(0.2)
@@ -70,7 +70,7 @@ def test_a_jetson_tells_by_its_power_monitor(kernel, monkeypatch):
     with energy() as used:
         time.sleep(0.2)
     assert used.joules == pytest.approx(10.0 * 0.2, rel=0.5)
-    assert conditions().gpu_clock_mhz == 918.0
+    assert read_sensors().gpu_clock_mhz == 918.0
 
 
 def test_a_processor_that_counts(kernel):

@@ -62,8 +62,8 @@ def test_few_images_and_broken_ones(spec, tiny, texts_file, config, tmp_path, ca
         (folder / name).write_bytes((folder / name).read_bytes()[:40])
     run = distill(spec, [tiny], TrainingData(folder, texts_file), tmp_path / "run", config=config)
     assert "3 unreadable image(s) skipped: 007.png, 113.png, 199.png" in capsys.readouterr().err
-    assert run.document.figures["images"] == 197
-    assert run.document.figures["skipped"] == ["007.png", "113.png", "199.png"]
+    assert run.document.figures.images == 197
+    assert run.document.figures.skipped == ["007.png", "113.png", "199.png"]
 
 
 RUNNER = """
@@ -188,7 +188,7 @@ def test_a_batch_larger_than_the_data_is_said(spec, tiny, images_dir, texts_file
     settings = config.model_copy(update={"batch_size": 64})
     run = distill(spec, [tiny], TrainingData(images_dir, texts_file), tmp_path / "run", config=settings)
     assert "only 40 images (batch size 64): every step uses all of them" in capsys.readouterr().err
-    assert run.document.figures["steps"] == settings.epochs
+    assert run.document.figures.steps == settings.epochs
 
 
 def test_two_runs_into_one_folder_at_once(spec, tiny, images_dir, texts_file, config, tmp_path):
@@ -260,7 +260,7 @@ def test_a_resume_with_other_inputs_is_refused(
 def test_a_text_longer_than_the_context_is_cut(spec, tiny, images_dir, config, tmp_path):
     (tmp_path / "long.txt").write_text("word " * 500 + "".join(f"\nshort {number}" for number in range(15)))
     run = distill(spec, [tiny], TrainingData(images_dir, tmp_path / "long.txt"), tmp_path / "run", config=config)
-    assert run.document.figures["sentences"] == 16
+    assert run.document.figures.sentences == 16
 
 
 def test_a_student_that_was_altered_is_refused(run, tmp_path):
@@ -305,7 +305,7 @@ def test_the_best_student_by_the_judge_is_kept(spec, tiny, images_dir, texts_fil
         config=settings,
         validation=Validation("d", judge),
     )
-    assert run.document.figures["best_top1"] == 0.9
+    assert run.document.figures.best_top1 == 0.9
     assert np.allclose(run.encoder().encode_image([Image.new("RGB", (32, 32), "teal")]), seen[1], atol=1e-6)
     assert [row["top1"] for row in rows(run.path / "metrics.jsonl") if "top1" in row] == [0.2, 0.9, 0.3]
 

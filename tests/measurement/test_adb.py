@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.measurement.job import verified
 from edgeclip.measurement.remote import open_remote
 
 adbutils = pytest.importorskip("adbutils")
@@ -46,7 +47,7 @@ def phone(monkeypatch, tmp_path):
 
 def test_a_bundle_is_verified_there(phone, bundle, tmp_path):
     with open_remote(phone) as place:
-        assert place.verify(bundle.path)["verified"]
+        assert verified(place.verify(bundle.path))
     assert list((tmp_path / "cache/edgeclip/jobs").iterdir()) == []
 
 

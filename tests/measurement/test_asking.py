@@ -15,13 +15,14 @@ import pytest
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.files import sha256
 from edgeclip.device.facts import describe_device
-from edgeclip.device.sensors import conditions
+from edgeclip.device.sensors import read_sensors
 from edgeclip.measurement import remote, session
 from edgeclip.measurement.bench import RULE, Plan
-from edgeclip.measurement.job import FINISHED, give_bundle
+from edgeclip.measurement.job import FINISHED, give_bundle, verified
 from edgeclip.measurement.place import embeddings
 from edgeclip.measurement.remote import open_remote
 from edgeclip.measurement.runnerfile import NAME
+from edgeclip.runtime.towerjob import RuntimeOptions, TowerJob
 from edgeclip.runtime.turns import WORKER
 
 from .playedlink import PlayedLink
@@ -56,11 +57,11 @@ def out(tmp_path):
 
 @pytest.fixture
 def plan(bundle, images_dir, tmp_path):
-    jobs = {name: {"graph": str(bundle.path / "image.fp32.onnx"), "threads": 1} for name in ("one", "two")}
+    graph = str(bundle.path / "image.fp32.onnx")
     (tmp_path / "weights.bin").write_bytes(b"weights")
-    jobs["two"]["weights"] = str(tmp_path / "weights.bin")
+    jobs = {"one": TowerJob(graph, threads=1), "two": TowerJob(graph, str(tmp_path / "weights.bin"), threads=1)}
     images = [str(path) for path in sorted(images_dir.iterdir())[:3]]
-    return Plan(towers=jobs, focus="two", reference={"graph": str(bundle.path / "text.fp32.onnx")}, images=images)
+    return Plan(towers=jobs, focus="two", reference=TowerJob(str(bundle.path / "text.fp32.onnx")), images=images)
 
 
 def benched(plan, folder, *, milliseconds=2.0, images=3):
@@ -72,7 +73,7 @@ def benched(plan, folder, *, milliseconds=2.0, images=3):
     for number in range(len(rows)):
         np.save(folder / f"{number}.npy", np.full((images, 4), number, np.float32))
     machine = describe_device().model_copy(update={"cpu": "a board"}).model_dump()
-    still = asdict(conditions())
+    still = asdict(read_sensors())
     return {"rows": rows, "reference": row, "rule": RULE, "before": still, "after": still, "machine": machine}
 
 
@@ -133,10 +134,10 @@ def test_a_plan_goes_there_with_its_files_and_its_figures_come_back(link, plan, 
         found = place.bench(plan, out, on_step=lambda *step: told.append(step))
     sent = seen["bench"]
     assert (seen["kind"], sent["focus"], sent["seconds"]) == ("bench", "two", plan.seconds)
-    assert sent["towers"]["one"] == {"graph": "0-image.fp32.onnx", "threads": 1}
+    assert sent["towers"]["one"] == asdict(TowerJob("0-image.fp32.onnx", threads=1))
     assert sent["towers"]["two"]["graph"] == "1-image.fp32.onnx", "two bundles may both have this name"
-    assert sent["towers"]["two"]["weights"] == plan.towers["two"]["weights"]
-    assert sent["reference"] == {"graph": "3-text.fp32.onnx"}
+    assert sent["towers"]["two"]["weights"] == plan.towers["two"].weights
+    assert sent["reference"] == asdict(TowerJob("3-text.fp32.onnx"))
     names = ["0-image.fp32.onnx", "1-image.fp32.onnx", "3-text.fp32.onnx", "images.zip", "weights.bin"]
     assert sorted(seen["files"]) == names
     assert all(sha256(Path(path)) == Path(path).name for path in seen["files"].values())
@@ -148,9 +149,9 @@ def test_a_plan_goes_there_with_its_files_and_its_figures_come_back(link, plan, 
     copies = [step for step in told if step[0].startswith("copy ")]
     assert [step[1:] for step in copies] == [(number, 4) for number in range(4)], "the same graph twice is one file"
     assert {name for name, _, _ in copies} >= {"copy image.fp32.onnx", "copy images.zip", "copy weights.bin"}
-    assert found["rows"]["one"]["latency"]["p50"] == 2.0
-    assert found["machine"]["cpu"] == "a board"
-    assert "embeds" not in (found["reference"] or {})
+    assert found.rows["one"].latency["p50"] == 2.0
+    assert found.machine.cpu == "a board"
+    assert found.reference.embeds is None
     assert embeddings(found, plan, out)["two"][0].tolist() == np.ones((3, 4)).tolist()
     assert list((tmp_path / "there/edgeclip/jobs").iterdir()) == []
     kept = sum(path.stat().st_size for path in (tmp_path / "there/edgeclip/blobs").iterdir())
@@ -183,7 +184,7 @@ def test_a_plan_without_images_and_reference_has_neither(link, plan, out):
         found = place.bench(plan, out)
     assert (seen["bench"]["archive"], seen["bench"]["images"], seen["bench"]["reference"]) == (None, [], None)
     assert sorted(seen["files"]) == ["0-image.fp32.onnx", "1-image.fp32.onnx", "weights.bin"]
-    assert found["reference"] is None
+    assert found.reference is None
     assert list(out.iterdir()) == [], "no embeddings were asked for"
 
 
@@ -211,34 +212,33 @@ def test_figures_of_what_was_not_sent_are_refused(link, plan, out):
 def given(bundle, tmp_path_factory):
     """What this machine gives for the bundle's recorded inputs, and the files."""
     folder = tmp_path_factory.mktemp("given")
-    return give_bundle(bundle.path, WORKER, folder), folder
+    return give_bundle(bundle.path, WORKER, folder, RuntimeOptions()), folder
 
 
 def test_a_bundle_is_verified_by_what_comes_back(link, bundle, given):
-    seen, (result, folder) = [], given
+    seen, (outputs, folder) = [], given
 
     def work(sent, job):
         seen.append(sent)
         shutil.copytree(folder, job, dirs_exist_ok=True)
-        return result
+        return asdict(outputs)
 
     link.work = work
     asked = {"threads": 3, "provider": "P", "engine": "E"}
     with open_remote("ssh://board") as place:
-        found = place.verify(bundle.path, **asked)
-        assert found["verified"], found
-        parts = {one["part"] for one in found["findings"] if one["ok"]}
+        checks = place.verify(bundle.path, RuntimeOptions(**asked))
+        assert verified(checks), checks
+        parts = {check.part for check in checks if check.ok}
         assert {"tokenizer", "preprocessing", "text tower", "image tower fp32"} <= parts
         plan = {name: value for name, value in seen[0].items() if name != "files"}
-        assert plan == {"kind": "verify", **asked}
+        assert plan == {"kind": "verify", "options": asked}
         assert {"bundle.json", "image.fp32.onnx", bundle.manifest.tokenizer.file} <= seen[0]["files"].keys()
         link.work = lambda sent, job: {**work(sent, job), "failed": {"fp32": "it crashed"}}
         steps = []
-        found = place.verify(bundle.path, on_step=lambda *step: steps.append(step))
-        assert not found["verified"]
+        assert not verified(place.verify(bundle.path, on_step=lambda *step: steps.append(step)))
         assert (FINISHED, 1, 1) in steps
         link.work = lambda sent, job: {"towers": ["fp64"], "failed": {}, "left_out": []}
-        told = told_of(lambda: place.verify(bundle.path, threads=1))
+        told = told_of(lambda: place.verify(bundle.path, RuntimeOptions(threads=1)))
     assert told.startswith("played: its answer about what it gives is none: ")
 
 
@@ -287,15 +287,15 @@ def test_room_is_counted_before_anything_is_copied(link, plan, out, tmp_path):
             told = told_of(lambda: place.bench(plan, out))
             assert told == (f"played: {size / 1e6:.1f} MB to copy, {free / 1e6:.1f} MB free in {base}: make room")
             assert list((base / "blobs").iterdir()) == []
-            one = sha256(Path(plan.towers["one"]["graph"]))
-            part = Path(plan.towers["one"]["graph"]).read_bytes()[:1]
+            one = sha256(Path(plan.towers["one"].graph))
+            part = Path(plan.towers["one"].graph).read_bytes()[:1]
             (base / "blobs" / f"{one}.part").write_bytes(part)
             place.bench(plan, out)
             assert (f"{one}.part", 1) in link.sent, "what is there already needs no room, and is not sent again"
 
 
 def _files(plan):
-    return [plan.towers["one"]["graph"], plan.towers["two"]["weights"], plan.reference["graph"]]
+    return [plan.towers["one"].graph, plan.towers["two"].weights, plan.reference.graph]
 
 
 def test_an_answer_that_leaves_out_a_file_is_refused(link, plan, out):
@@ -361,8 +361,8 @@ def played_have(bundle):
 
 
 def test_a_plan_that_is_there_already_is_not_sent_again_and_half_a_plan_is_replaced(link, bundle, given):
-    result, folder = given
-    link.work = lambda sent, job: shutil.copytree(folder, job, dirs_exist_ok=True) and result
+    outputs, folder = given
+    link.work = lambda sent, job: shutil.copytree(folder, job, dirs_exist_ok=True) and asdict(outputs)
     link.answers["CLEAN"] = (0, '{"kept": 0}', "")
     with open_remote("ssh://board") as place:
         place.verify(bundle.path)
@@ -436,7 +436,7 @@ def test_a_job_that_tells_something_is_not_asked_meanwhile(link, bundle, monkeyp
         link.read = lambda path, start=0, most=None: (
             b"nonsense\n" if path.endswith("events.jsonl") else whole(path, start, most)
         )
-        told = told_of(lambda: place.verify(bundle.path, threads=1))
+        told = told_of(lambda: place.verify(bundle.path, RuntimeOptions(threads=1)))
     assert told == "played: it answers b'nonsense' about what it is doing, where JSON was expected"
 
 
@@ -453,16 +453,16 @@ def test_a_job_that_hangs_is_given_up_and_stays_to_be_found(link, bundle, monkey
 
 
 def test_a_lost_connection_is_made_anew_and_the_same_is_asked_again(link, bundle, given, capsys):
-    result, folder = given
+    outputs, folder = given
 
     def work(sent, job):
         link.lost = 2
         shutil.copytree(folder, job, dirs_exist_ok=True)
-        return result
+        return asdict(outputs)
 
     link.work = work
     with open_remote("ssh://board") as place:
-        assert place.verify(bundle.path)["verified"]
+        assert verified(place.verify(bundle.path))
     said = capsys.readouterr().err
     assert said.count("played: the connection is lost, trying again") == 2
     assert link.connected == ["ssh://board"] * 3

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from edgeclip.cli import main
 from edgeclip.device.facts import describe_device
 from edgeclip.measurement import remote, session
 from edgeclip.measurement.bench import Plan
+from edgeclip.measurement.job import verified
 from edgeclip.measurement.place import embeddings
 from edgeclip.measurement.reference import write_reference
 from edgeclip.measurement.remote import open_remote
 from edgeclip.profiling.store import load_profile
+from edgeclip.runtime.towerjob import RuntimeOptions
 from edgeclip.runtime.turns import Taken
 
 from ..test_cli import RESTLESS, run
@@ -53,15 +56,15 @@ def test_measured_there_and_brought_back(server, plan, bundle, tmp_path, capsys)
     told = []
     with open_remote(server.address) as place:
         found = place.bench(plan, tmp_path, on_step=lambda *step: told.append(step))
-        row = found["rows"]["exported fp32"]
-        assert Taken(row["samples_ms"]).enough
-        assert found["reference"]["latency"]["p50"] > 0
+        row = found.rows["exported fp32"]
+        assert Taken(row.samples_ms).enough
+        assert found.reference.latency["p50"] > 0
         (embeds, broken) = embeddings(found, plan, tmp_path)["exported fp32"]
         assert (embeds.shape, broken) == ((4, 32), [])
         assert any("copy" in text for text, _, _ in told)
         assert any("latency" in text for text, _, _ in told)
         before = blobs(server)
-        assert place.verify(bundle.path)["verified"]
+        assert verified(place.verify(bundle.path))
     assert list((server.cache / "jobs").iterdir()) == []
     assert before.items() <= blobs(server).items(), "what was there already was copied again"
     assert "stay in" in capsys.readouterr().err
@@ -129,7 +132,7 @@ def test_a_connection_that_is_cut_during_the_run_is_taken_up_again(server, plan,
         found = place.bench(plan, tmp_path, on_step=when_it_measures(cut, lambda: cut.append(server.cut())))
     assert cut[1] >= 1, "no connection was there to be cut"
     assert "the connection is lost, trying again" in capsys.readouterr().err
-    assert Taken(found["rows"]["exported fp32"]["samples_ms"]).enough
+    assert Taken(found.rows["exported fp32"].samples_ms).enough
     assert list((server.cache / "jobs").iterdir()) == []
 
 
@@ -149,7 +152,7 @@ def test_a_device_that_is_gone_for_good_leaves_a_job_that_the_same_command_finds
     with open_remote(server.address) as place:
         found = place.bench(plan, tmp_path)
     for name, row in result["rows"].items():
-        assert found["rows"][name]["samples_ms"] == row["samples_ms"], "it was not measured again"
+        assert found.rows[name].samples_ms == row["samples_ms"], "it was not measured again"
     assert not job.exists()
 
 
@@ -189,16 +192,17 @@ def test_a_copy_goes_on_where_it_was_cut_and_a_spoilt_one_starts_anew(server, bu
         (server.cache / "blobs").mkdir(parents=True)
         (server.cache / "blobs" / f"{digest}.part").write_bytes(start)
         with open_remote(server.address) as place:
-            assert place.verify(bundle.path)["verified"]
+            assert verified(place.verify(bundle.path))
         assert (server.cache / "blobs" / digest).read_bytes() == whole
 
 
 def test_a_tower_that_fails_there_is_a_row_and_a_job_that_dies_says_why(server, plan, tmp_path, impatient):
-    plan.towers["exported fp32"]["graph"] = str(tmp_path / "x.onnx")
+    tower = plan.towers["exported fp32"]
+    plan.towers["exported fp32"] = replace(tower, graph=str(tmp_path / "x.onnx"))
     (tmp_path / "x.onnx").write_bytes(b"nonsense")
     with open_remote(server.address) as place:
         found = place.bench(plan, tmp_path)
-        assert "cannot open it" in found["rows"]["exported fp32"]["failed"]
+        assert "cannot open it" in found.rows["exported fp32"].failed
         plan.focus = []
         with pytest.raises(EdgeclipError, match=r"the measurement died there \(TypeError"):
             place.bench(plan, tmp_path)
@@ -281,9 +285,9 @@ def test_an_engine_that_a_package_brings_there_is_used_and_its_refusal_is_a_line
     (brought / "entry_points.txt").write_text("[edgeclip.engines]\nfits = brought:FITS\nrefuses = brought:REFUSES\n")
     (server.folder / "packages/brought.py").write_text(ENGINE)
     with open_remote(server.address) as place:
-        assert place.verify(bundle.path, engine="fits")["verified"]
+        assert verified(place.verify(bundle.path, RuntimeOptions("fits")))
         for engine, line in {"refuses": "no GPU is here: plug one in", "none": "no engine is called 'none'"}.items():
-            findings = place.verify(bundle.path, engine=engine)["findings"]
-            told = next(one for one in findings if one["part"] in ("image tower fp32", "bundle"))
-            assert told["ok"] is False
-            assert told["detail"].startswith(line), told
+            findings = place.verify(bundle.path, RuntimeOptions(engine))
+            told = next(check for check in findings if check.part in ("image tower fp32", "bundle"))
+            assert told.ok is False
+            assert told.detail.startswith(line), told

@@ -4,48 +4,48 @@ import numpy as np
 import pytest
 
 from edgeclip.comparison.embeddings import nearer
+from edgeclip.device.sensors import SensorReadings
 from edgeclip.evaluation.embed import Embedded
 from edgeclip.evaluation.intervals import wilson
 from edgeclip.evaluation.zeroshot import classify
+from edgeclip.measurement.results import EnergyPerImage, SustainedRun, TowerResult
 from edgeclip.measurement.rows import accuracy_columns, device_columns, timing
+from edgeclip.runtime.engines.protocol import HotSpots, OperatorShare
 from edgeclip.runtime.timing import Samples, burst, interleaved, percentiles
+from edgeclip.runtime.worker import FileToEmbedding, Opened
+
+OPENED = Opened("an engine", "1", 1.0, 2.0, 3.0, 4.0, asked_provider="A", providers=["B"])
 
 
 def test_the_latency_of_a_row_is_what_was_measured():
     ms = [10.0, 12.0, 11.0, 14.0, 13.0]
-    found = {"latency": percentiles(ms), "samples_ms": ms, "turns": [[0.2, 11.0]]}
-    row = timing(found)
+    row = timing(TowerResult(latency=percentiles(ms), samples_ms=ms, turns=[(0.2, 11.0)]))
     assert (row.p50_ms, row.max_ms, row.samples, row.raw_ms) == (12.0, 14.0, 5, ms)
     assert row.p90_ms == pytest.approx(np.percentile(ms, 90))
     assert (row.p95_ms, row.p99_ms) == pytest.approx((np.percentile(ms, 95), np.percentile(ms, 99)))
     assert row.spread == pytest.approx((np.percentile(ms, 90) - np.percentile(ms, 10)) / 12.0)
     assert row.turns == [(0.2, 11.0)]
-    assert timing({"failed": "it crashed"}) is None
+    assert timing(TowerResult(failed="it crashed")) is None
 
 
 def test_what_the_device_told_stands_in_the_row():
-    opened = {"import_ms": 1.0, "load_ms": 2.0, "first_ms": 3.0, "peak_memory_mb": 4.0}
-    opened |= {"engine": "an engine", "version": "1", "asked_provider": "A", "providers": ["B"]}
-    end = {"image": "x.jpg", "total_ms": {"p50": 5.0, "p90": 6.0}}
-    end |= {"decode_ms": 1.0, "preprocess_ms": 2.0, "inference_ms": 2.0}
-    spots = {
-        "operators": [{"operator": "Conv", "share": 1.0, "nodes": 2}],
-        "fell_back": ["Conv on B"],
-        "on_provider": 0.25,
-    }
-    energy = {"millijoules_per_image": 7.0, "sensor": "rapl"}
-    ran = {"seconds": 60, "window_seconds": 30.0, "last_over_first": 1.1, "each_second": [[0.0, 1.0]], "after": {}}
-    found = {"opened": opened, "end_to_end": end, "hot_spots": spots, "energy": energy, "sustained": ran}
-    columns = device_columns({**found, "throughput": {"8": 9.0}})
-    assert {name: columns[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")} == {
-        name: opened[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")
-    }
+    columns = device_columns(
+        TowerResult(
+            opened=OPENED,
+            throughput={"8": 9.0},
+            end_to_end=FileToEmbedding("x.jpg", {"p50": 5.0, "p90": 6.0}, 1.0, 2.0, 2.0),
+            hot_spots=HotSpots([OperatorShare("Conv", 1.0, 2)], ["Conv on B"], 0.25),
+            energy=EnergyPerImage(7.0, "rapl"),
+            sustained=SustainedRun(60, 30.0, 1.1, [(0.0, 1.0)], SensorReadings()),
+        )
+    )
+    assert [columns[name] for name in ("import_ms", "load_ms", "first_ms", "peak_memory_mb")] == [1.0, 2.0, 3.0, 4.0]
     assert (columns["runtime"], columns["on_provider"]) == ("an engine 1", 0.25)
     assert (columns["provider"], columns["providers"], columns["fell_back"]) == ("A", ["B"], ["Conv on B"])
     assert (columns["end_to_end"].total_ms, columns["end_to_end"].total_p90_ms) == (5.0, 6.0)
     assert (columns["energy_mj"], columns["energy_sensor"], columns["throughput"]) == (7.0, "rapl", {"8": 9.0})
     assert columns["sustained"].last_over_first == 1.1
-    assert device_columns({"failed": "why"})["failed"] == "why"
+    assert device_columns(TowerResult(failed="why"))["failed"] == "why"
 
 
 def answers(rows, labels):
@@ -92,7 +92,9 @@ def test_joules_are_told_in_thousandths(monkeypatch):
 
     monkeypatch.setattr(bench, "energy", five_joules)
     worker = SimpleNamespace(burst=lambda seconds: [1.0] * 9)
-    assert bench._energy(worker) == {"millijoules_per_image": 500.0, "sensor": "meter"}, "of ten images"
+    row = TowerResult()
+    bench._measure_energy(row, worker)
+    assert row.energy == EnergyPerImage(500.0, "meter"), "of ten images"
 
 
 def test_a_call_takes_the_milliseconds_that_it_takes():
@@ -148,10 +150,8 @@ def test_nearer_is_by_the_standard_error_of_the_mean():
 
 
 def test_a_device_that_told_little_leaves_the_rest_open():
-    assert device_columns({}) == {"failed": None, "timing": None, "throughput": {}}
-    spots = {"operators": [{"operator": "Conv", "share": 1.0, "nodes": 2}], "fell_back": []}
-    (spot,) = device_columns({"hot_spots": spots})["hot_spots"]
+    assert device_columns(TowerResult()) == {"failed": None, "timing": None, "throughput": {}}
+    spots = HotSpots([OperatorShare("Conv", 1.0, 2)], [])
+    (spot,) = device_columns(TowerResult(hot_spots=spots))["hot_spots"]
     assert (spot.operator, spot.share, spot.nodes) == ("Conv", 1.0, 2)
-    opened = {"import_ms": 1.0, "load_ms": 2.0, "first_ms": 3.0, "peak_memory_mb": 4.0}
-    opened |= {"engine": "e", "version": "1", "asked_provider": "A", "providers": ["A"]}
-    assert device_columns({"failed": "late", "opened": opened})["failed"] == "late"
+    assert device_columns(TowerResult(failed="late", opened=OPENED))["failed"] == "late"

@@ -14,7 +14,7 @@ import pytest
 from edgeclip.base.documents import read_document
 from edgeclip.device.facts import describe_device
 from edgeclip.measurement.config import MeasureConfig
-from edgeclip.measurement.figures import settings_of
+from edgeclip.measurement.figures import options_of
 from edgeclip.measurement.schema import Figures
 from edgeclip.profiling.probekit import Kit
 from edgeclip.profiling.store import load_profile
@@ -248,13 +248,13 @@ def test_the_lone_runner_runs_its_bundles_target(target, environment, images_dir
 
 def test_threads_are_the_targets(target):
     opened = Bundle.open(target("cpu") / "bundle")
-    assert settings_of(opened, MeasureConfig(), here=True)["threads"] == 1
-    assert settings_of(opened, MeasureConfig(threads=2), here=True)["threads"] == 2
+    assert options_of(opened, MeasureConfig(), here=True).threads == 1
+    assert options_of(opened, MeasureConfig(threads=2), here=True).threads == 2
     many = RUNTIMES["cpu"].model_copy(update={"threads": 4096})
     elsewhere = opened.manifest.target.model_copy(update={"runtime": many})
     opened = replace(opened, manifest=opened.manifest.model_copy(update={"target": elsewhere}))
-    assert settings_of(opened, MeasureConfig(), here=False)["threads"] == 4096
-    assert settings_of(opened, MeasureConfig(), here=True)["threads"] == usable_cores()
+    assert options_of(opened, MeasureConfig(), here=False).threads == 4096
+    assert options_of(opened, MeasureConfig(), here=True).threads == usable_cores()
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ from PIL import Image
 
 from edgeclip.measurement.pictures import thumbnail
 from edgeclip.measurement.schema import EndToEnd, HotSpot, Picture, Reference, Sustained
+from edgeclip.runtime.target import Conditions
 
-from .test_report import make, row, rows
+from .test_report import dataset_of, make, row, rows
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
@@ -94,11 +95,12 @@ def full(chain):
     labels = [number % 4 for number in range(1000)]
     answers = [label if number % 10 < 7 else (label + 1) % 4 for number, label in enumerate(labels)]
     chain = [r.model_copy(update={"answers": answers}) for r in chain]
-    dataset = {"name": "mine", "images": 1000, "classes": 4, "chance": 0.25, "labels": labels, "names": NAMES}
+    dataset = dataset_of(name="mine", classes=4, chance=0.25, labels=labels, names=NAMES)
     jpeg = thumbnail(Image.new("RGB", (64, 32), "red"))
     pictures = [Picture(image=number, key=f"{number}.png", jpeg=jpeg) for number in (0, 7, 8)]
     facts = {"dataset": dataset, "pictures": pictures, "curve": [(n / 10, 3 - n / 100) for n in range(200)]}
-    facts |= {"reference": reference, "rule": "single stream", "before": {"governor": "powersave", "throttling": []}}
+    facts |= {"reference": reference, "rule": "single stream"}
+    facts |= {"before": Conditions(governor="powersave", throttling=[])}
     return make(chain=chain).model_copy(update=facts)
 
 

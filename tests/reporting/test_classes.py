@@ -11,7 +11,7 @@ from edgeclip.reporting.classes import by_class, class_table, truth_plot
 from edgeclip.reporting.page import html
 from edgeclip.reporting.sheet import sheet
 
-from .test_report import make, rows
+from .test_report import dataset_of, make, rows
 
 NAMES = ["cat", "dog", "bird"]
 
@@ -20,7 +20,7 @@ def judged(labels, answers, names=NAMES, fp32=None):
     chain = [row.model_copy(update={"right": None, "top1": None}) for row in rows()]
     chain[2] = chain[2].model_copy(update={"answers": fp32 or answers, "recommended": False})
     chain[3] = chain[3].model_copy(update={"answers": answers, "recommended": True})
-    dataset = {"name": "mine", "images": len(labels), "classes": len(names), "names": names, "labels": labels}
+    dataset = dataset_of(images=len(labels), classes=len(names), names=names, labels=labels)
     return make(chain=chain, dataset=dataset)
 
 
@@ -74,7 +74,7 @@ def test_rare_classes_stand_together_where_there_are_many():
 @pytest.mark.parametrize("changes", [{"labels": []}, {"names": []}, {"labels": [0, 1]}])
 def test_where_the_classes_are_not_known_nothing_is_drawn(changes):
     report = judged([0, 0, 1], [0, 1, 1])
-    report = report.model_copy(update={"dataset": {**report.dataset, **changes}})
+    report = report.model_copy(update={"dataset": report.dataset.model_copy(update=changes)})
     assert by_class(report, chosen(report)) == []
     assert truth_plot(report) == "" and "was not recorded" in class_table(report)
     assert "<html" in html(report)

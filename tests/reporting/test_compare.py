@@ -8,10 +8,11 @@ from edgeclip.base.errors import EdgeclipError
 from edgeclip.measurement.schema import Finding, Reference
 from edgeclip.reporting.compare import compare, comparison_cells
 from edgeclip.reporting.render import comparison_markdown
+from edgeclip.reporting.schema import ProfileFacts
 from edgeclip.runtime.target import Runtime
 
 from ..test_cli import run
-from .test_report import make, row, rows
+from .test_report import MACHINE, dataset_of, make, row, rows
 
 LIMITS = {"worse_percent": 10, "lost_points": 0.5}
 RUNTIME = Runtime(version="1", threads=2)
@@ -91,7 +92,7 @@ def test_another_device_runtime_or_data_set_is_refused_unless_asked_for():
     base = make(runtime=RUNTIME)
     worse = [*rows()[:3], row("exported int8", 0.54, 1.5)]
     for update, told in (
-        ({"device": {"cpu": "another"}}, "its cpu is another"),
+        ({"device": MACHINE.model_copy(update={"cpu": "another"})}, "its cpu is another"),
         ({"runtime": RUNTIME.model_copy(update={"threads": 4})}, "with 4 threads, the first on onnxruntime"),
         ({"runtime": RUNTIME.model_copy(update={"provider": "CUDA"})}, "it ran on onnxruntime on CUDA"),
     ):
@@ -101,9 +102,7 @@ def test_another_device_runtime_or_data_set_is_refused_unless_asked_for():
         assert regressed(base, other, other_device=True) == {("exported int8", "top-1, %"): [1]}
     newer = make(runtime=RUNTIME.model_copy(update={"version": "2"}))
     assert regressed(base, newer) == {}, "another version is what people compare"
-    other = make(
-        chain=worse, dataset={"name": "b", "sha256": "2", "images": 8, "classes": 8, "chance": 0.1}, runtime=RUNTIME
-    )
+    other = make(chain=worse, dataset=dataset_of(name="b", sha256="2", images=8, classes=8), runtime=RUNTIME)
     with pytest.raises(EdgeclipError, match=r"10 classes\) and b \(8 images, 8 classes\) do not compare"):
         compare([base, other], **LIMITS)
     found = regressed(base, other, other_dataset=True)
@@ -143,7 +142,7 @@ def test_the_command_tells_by_its_exit_code(tmp_path):
     assert "50.0 WORSE" in (tmp_path / "c.md").read_text()
     assert "<b>" not in (tmp_path / "c.md").read_text()
     assert "WORSE" in run("compare", tmp_path / "a", tmp_path / "b", expect=3).stdout
-    make(dataset={"name": "other", "sha256": "x"}, name="<b>|x").save(tmp_path / "c/report.json")
+    make(dataset=dataset_of(name="other", sha256="x"), name="<b>|x").save(tmp_path / "c/report.json")
     assert "--other-dataset" in run("compare", tmp_path / "a", tmp_path / "c", expect=2).stderr
 
 
@@ -172,26 +171,26 @@ def test_a_machine_is_slower_beyond_the_limit_alone(ms, worse):
 
 
 def test_every_line_is_told_whole():
-    bare = make(dataset={"name": "a"}).model_copy(update={"runtime": RUNTIME, "dataset": {}})
+    bare = make(dataset=None, runtime=RUNTIME)
     other = bare.model_copy(
-        update={"runtime": Runtime(version="1", threads=4), "dataset": {"name": "b", "sha256": "1"}}
+        update={"runtime": Runtime(version="1", threads=4), "dataset": dataset_of(name="b", images=7)}
     )
     found = lines(bare, other, other_device=True, other_dataset=True)
     device, data = found[("report", "device")], found[("report", "data set")]
     here = "onnxruntime on CPUExecutionProvider with {} threads"
     assert (device.values, device.digits, device.regressed) == ([here.format(2), here.format(4)], 0, [])
-    assert data.values == ["? (? images, ? classes)", "b (? images, ? classes)"]
+    assert data.values == ["no images", "b (7 images, 10 classes)"]
     assert ("report", "device") not in lines(bare, bare)
     verified = found[("report", "parts verified")]
     assert (verified.values, verified.digits, verified.regressed) == (["3 of 3", "3 of 3"], 0, [])
     ran = found[("teacher", "measured")]
     assert (ran.values, ran.digits) == (["yes", "yes"], 0)
-    older = bare.model_copy(update={"runtime": None, "profile": {"threads": 3}})
+    older = bare.model_copy(update={"runtime": None, "profile": ProfileFacts(name="p", threads=3)})
     assert lines(older, bare, other_device=True)[("report", "device")].values == ["3 threads", here.format(2)]
 
 
 def test_what_differs_of_a_machine_is_named_with_both():
-    board = make().model_copy(update={"device": {"cpu": "a board"}})
+    board = make(device=MACHINE.model_copy(update={"cpu": "a board"}))
     with pytest.raises(
         EdgeclipError, match=r"its cpu is tiny, the first's a board: only reports of one device compare"
     ):

@@ -19,7 +19,7 @@ from edgeclip.reporting.criteria import (
 from edgeclip.reporting.sanity import sanity
 from edgeclip.reporting.schema import Criterion
 
-from .test_report import row
+from .test_report import dataset_of, row
 
 
 def answered(stage, right, ms=1.0):
@@ -119,11 +119,11 @@ def test_few_images_are_accepted_where_that_is_asked():
         assert drop.met is met
         assert "too few images to tell" in drop.notes[0], "it is accepted, and told all the same"
     one = answered("exported fp32", "1")
-    (*_, above) = sanity([one], one, {"chance": 0.5}, few_images=True)
+    (*_, above) = sanity([one], one, dataset_of(chance=0.5), few_images=True)
     assert above.met is True
     assert drop_of(answered("teacher", "1"), one, 1.0, chance=0.5, few_images=True).met is True
     wrong = answered("exported fp32", "01")
-    (*_, above) = sanity([wrong], wrong, {"chance": 0.5}, few_images=True)
+    (*_, above) = sanity([wrong], wrong, dataset_of(chance=0.5), few_images=True)
     assert above.met is None, "at chance is at chance"
 
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from edgeclip.base.documents import read_document
 from edgeclip.evaluation.intervals import paired_interval, wilson
-from edgeclip.measurement.schema import Finding, Reference, Row, Timing
+from edgeclip.measurement.schema import Finding, Judged, Reference, Row, Timing
 from edgeclip.reporting import Subject, build_report, write_report
 from edgeclip.reporting.criteria import DROP, LATENCY, VERIFIED, at_most
 from edgeclip.reporting.page import html
 from edgeclip.reporting.render import markdown
 from edgeclip.reporting.sanity import CHANCE
-from edgeclip.reporting.schema import ALWAYS, Report
+from edgeclip.reporting.schema import ALWAYS, ProfileFacts, Report
 from edgeclip.runtime.target import Device
 
 MACHINE = Device(machine="aarch64", system="Debian", cpu="a board", cores=4, memory_gb=4.0)
@@ -44,14 +44,25 @@ def rows(**fp32):
     ]
 
 
+def dataset_of(**facts):
+    """What accuracy is of."""
+    return Judged(
+        **{"name": "d", "sha256": "0", "images": 1000, "classes": 10, "chance": 0.1, "templates": [], **facts}
+    )
+
+
 def make(name="tiny", budget=None, commands=("edgeclip report x",), chain=None, **more):
-    dataset = {"name": name, "images": 1000, "classes": 10, "chance": 0.1}
-    facts = {"name": name, "dataset": dataset, "profile": {"name": name}, "device": {"cpu": name}}
-    facts |= {"software": {"onnx": name}}
+    facts = {
+        "name": name,
+        "dataset": dataset_of(name=name),
+        "profile": ProfileFacts(name=name),
+        "software": {"onnx": name},
+    }
+    facts |= {"device": MACHINE.model_copy(update={"cpu": name})}
     facts |= {field.name: more.pop(field.name) for field in fields(Subject) if field.name in more}
     budget = {"latency_ms": 1.5} if budget is None else budget
-    judged = build_report(chain or rows(), Subject(**facts), budget, **{"verified": VERIFIED_PARTS, **more})
-    return judged.model_copy(update={"commands": list(commands)})
+    report = build_report(chain or rows(), Subject(**facts), budget, **{"verified": VERIFIED_PARTS, **more})
+    return report.model_copy(update={"commands": list(commands)})
 
 
 def test_a_budget_that_is_met():
@@ -120,7 +131,7 @@ def answered(stage, right, **more):
 )
 def test_a_drop_says_how_sure_it_is(teacher, student, told):
     chain = [answered("teacher", teacher), answered("exported fp32", student, recommended=True)]
-    line, *_ = make(budget={"accuracy_drop": 3.0}, chain=chain, dataset={"chance": 0.5, "classes": 2}).criteria
+    line, *_ = make(budget={"accuracy_drop": 3.0}, chain=chain, dataset=dataset_of(chance=0.5, classes=2)).criteria
     low, high = line.interval
     assert low <= line.measured <= high
     assert line.met is (None if told else True)

@@ -10,7 +10,7 @@ from edgeclip.reporting.render import markdown
 from edgeclip.reporting.sanity import CHANCE, headline, sanity
 
 from .test_criteria import answered
-from .test_report import make, row, rows
+from .test_report import dataset_of, make, row, rows
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from .test_report import make, row, rows
 def test_no_bundle_passes_at_chance(right, chance, met):
     """One picture, one class, three pictures; and thousands that it does not tell apart."""
     chosen = answered("exported fp32", right)
-    (*_, found) = sanity([chosen], chosen, {"chance": chance})
+    (*_, found) = sanity([chosen], chosen, dataset_of(chance=chance))
     assert (found.kind, found.met) == ("chance", met)
     low, high = wilson(chosen.top1, len(right))
     assert found.interval == pytest.approx((100 * low, 100 * high))
@@ -28,7 +28,7 @@ def test_no_bundle_passes_at_chance(right, chance, met):
 
 def test_a_variant_without_accuracy_is_not_above_chance():
     blind = answered("exported fp32", "1" * 50).model_copy(update={"top1": None, "right": None})
-    (*_, found) = sanity([blind], blind, {"chance": 0.1})
+    (*_, found) = sanity([blind], blind, dataset_of())
     assert (found.kind, found.met, found.measured) == ("chance", None, None)
 
 
@@ -36,7 +36,7 @@ def test_answers_that_have_collapsed_are_said():
     """Half of the images are of one of ten classes: who answers it for nearly all is well above 1 in 10."""
     predictions = [0] * 190 + [1, 2, 3, 4, 5, 6, 7, 8, 9, 1]
     chosen = answered("exported fp32", "10" * 100).model_copy(update={"answers": predictions})
-    facts = {"chance": 0.1, "effective_classes": 10.0}
+    facts = dataset_of(effective_classes=10.0)
     (line,) = [one for one in sanity([chosen], chosen, facts) if one.kind == "answers"]
     assert line.met is None and line.limit == pytest.approx(1 + 9 / 4) and 1 < line.measured < 2
     assert "one label takes 190 of 200 answers" in line.notes[0]
@@ -54,7 +54,7 @@ def chain(**changes):
 
 def found_kinds(chain, chosen=None, **asked):
     """Without labels: that nothing is known of chance comes first."""
-    chance, *others = sanity(chain, chosen or chain[2], {}, **asked)
+    chance, *others = sanity(chain, chosen or chain[2], None, **asked)
     assert (chance.kind, chance.measured, chance.met) == ("chance", None, None)
     assert chance.hint == "show labelled images: --dataset D"
     return [one.kind for one in others]
@@ -87,7 +87,7 @@ TRAPS = {
 @pytest.mark.parametrize("name", TRAPS)
 def test_no_trap_passes_and_each_is_named(name):
     found, told = TRAPS[name]
-    dataset = {"name": "mine", "images": 1000, "classes": 10, "chance": 0.1, "effective_classes": 10.0}
+    dataset = dataset_of(effective_classes=10.0)
     facts = {"chain": found, "dataset": dataset, "student": {"name": "tiny"}}
     report = make(budget={"latency_ms": 99.0}, **facts)
     assert (report.verdict, report.exit_code) == ("unknown", 4)
@@ -110,7 +110,7 @@ def test_each_is_told_whole():
     slow = {"size_bytes": 3 * 10**6, "timing": row("x", None, 48.0).timing, "answers": [3] * 940 + [4] * 60}
     found = chain(teacher=guesses(0.12), student={"nearer": (-0.01, 0.05)}, exported={**slow, **guesses(0.13)})
     chance, teacher, answers, nearer_, smaller, faster = sanity(
-        found, found[2], {"chance": 0.12, "effective_classes": 10.0}
+        found, found[2], dataset_of(chance=0.12, effective_classes=10.0)
     )
     less = "ask for less: a smaller --latency-ms, --memory-mb or --size-mb"
     assert (chance.limit, chance.measured, chance.unit, chance.met) == (12.0, 13.0, "%", None)
@@ -136,7 +136,7 @@ def test_each_is_told_whole():
 def test_a_few_images_may_be_accepted_but_not_a_teacher_below_chance():
     few = {"right": "11100", "top1": 0.6}
     found = chain(teacher=few, exported=few)
-    asked = {"chance": 0.5}
+    asked = dataset_of(chance=0.5)
     assert [one.met for one in sanity(found, found[2], asked)] == [None, None]
     assert [one.met for one in sanity(found, found[2], asked, few_images=True)] == [True]
     found = chain(teacher={"right": "10", "top1": 0.5}, exported=few)
@@ -151,7 +151,7 @@ def test_an_interval_that_touches_zero_tells_nothing(interval, told):
 
 def test_what_was_not_measured_has_its_place():
     blind = chain(exported={"top1": None, "right": None})
-    (chance,) = sanity(blind, blind[2], {"chance": 0.25})
+    (chance,) = sanity(blind, blind[2], dataset_of(chance=0.25))
     assert (chance.limit, chance.measured, chance.unit) == (25.0, None, "%")
     assert chance.hint == "the variant has no accuracy: see its row"
     assert found_kinds(blind[1:], blind[2]) == [], "no teacher, no labels"
@@ -166,7 +166,7 @@ def test_a_student_as_large_and_as_slow_as_its_teacher_is_within_what_two_measur
 
 
 def test_without_labels_nothing_passes_and_nothing_is_worthless():
-    report = make(budget={"latency_ms": 99.0}, dataset={})
+    report = make(budget={"latency_ms": 99.0}, dataset=None)
     assert (report.verdict, headline(report.criteria)) == ("unknown", "")
     for view in (markdown(report), html(report)):
         assert "NOT MEASURED" in view and "chance 1" not in view
@@ -181,7 +181,7 @@ def test_accuracy_never_stands_alone():
 def test_chance_has_its_row_in_the_chain():
     (line,) = [one for one in markdown(make()).splitlines() if one.startswith("| chance |")]
     assert line.startswith("| chance | 10.0% | - |")
-    assert "| chance |" not in markdown(make(dataset={}))
+    assert "| chance |" not in markdown(make(dataset=None))
 
 
 def unit(rows):

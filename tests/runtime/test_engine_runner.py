@@ -11,6 +11,7 @@ import pytest
 import edgeclip.runtime.engines
 from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.base.seal import sealed
+from edgeclip.runtime.engines.protocol import OperatorShare
 from edgeclip.runtime.engines.registry import find_engine
 from edgeclip.runtime.engines.tensorrt.config import EngineConfig
 from edgeclip.runtime.engines.tensorrt.engine import TENSORRT, layer_precision, misfit
@@ -150,11 +151,8 @@ def test_where_the_time_goes_and_in_which_precision(played, bundle):
     graph = bundle.path / "image.fp32.onnx"
     asked = {"runs": 5, "threads": None, "provider": None}
     found = TENSORRT.hot_spots(graph, pixels(1), precision="fp16", **asked)
-    assert found["operators"] == [
-        {"operator": "gemm FP16", "share": 0.75, "nodes": 1},
-        {"operator": "kgen FP32", "share": 0.25, "nodes": 1},
-    ]
-    assert found["fell_back"] == ["norm in FP32, 25.0% of the time"]
+    assert found.operators == [OperatorShare("gemm FP16", 0.75, 1), OperatorShare("kgen FP32", 0.25, 1)]
+    assert found.fell_back == ["norm in FP32, 25.0% of the time"]
 
 
 @pytest.fixture

@@ -3,13 +3,16 @@
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import pytest
 from PIL import Image
 
 from edgeclip.runtime import turns
+from edgeclip.runtime.towerjob import TowerJob
 from edgeclip.runtime.turns import SAMPLES, Call, Crashed, Worker, take_turns
 
+NOTHING = TowerJob("no graph")
 COMMAND = [sys.executable, "-m", "edgeclip.runtime.worker"]
 
 
@@ -23,7 +26,7 @@ def test_what_a_tower_tells(worker, images_dir, tmp_path):
     opened = worker.ask("open")
     assert opened["providers"] == [opened["asked_provider"]] == ["CPUExecutionProvider"]
     assert opened["load_ms"] > 0 < opened["first_ms"]
-    assert worker.ask("batch", size=4, seconds=0.01)["images_per_second"] > 0
+    assert worker.ask("batch", size=4, seconds=0.01) > 0
     end = worker.ask("end_to_end", seconds=0.01)
     assert min(end["total_ms"]["p50"], end["decode_ms"], end["preprocess_ms"], end["inference_ms"]) > 0
     hot = worker.ask("hot_spots")
@@ -40,10 +43,10 @@ def test_times_are_milliseconds(bundle, monkeypatch):
     clock = iter(range(0, 10**6, 2))
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
     opened = tower.open()
-    assert {opened[f"{name}_ms"] for name in ("import", "load", "first")} == {2000.0}
+    assert {getattr(opened, f"{name}_ms") for name in ("import", "load", "first")} == {2000.0}
     monkeypatch.setattr(module, "burst", lambda one, seconds: [one() or 1.0 for _ in range(3)])
     end = tower.end_to_end(seconds=0)
-    assert {end[f"{name}_ms"] for name in ("decode", "preprocess", "inference")} == {2000.0}
+    assert {getattr(end, f"{name}_ms") for name in ("decode", "preprocess", "inference")} == {2000.0}
 
 
 class Engines:
@@ -56,7 +59,7 @@ class Engines:
         "-c",
         "import sys, time; sys.stdin.readline()\n"
         "for n in range(4): print('{\"progress\": %d}' % n, flush=True); time.sleep(0.4)\n"
-        "print('{\"images\": 4}', flush=True); sys.stdin.readline()",
+        "print('{\"answer\": 4}', flush=True); sys.stdin.readline()",
     ]
 
 
@@ -64,7 +67,7 @@ def test_a_worker_that_hangs_is_ended(monkeypatch):
     monkeypatch.setattr(turns, "SILENT_SECONDS", 0.5)
     monkeypatch.setattr(turns, "OPEN_SECONDS", 0.6)
     for command in ("embed", "open"):
-        with Worker(Engines.HANGS, {}) as worker:
+        with Worker(Engines.HANGS, NOTHING) as worker:
             with pytest.raises(Crashed, match="it hung: no answer for 0 minutes"):
                 worker.ask(command)
             assert worker._process.wait(timeout=30) < 0
@@ -72,15 +75,15 @@ def test_a_worker_that_hangs_is_ended(monkeypatch):
 
 def test_a_worker_that_tells_how_far_it_is_does_not_hang(monkeypatch):
     monkeypatch.setattr(turns, "SILENT_SECONDS", 30.0)
-    with Worker(Engines.PROGRESSES, {}) as worker:
+    with Worker(Engines.PROGRESSES, NOTHING) as worker:
         told = []
-        assert worker.ask("embed", on_progress=told.append) == {"images": 4}
+        assert worker.ask("embed", on_progress=told.append) == 4
         assert told == [0, 1, 2, 3]
 
 
 def test_a_worker_that_babbles_has_crashed():
     with (
-        Worker(Engines.BABBLES, {}) as worker,
+        Worker(Engines.BABBLES, NOTHING) as worker,
         pytest.raises(Crashed, match="which is no answer"),
     ):
         worker.ask("open")
@@ -116,7 +119,7 @@ def test_a_crash_is_told_with_its_signal(worker):
 
 def test_a_graph_that_cannot_be_opened_is_told(bundle, tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"nonsense")
-    job = {**bundle.encoder("fp32").job, "graph": str(tmp_path / "broken.onnx")}
+    job = replace(bundle.encoder("fp32").job, graph=str(tmp_path / "broken.onnx"))
     with Worker(COMMAND, job) as opened, pytest.raises(Crashed, match="cannot open it"):
         opened.ask("open")
 

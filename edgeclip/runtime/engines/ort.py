@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ...base.errors import EdgeclipError, FormatError
 from ...base.scratch import scratch_folder
 from ..cores import usable_cores
+from .protocol import HotSpots, OperatorShare
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -165,7 +166,7 @@ class Onnxruntime:
 
     def hot_spots(
         self, graph: Path, rows: NDArray[Any], *, runs: int, precision: str, threads: int | None, provider: str | None
-    ) -> dict[str, Any]:
+    ) -> HotSpots:
         """From its own profiler's record of each node's kernel."""
         provider = provider or CPU
         with scratch_folder() as folder:
@@ -189,8 +190,8 @@ class Onnxruntime:
                 elsewhere += event["dur"]
         total = sum(spent.values()) or 1.0
         ranked = sorted(spent, key=lambda op: -spent[op])
-        return {
-            "operators": [{"operator": op, "share": spent[op] / total, "nodes": len(nodes[op])} for op in ranked],
-            "fell_back": sorted(fell_back),
-            "on_provider": 1 - elsewhere / total,
-        }
+        return HotSpots(
+            operators=[OperatorShare(op, spent[op] / total, len(nodes[op])) for op in ranked],
+            fell_back=sorted(fell_back),
+            on_provider=1 - elsewhere / total,
+        )

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class OperatorShare:
+    """A kind of operator: its share of the graph's time, 0..1, and how many nodes are of it."""
+
+    operator: str
+    share: float
+    nodes: int
+
+
+@dataclass(frozen=True)
+class HotSpots:
+    """Where the time goes, as far as the engine tells."""
+
+    operators: list[OperatorShare]  # the largest share first
+    fell_back: list[str]  # what another provider than the one asked for ran
+    on_provider: float | None = None  # share of the time that was spent on the one asked for, 0..1
 
 
 class Session(Protocol):
@@ -77,10 +96,6 @@ class Engine(Protocol):
 
     def hot_spots(
         self, graph: Path, rows: NDArray[Any], *, runs: int, precision: str, threads: int | None, provider: str | None
-    ) -> dict[str, Any]:
-        """Where the time goes: ``operators`` (each with its ``share`` and ``nodes``), and those that ``fell_back``.
-
-        ``fell_back`` lists what another provider than the one asked for ran, ``on_provider`` is the share of the time
-        that was spent on the one asked for, 0..1. The lists are empty, and it is None, where the engine does not tell.
-        """
+    ) -> HotSpots:
+        """Run the graph on ``rows`` so often, and tell where the time goes."""
         ...

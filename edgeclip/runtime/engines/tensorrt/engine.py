@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ....base.console import say
 from ....base.errors import EdgeclipError, FormatError
 from ....base.scratch import scratch_folder
+from ..protocol import HotSpots, OperatorShare
 from .config import EngineConfig
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class TensorRT:
 
     def hot_spots(
         self, graph: Path, rows: NDArray[Any], *, runs: int, precision: str, threads: int | None, provider: str | None
-    ) -> dict[str, Any]:
+    ) -> HotSpots:
         """From its profiler's time of each layer, and what its inspector says of the layer's precision.
 
         ``fell_back`` names the layers that compute in another precision than asked, with their share of the time.
@@ -176,7 +177,7 @@ def _major(facts: Mapping[str, Any]) -> str:
     return str(facts.get("tensorrt")).partition(".")[0]
 
 
-def _shares(spent: Mapping[str, float], layers: Mapping[str, Mapping[str, Any]], precision: str) -> dict[str, Any]:
+def _shares(spent: Mapping[str, float], layers: Mapping[str, Mapping[str, Any]], precision: str) -> HotSpots:
     """Layers' times by kind and precision, and the layers in another precision than asked."""
     total = sum(spent.values()) or 1.0
     kinds: dict[str, list[float]] = defaultdict(list)
@@ -188,11 +189,11 @@ def _shares(spent: Mapping[str, float], layers: Mapping[str, Mapping[str, Any]],
         if computes and computes not in WORDS[precision]:
             other.append((took, f"{name} in {computes}, {took / total:.1%} of the time"))
     ranked = sorted(kinds, key=lambda kind: -sum(kinds[kind]))
-    return {
-        "operators": [{"operator": k, "share": sum(kinds[k]) / total, "nodes": len(kinds[k])} for k in ranked],
-        "fell_back": [words for _, words in sorted(other, reverse=True)],
-        "on_provider": 1.0,  # an engine is whole
-    }
+    return HotSpots(
+        operators=[OperatorShare(kind, sum(kinds[kind]) / total, len(kinds[kind])) for kind in ranked],
+        fell_back=[words for _, words in sorted(other, reverse=True)],
+        on_provider=1.0,  # an engine is whole
+    )
 
 
 def layer_precision(layer: Mapping[str, Any]) -> str | None:
