@@ -63,5 +63,5 @@ def classes_of(model: OpenClipEncoder, file: Path) -> Classes:
     """The classes named in ``file``, one a line, in the prompt that datasets have by default."""
     labels = distinct_labels([line.strip() for line in read_lines(file)], say)
     if len(labels) < 2:
-        raise EdgeclipError(f"{file}: {len(labels)} label(s) in it: a classifier tells at least two apart, one a line")
+        raise EdgeclipError(f"{file}: {len(labels)} label(s) in it: a classifier needs at least two, one per line")
     return Classes(labels, TEMPLATES, class_embeddings(model, labels, TEMPLATES))

@@ -185,7 +185,7 @@ class Tuner:
 
     def _outcome(self, candidate: Candidate, kept: Sequence[Candidate], recommended: Candidate | None) -> str:
         if candidate.problem:
-            return f"left out: {candidate.problem}"
+            return f"skipped: {candidate.problem}"
         dropped = "another was more faithful" if recommended is None else "another was better"
         words = "recommended" if candidate is recommended else "kept" if candidate in kept else dropped
         return words if self.faithful(candidate) else f"{words}, below the threshold"

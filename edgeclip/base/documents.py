@@ -113,7 +113,7 @@ def read_document(path: Path, kind: type[D]) -> D:
         every = "; ".join(f"{place}: {what}" for place, what in faults.items())
         raise FormatError(f"{path}: {len(faults)} fault(s): {every}")
     if kind.SEALED and not whole and (seal or version >= kind.SEALED):
-        raise FormatError(f"{path}: it was altered after edgeclip wrote it: copy it again, or make it anew")
+        raise FormatError(f"{path}: it was altered after edgeclip wrote it: copy it again, or make it again")
     return document
 
 
@@ -143,7 +143,7 @@ def _absurd(data: Any, loc: tuple[str | int, ...] = ()) -> Iterator[tuple[str, s
     if len(loc) > DEEPEST:
         raise RecursionError
     if isinstance(data, float) and not math.isfinite(data):
-        yield _place(loc), f"{data} is no number that it can be"
+        yield _place(loc), f"{data} is not a possible value"
     elif isinstance(data, int | float) and abs(data) > MOST:
         yield _place(loc), f"{'-' if data < 0 else ''}{abs(data):.0e} is beyond all reason"
     items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()

@@ -119,7 +119,7 @@ def _settle(scratch: Path, path: Path, before: Mark, last: str) -> None:
     new = sorted((f.relative_to(scratch).as_posix() for f in scratch.rglob("*") if f.is_file()), key=_with_last(last))
     for name in new:
         if name not in before.files and os.path.lexists(path / name):
-            raise EdgeclipError(f"{path}: {name} came there meanwhile, and is not edgeclip's: choose another --out")
+            raise EdgeclipError(f"{path}: {name} was put there in the meantime, not by edgeclip: choose another --out")
         _inside(path, name)
     before.model_copy(update={"files": sorted({*before.files, *new})}).save(path / MARK)
     for name in sorted(set(before.files) - set(new) | {last} & set(before.files), key=_with_last(last), reverse=True):

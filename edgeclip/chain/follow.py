@@ -250,7 +250,7 @@ class _Work:
         from .rehearsal import rehearse
 
         if "distill" in self._anew and (kept := set_aside(out)):
-            say(f"      the run so far is kept as {kept}/: remove it when nobody needs it")
+            say(f"      the run so far is kept as {kept}/: delete it when you no longer need it")
         begun: dict[str, Any] = {"resume": (out / "run.json").is_file(), "rehearsal": rehearse}
         return distill(spec, self.teachers(), self._data(), out, config=self.project.settings, **begun)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
     from .report import Promises, ReportConfig
 
-OTHER_DEVICE = "{cpu} is not the profile's device: measure there, or say --other-device to be judged by this one"
+OTHER_DEVICE = "{cpu} is not the profile's device: measure on that device, or add --other-device to accept this one"
 
 
 def judge(

@@ -178,7 +178,7 @@ def _same_device(profile: Profile, measured_on: Device | None) -> None:
     Raises:
         EdgeclipError: see :func:`make_report`.
     """
-    hint = "or say --other-device to be judged by it all the same"
+    hint = "or add --other-device to accept it"
     if profile.provenance == "estimated":
         raise EdgeclipError(
             f"profile {profile.name} is estimated, not measured: edgeclip profile NAME --out FILE on the device, {hint}"

@@ -18,7 +18,7 @@ from .project import HERE, Project, place
 Stage = Literal["profile", "select", "distill", "export", "report"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 FILE = "made.json"
-AFTER, GONE = "after ", "what was made is not there any more"
+AFTER, GONE = "after ", "its output is gone"
 # The settings that a stage depends on, besides the stages before it; a table stands for all that is in it.
 DEPENDS: dict[Stage, tuple[str, ...]] = {
     "profile": ("profile", "engine", "provider", "device"),

@@ -118,7 +118,7 @@ def distill_command(
     _use_threads(threads)
     if resume:
         if too_many := sorted(_flag(name) for name, value in given.items() if value and name not in WITH_RESUME):
-            raise click.UsageError(f"--resume goes on with the run as it is: leave out {', '.join(too_many)}")
+            raise click.UsageError(f"--resume continues the run with its own settings: remove {', '.join(too_many)}")
         with _if_cut(resume):
             run = student.resume(resume, trust=trust)
     else:

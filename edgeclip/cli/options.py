@@ -51,7 +51,7 @@ class Number(click.FloatRange):
         """As click's, which lets NaN pass: it is neither below nor above anything."""
         number = super().convert(value, param, ctx)
         if number != number:
-            self.fail(f"{value} is no number.", param, ctx)
+            self.fail(f"{value} is not a number.", param, ctx)
         return number
 
     def _describe_range(self) -> str:
@@ -190,7 +190,7 @@ def _unnamed(number: int) -> str:
         return REFUSED[number]
     scratch = Path(tempfile.gettempdir())
     if free_bytes(scratch) < ROOM:
-        return f"{scratch}, where work goes on (TMPDIR names another place)"
+        return f"{scratch}, the folder for temporary files (TMPDIR names another)"
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to be flushed at the end
     return REFUSED[number]
 

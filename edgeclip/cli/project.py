@@ -65,7 +65,7 @@ def run_command(
         return
     somebody = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
     settings: dict[str, Any] = {"few_images": few_images, "trust": trust, "again": again}
-    with if_interrupted(f"what is done is kept; go on with: edgeclip run {shlex.quote(str(folder))}"):
+    with if_interrupted(f"progress is saved; continue with: edgeclip run {shlex.quote(str(folder))}"):
         result = run(folder, **settings, ask=partial(click.confirm, err=True) if somebody else None)
     show(as_json, result.as_data(), lambda: table(result))
     tell(f"wrote {folder}/report/report.html, report.md and report.json")

@@ -219,7 +219,7 @@ def classes_table(answers: Sequence[ImageAnswer]) -> Table:
 
 def findings_table(verification: Verification) -> Table:
     """What was verified, part by part."""
-    table = table_of("part", "", "", title="verified" if verification.verified else "NOT what was exported")
+    table = table_of("part", "", "", title="verified" if verification.verified else "DIFFERS from what was exported")
     for part in verification.findings:
         mark = {True: "ok", False: "WRONG", None: "not checked"}[part.ok]
         table.add_row(part.part, mark, Text(part.detail), style="red" if part.ok is False else None)

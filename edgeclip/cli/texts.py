@@ -71,5 +71,5 @@ def select(
     settings: dict[str, Any] = {"neighbours": neighbours, "cap": cap, "store": store, "force": force}
     selection = select_texts(images, corpus, teacher, out, **settings)
     tell(f"wrote {out} and {out.with_suffix('.summary.json')}; next: edgeclip distill … --texts {out}")
-    line = f"kept {selection.kept} of {selection.candidates} sentences ({selection.said_twice} said twice)"
+    line = f"kept {selection.kept} of {selection.candidates} sentences ({selection.said_twice} duplicates)"
     show(as_json, selection.as_data(), lambda: line)

@@ -193,5 +193,5 @@ def _text_of(line: str, where: str) -> str:
 
 def _string(text: object, where: str) -> str:
     if not isinstance(text, str):
-        raise EdgeclipError(f'{where}: its "text" is no string but {json.dumps(text, default=str)[:40]}')
+        raise EdgeclipError(f'{where}: its "text" is not a string but {json.dumps(text, default=str)[:40]}')
     return text

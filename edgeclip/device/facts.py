@@ -45,5 +45,5 @@ def why_elsewhere(target: Target) -> str | None:
     except EdgeclipError as error:
         return str(error)
     if version != target.runtime.version:
-        return f"it speaks for {target.runtime.name} {target.runtime.version}, but {version} is installed"
+        return f"it was measured with {target.runtime.name} {target.runtime.version}, but {version} is installed"
     return None

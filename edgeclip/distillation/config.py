@@ -127,7 +127,7 @@ class DistillConfig(Document):
     ] = "teacher"
     text_shape: Annotated[
         TextShape | None,
-        Field(description="shape of the student's own text tower; half of the teacher's blocks where it is left out"),
+        Field(description="shape of the student's own text tower; default: half of the teacher's blocks"),
     ] = None
     mixed_precision: Annotated[
         Literal["no", "bf16", "fp16"],
@@ -166,7 +166,7 @@ class DistillConfig(Document):
 
 def example() -> str:
     """All settings as TOML, each with what it means and its default; those without one stand in a comment."""
-    lines = ["# Settings of edgeclip distill. What is left out keeps its default.", ""]
+    lines = ["# Settings of edgeclip distill. A setting that is missing keeps its default.", ""]
     tables = []
     for name, field in DistillConfig.model_fields.items():
         words = "\n".join(textwrap.wrap(field.description or "", 118, initial_indent="# ", subsequent_indent="# "))

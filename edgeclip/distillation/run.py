@@ -143,9 +143,9 @@ class Run:
             FormatError: a file of the student is missing, or is not what was trained.
         """
         if self.document.status != "finished":
-            raise EdgeclipError(f"{self.path} is not finished: go on with edgeclip distill --resume {self.path}")
+            raise EdgeclipError(f"{self.path} is not finished: continue it with edgeclip distill --resume {self.path}")
         for name, digest in self.document.student.items():
             file = self.student_dir / name
             if not file.is_file() or sha256(file) != digest:
-                raise FormatError(f"{file} is missing, or not what was trained: copy the run again")
+                raise FormatError(f"{file} is missing, or was changed after training: copy the run again")
         return OpenClipEncoder.load(f"local-dir:{self.student_dir}")

@@ -96,7 +96,7 @@ def _dressed(spec: StudentSpec, config: DistillConfig) -> StudentSpec:
     if config.init != "timm":
         return spec
     if "timm_model_name" not in spec.vision_cfg:
-        raise EdgeclipError(f"{spec.name} is no timm model, so timm has no weights for it: set init to random")
+        raise EdgeclipError(f"{spec.name} is not a timm model, so timm has no weights for it: set init to random")
     return spec.model_copy(update={"vision_cfg": {**spec.vision_cfg, "timm_model_pretrained": True}})
 
 
@@ -117,7 +117,9 @@ def _load_trunk(visual: nn.Module, file: Path) -> None:
     """A timm model's weights into the trunk; its classifier is left out."""
     trunk: Any = getattr(visual, "trunk", None)
     if trunk is None:
-        raise EdgeclipError("init names a timm model's weights, but the student is no timm model: set init to random")
+        raise EdgeclipError(
+            "init names a timm model's weights, but the student is not a timm model: set init to random"
+        )
     try:
         weights = load_file(file)
     except FileNotFoundError:

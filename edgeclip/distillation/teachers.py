@@ -210,7 +210,7 @@ class StoredTeacher:
         except (OSError, SafetensorError) as error:
             raise FormatError(f"{self.folder / TEXT_WEIGHTS} is missing or truncated") from error
         if document.tokenizer is None:
-            raise FormatError(f"{self.folder / TEACHER}: it tells no tokenizer: make the store anew")
+            raise FormatError(f"{self.folder / TEACHER}: it names no tokenizer: make the store again")
         file, rules = self.folder / TOKENIZER, document.tokenizer
         if file.is_file():
             return TextTower(document.text_config, weights, FileTokenizer(file, rules))

@@ -195,7 +195,7 @@ class Trainer:
         if self.accelerator.is_main_process:
             self._metrics.append({"step": step, "skipped": wrong})
         if self._skipped >= MOST_SKIPPED:
-            hint = "begin anew with a lower lr, in another --out: what the teacher made of the data is used again"
+            hint = "start again with a lower lr and another --out: the teacher's embeddings are reused"
             raise EdgeclipError(f"step {step}: the {wrong} was not finite {MOST_SKIPPED} times in a row: {hint}")
 
     def _of_all(self, embeds: Tensor) -> Tensor:

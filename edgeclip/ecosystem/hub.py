@@ -18,7 +18,7 @@ def check_repo(repo: str) -> None:
         EdgeclipError: it is not ``USER/NAME``.
     """
     if not REPO.fullmatch(repo):
-        raise EdgeclipError(f"{repo!r} is no repository: say USER/NAME")
+        raise EdgeclipError(f"{repo!r} is not a repository name: use USER/NAME")
 
 
 def upload(folder: Path, repo: str, *, private: bool = False) -> str:

@@ -63,7 +63,7 @@ def _finished(run: Path) -> Run:
 
     opened = Run.open(run)
     if opened.document.status != "finished":
-        raise EdgeclipError(f"{run} is not finished: go on with edgeclip distill --resume {run}")
+        raise EdgeclipError(f"{run} is not finished: continue it with edgeclip distill --resume {run}")
     return opened
 
 

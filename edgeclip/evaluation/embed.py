@@ -60,7 +60,7 @@ def embed(
             keys += names
             bar.advance(len(some_labels))
     if not labels:
-        raise EdgeclipError(f"{dataset.name}: there is no image in it")
+        raise EdgeclipError(f"{dataset.name}: it contains no image")
     if not dataset.classnames:
         return Embedded(np.concatenate(embeds), np.arange(len(labels)), labels, keys)
     return Embedded(np.concatenate(embeds), np.asarray(labels, bool if dataset.several else np.int64), [], keys)

@@ -140,9 +140,9 @@ def _kept(part: Path | None, of: str) -> dict[str, Score]:
         return {}
     evaluation = read_document(part, Evaluation)
     if evaluation.of != of:
-        say(f"{part} is of another evaluation: begun anew")
+        say(f"{part} is of another evaluation: starting again")
         return {}
-    say(f"goes on after {len(evaluation.scores)} set(s) that were measured before it was cut")
+    say(f"{len(evaluation.scores)} set(s) are measured already: continuing with the others")
     return {score.dataset: score for score in evaluation.scores}
 
 

@@ -18,7 +18,7 @@ from ..base.errors import EdgeclipError, FormatError
 from ..base.lines import read_lines
 from ..base.tars import read_tar
 from .labelled import TEMPLATES, BytesExample, Dataset, templates_in
-from .location import Place, is_remote
+from .location import DatasetLocation, is_remote
 
 __all__ = ["is_remote", "is_shards", "open_shards"]
 
@@ -39,8 +39,8 @@ def open_shards(where: str, split: str = "test") -> Dataset:
         EdgeclipError: a file that the layout demands is not there, or the network cannot be reached.
         FormatError: one of its files is not as it should be.
     """
-    place = Place(where)
-    counted = place.file(f"{split}/nshards.txt")
+    location = DatasetLocation(where)
+    counted = location.file(f"{split}/nshards.txt")
     if counted is None:
         raise EdgeclipError(f"{where}: no {split}/nshards.txt there: it has no split {split!r}, or is no such data set")
     try:
@@ -49,33 +49,33 @@ def open_shards(where: str, split: str = "test") -> Dataset:
         count = 0
     if count < 1:
         raise FormatError(f"{where}: {split}/nshards.txt must hold the number of shards")
-    kind = _kind(place)
-    source = Shards(place, split, count, kind)
+    kind = _kind(location)
+    source = Shards(location, split, count, kind)
     if kind == "retrieval":
-        return Dataset(place.name, [], [], source)
-    names = place.file("classnames.txt")
+        return Dataset(location.name, [], [], source)
+    names = location.file("classnames.txt")
     if names is None:
         raise EdgeclipError(f"{where}: no classnames.txt there: one class name a line, in the order of the labels")
     source.classes = len(classnames := [line.strip() for line in read_lines(names)])
-    templates = place.file("zeroshot_classification_templates.txt")
+    templates = location.file("zeroshot_classification_templates.txt")
     prompts = templates_in(templates, "{c}") if templates else list(TEMPLATES)
-    return Dataset(place.name, classnames, [template.strip() for template in prompts], source, kind == "multilabel")
+    return Dataset(location.name, classnames, [template.strip() for template in prompts], source, kind == "multilabel")
 
 
-def _kind(place: Place) -> Kind:
-    file = place.file("dataset_type.txt")
+def _kind(location: DatasetLocation) -> Kind:
+    file = location.file("dataset_type.txt")
     kind_name = file.read_text(encoding="utf-8").strip().lower() if file else "classification"
     for kind in LABELS:
         if kind_name == kind:
             return kind
-    raise FormatError(f"{place.where}: dataset_type.txt says {kind_name!r}; known: {', '.join(LABELS)}")
+    raise FormatError(f"{location.where}: dataset_type.txt says {kind_name!r}; known: {', '.join(LABELS)}")
 
 
 @dataclass
 class Shards:
     """The examples of one split, shard after shard. A remote shard is fetched when it is its turn, and kept."""
 
-    place: Place
+    location: DatasetLocation
     split: str
     count: int
     kind: Kind
@@ -86,9 +86,11 @@ class Shards:
 
     def _files(self) -> Iterator[Path]:
         for number in range(self.count):
-            file = self.place.file(f"{self.split}/{number}.tar")
+            file = self.location.file(f"{self.split}/{number}.tar")
             if file is None:
-                raise EdgeclipError(f"{self.place.where}: {self.split}/{number}.tar is missing; there are {self.count}")
+                raise EdgeclipError(
+                    f"{self.location.where}: {self.split}/{number}.tar is missing; there are {self.count}"
+                )
             yield file
 
     def __len__(self) -> int:

@@ -19,7 +19,7 @@ def is_remote(where: str) -> bool:
     return where.startswith((HUB, "https://", "http://"))
 
 
-class Place:
+class DatasetLocation:
     """Where a data set lies. ``file(name)`` gives a path on this disk, fetched first where need be."""
 
     def __init__(self, where: str) -> None:

@@ -26,7 +26,7 @@ from ..runtime.target import Conditions, Device, Runtime
 from ..runtime.towerjob import TowerJob
 from ..runtime.turns import Call
 from .bench import Plan
-from .place import Here, Place, device_steps, embeddings
+from .devices import MeasuringDevice, ThisMachine, device_steps, embeddings
 from .reference import reference_name, write_reference
 from .results import BenchResult, TowerResult
 from .rows import accuracy_columns, device_columns, make_row, timing
@@ -72,7 +72,7 @@ class _Chain:
     """The stages by where they run, and what is known of them so far."""
 
     stages: Sequence[Stage]
-    place: Place
+    machine: MeasuringDevice
     classnames: Sequence[str] = ()
     accuracy: dict[str, ZeroShot] = field(default_factory=dict)
 
@@ -84,21 +84,21 @@ class _Chain:
 
     def is_tower(self, stage: Stage) -> bool:
         """Is it measured in a process of its own, on the device?"""
-        return isinstance(stage.encoder, OnnxEncoder) and (self.place.local or not stage.on_host)
+        return isinstance(stage.encoder, OnnxEncoder) and (self.machine.local or not stage.on_host)
 
 
 def run_chain(
-    stages: Sequence[Stage], dataset: Dataset | None, place: Place, *, seconds: float, sustained: float = 0
+    stages: Sequence[Stage], dataset: Dataset | None, machine: MeasuringDevice, *, seconds: float, sustained: float = 0
 ) -> Measured:
     """Measure every stage on ``dataset``, and all that run on the device in turns on one image.
 
-    Exported towers are measured at ``place``, each in a process of its own, and their accuracy is that of the
-    embeddings which came back. Torch models stay here: where the place is another machine they have no latency.
+    Exported towers are measured at ``machine``, each in a process of its own, and their accuracy is that of the
+    embeddings which came back. Torch models stay here: on another machine they have no latency.
 
     Raises:
         EdgeclipError: too many of the dataset's images cannot be read, or the device cannot be reached.
     """
-    chain = _Chain(stages, place, dataset.classnames if dataset else ())
+    chain = _Chain(stages, machine, dataset.classnames if dataset else ())
     towers = {s.name: s.encoder.job for s in stages if chain.is_tower(s) and isinstance(s.encoder, OnnxEncoder)}
     focus = next(stage for stage in stages if stage.focus)
     with scratch_folder() as scratch:
@@ -146,7 +146,7 @@ def accuracy_here(stages: Sequence[Stage], dataset: Dataset) -> Measured:
     Raises:
         EdgeclipError: too many of the dataset's images cannot be read.
     """
-    chain = _Chain(stages, Here(), dataset.classnames)
+    chain = _Chain(stages, ThisMachine(), dataset.classnames)
     for stage in stages:
         chain.accuracy[stage.name] = evaluate(stage.encoder, dataset, title=f"zero-shot, {stage.name}")
     with scratch_folder() as scratch:
@@ -187,14 +187,14 @@ def _hashed(dataset: Dataset, examples: Sequence[Example]) -> str:
 
 def _bench(chain: _Chain, plan: Plan, out: Path) -> BenchResult:
     beside = {}
-    if chain.place.local:
+    if chain.machine.local:
         image = probe_image()
         for stage in chain.stages:
             if not chain.is_tower(stage):
                 pixels = stage.encoder.preprocess([image])
                 beside[stage.name] = Call(lambda s=stage, p=pixels: s.encoder.encode_pixels(p))  # type: ignore[misc]
-    with device_steps(f"measure on {chain.place.name}") as tell:
-        return chain.place.bench(plan, out, beside=beside, on_step=tell)
+    with device_steps(f"measure on {chain.machine.name}") as tell:
+        return chain.machine.bench(plan, out, beside=beside, on_step=tell)
 
 
 def _on_disk(dataset: Dataset, scratch: Path) -> Iterator[Example]:
@@ -233,7 +233,7 @@ def _row(chain: _Chain, stage: Stage, result: TowerResult) -> Row:
         stage.name,
         accuracy_columns(accuracy, other, chain.classnames) if accuracy else {},
         device_columns(result),
-        where="device" if chain.place.local or chain.is_tower(stage) else "host",
+        where="device" if chain.machine.local or chain.is_tower(stage) else "host",
         compared_to=stage.compared_to,
         size_bytes=stage.encoder.image_bytes,
         runtime=stage.encoder.runtime,

@@ -8,7 +8,7 @@ from ..base.scratch import scratch_folder
 from ..profiling.schema import Profile
 from ..profiling.store import load_profile
 from ..runtime.turns import OPEN_SECONDS
-from .place import device_steps
+from .devices import device_steps
 from .remote import open_remote
 
 SLOWEST = 10  # times as long as it was given: a slow device measures what a cost model needs at least
@@ -36,7 +36,7 @@ def profile_there(
     words += ["--provider", provider] if provider else []
     words += [word for precision in precisions for word in ("--precision", precision)]
     words += [word for family in families for word in ("--family", family)]
-    with open_remote(device) as place, device_steps(f"profile {place.name}") as tell, scratch_folder() as scratch:
+    with open_remote(device) as machine, device_steps(f"profile {machine.name}") as tell, scratch_folder() as scratch:
         file, within = scratch / "profile.toml", SLOWEST * seconds + OPEN_SECONDS
-        place.edgeclip(words, "profile.toml", file, within=within, on_step=tell)
+        machine.edgeclip(words, "profile.toml", file, within=within, on_step=tell)
         return load_profile(file)

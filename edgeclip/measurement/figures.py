@@ -52,7 +52,7 @@ def measure(
     from ..images.datasets import open_dataset
     from ..runtime.bundle import Bundle
     from .chain import run_chain
-    from .place import device_steps, open_place
+    from .devices import device_steps, open_device
     from .schema import Finding
 
     opened = Bundle.open(bundle)
@@ -60,11 +60,11 @@ def measure(
     config = config or MeasureConfig()
     options = options_of(opened, config, here=device is None)
     stages = [*before, *_variants(opened, config.precisions, before, options)]
-    with open_place(device) as place:
-        with device_steps(f"verify on {place.name}") as tell:
-            checks = place.verify(opened.path, options, on_step=tell)
+    with open_device(device) as machine:
+        with device_steps(f"verify on {machine.name}") as tell:
+            checks = machine.verify(opened.path, options, on_step=tell)
         verified = [Finding(**asdict(check)) for check in checks]
-        measured = run_chain(stages, data, place, seconds=config.seconds, sustained=config.sustained)
+        measured = run_chain(stages, data, machine, seconds=config.seconds, sustained=config.sustained)
     rows = [_judged(row, verified) for row in measured.rows]
     complete = not config.precisions or {*config.precisions} >= {v.precision for v in opened.manifest.variants}
     best = _best(opened, rows) if complete else None
@@ -144,7 +144,7 @@ def _variants(
     if not wanted:
         wanted, left_out = readable(manifest.model_dump(mode="json"), options.engine)
         for reason in left_out:
-            say(f"left out: {reason}")
+            say(f"skipped: {reason}")
         if not wanted:
             raise EdgeclipError(f"{bundle.path} holds no variant that {options.engine} reads: {left_out[0]}")
     stages: list[Stage] = []
@@ -164,8 +164,8 @@ def _judged(row: Row, verified: Sequence[Finding]) -> Row:
     wrong = next((finding for finding in verified if finding.part == part and finding.ok is False), None)
     if row.failed or wrong is None:
         return row
-    say(f"{row.stage} does not give what was recorded at export: {wrong.detail}")
-    return row.model_copy(update={"failed": f"it does not give what was recorded: {wrong.detail}"})
+    say(f"{row.stage} does not reproduce what was recorded at export: {wrong.detail}")
+    return row.model_copy(update={"failed": f"it does not reproduce what was recorded: {wrong.detail}"})
 
 
 def _best(bundle: Bundle, rows: Sequence[Row]) -> str | None:

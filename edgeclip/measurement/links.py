@@ -232,7 +232,7 @@ def _listen(name: str, channel: Any) -> tuple[bytes, bytes]:
         elif not channel.transport.is_active():
             raise EOFError("the connection is gone")
         elif time.monotonic() - heard > ANSWER_SECONDS:
-            raise EdgeclipError(f"{name}: a program there said nothing for {ANSWER_SECONDS:.0f} s, and did not end")
+            raise EdgeclipError(f"{name}: a program there printed nothing for {ANSWER_SECONDS:.0f} s and did not end")
         time.sleep(0.005)
 
 

@@ -52,13 +52,13 @@ WIDEST = 4 * 8192  # bytes of an embedding
 
 
 @contextmanager
-def open_remote(address: str) -> Iterator[Remote]:
+def open_remote(address: str) -> Iterator[RemoteDevice]:
     """Connect to a device and check that it can measure.
 
     Raises:
         EdgeclipError: the address cannot be read, or the device cannot be reached or used; the text says why.
     """
-    device = Remote(address)
+    device = RemoteDevice(address)
     try:
         device.look()
         yield device
@@ -66,15 +66,15 @@ def open_remote(address: str) -> Iterator[Remote]:
         device.close()
 
 
-class Remote(Session):
-    """A :class:`~edgeclip.measurement.place.Place` at the other end of a connection."""
+class RemoteDevice(Session):
+    """A :class:`~edgeclip.measurement.devices.MeasuringDevice` at the other end of a connection."""
 
     local = False
 
     def bench(
         self, plan: Plan, out: Path, *, beside: Mapping[str, Contender] | None = None, on_step: Step | None = None
     ) -> BenchResult:
-        """As :class:`~edgeclip.measurement.place.Place`; ``beside`` must be empty: no model here runs there."""
+        """As :class:`~.devices.MeasuringDevice`; ``beside`` must be empty: no model of this process runs there."""
         if beside:
             raise ValueError("what runs in this process cannot take turns on another machine")
         with scratch_folder() as scratch:
@@ -95,7 +95,7 @@ class Remote(Session):
     def verify(
         self, bundle: Path, options: RuntimeOptions = AS_TARGET, *, on_step: Step | None = None
     ) -> list[PartCheck]:
-        """As :class:`~edgeclip.measurement.place.Place`."""
+        """As :class:`~edgeclip.measurement.devices.MeasuringDevice`."""
         names = [MANIFEST, *(artefact.file for artefact in Bundle.open(bundle, verify=False).artefacts)]
         files = {name: bundle / name for name in names}
         with scratch_folder() as out:
@@ -142,7 +142,9 @@ class Remote(Session):
         identity = hashlib.sha256((text + runner).encode()).hexdigest()[:16]
         folder = join(self._base, "jobs", identity)
         self._ask(Made, there.MAKE, folder)
-        self._left_behind = f"; {folder} and what was copied are left on the device: the same command goes on with it"
+        self._left_behind = (
+            f"; {folder} and the copied files stay on the device: run the same command again to continue"
+        )
         for name, content in (("plan.json", text), (NAME, runner)):
             self._write(join(folder, name), content)
         self._follow(folder, tell)

@@ -201,7 +201,7 @@ def read_reply(name: str, what: str, text: str | bytes, kind: type[T]) -> T:
         EdgeclipError: it is no JSON, too long or too deep, or not such an answer; the text names the part.
     """
     if len(text) > LARGEST:
-        raise EdgeclipError(f"{name}: its answer about {what} has {len(text):,} bytes: that is none")
+        raise EdgeclipError(f"{name}: its answer about {what} has {len(text):,} bytes, far too many")
     shown = text[:SHOWN]
     try:
         data: Any = json.loads(text.strip().splitlines()[-1])
@@ -212,7 +212,7 @@ def read_reply(name: str, what: str, text: str | bytes, kind: type[T]) -> T:
     except (ValidationError, ValueError, RecursionError) as error:
         faults = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
         complaints = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:FAULTS])
-        raise EdgeclipError(f"{name}: its answer about {what} is none: {complaints:.500}") from None
+        raise EdgeclipError(f"{name}: its answer about {what} is not valid: {complaints:.500}") from None
 
 
 def refuse_others(name: str, reply: Benched, plan: Plan) -> None:

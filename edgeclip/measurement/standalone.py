@@ -101,7 +101,7 @@ def _tell(text: str, done: int, steps: int) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Run this bundle with onnxruntime, numpy and Pillow alone.")
     here = Path(sys.argv[0]).resolve().parent
-    parser.add_argument("--bundle", type=Path, default=here, help="default: where this file lies")
+    parser.add_argument("--bundle", type=Path, default=here, help="default: the folder of this file")
     parser.add_argument("--threads", type=int, help="CPU threads; default: all cores")
     commands = parser.add_subparsers(dest="command", required=True)
     runs = argparse.ArgumentParser(add_help=False)
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--precision", action="append", help="again and again; default: all")
     command.add_argument("--seconds", type=float, default=20)
     command.add_argument("--sustained", type=float, default=0, help="seconds without a break")
-    commands.add_parser("verify", parents=[runs], help="hold this device against the recorded answers")
+    commands.add_parser("verify", parents=[runs], help="compare this device with the recorded answers")
     commands.add_parser("worker").add_argument("job")
     commands.add_parser("job").add_argument("folder", type=Path)
     return parser

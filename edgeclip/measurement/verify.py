@@ -26,13 +26,13 @@ def verify(
         EdgeclipError: no bundle, a file of it is missing or altered, or the device cannot be reached.
     """
     from ..runtime.bundle import Bundle
+    from .devices import device_steps, open_device
     from .figures import options_of
     from .job import verified
-    from .place import device_steps, open_place
     from .schema import Finding, Verification
 
     opened = Bundle.open(bundle)
     options = options_of(opened, config or MeasureConfig(), here=device is None)
-    with open_place(device) as place, device_steps(f"verify on {place.name}") as tell:
-        checks = place.verify(opened.path, options, on_step=tell)
+    with open_device(device) as machine, device_steps(f"verify on {machine.name}") as tell:
+        checks = machine.verify(opened.path, options, on_step=tell)
     return Verification(verified=verified(checks), findings=[Finding(**asdict(check)) for check in checks])

@@ -48,7 +48,7 @@ def list_teachers(word: str = "") -> list[Listed]:
 
 
 def _demo() -> Listed:
-    remark = "knows OpenMoji's drawings alone; lies in a clone of edgeclip, no download"
+    remark = "knows only OpenMoji's drawings; part of a clone of edgeclip, no download"
     return Listed(DEMO, image_size=64, embed_dim=256, hub="", remark=remark)
 
 

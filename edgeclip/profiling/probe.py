@@ -102,7 +102,7 @@ def profile(
         reference = _reference(kit.index.reference, series)
     if (worst := max(model.held_out_error for model in models.values())) > UNTRUSTED:
         raise EdgeclipError(
-            f"the machine was too restless: predictions from what was measured are off by {worst:.0%}; end other work "
+            f"timing was too noisy: predictions are off by {worst:.0%}; end other work "
             "and run it again, with more --seconds"
         )
     measured = _Measured(reference, series, rows, len(graphs), interrupted)
@@ -156,7 +156,7 @@ def _check(name: str, threads: int | None, seconds: float) -> None:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         raise EdgeclipError(f"{name!r} cannot name a profile: letters, digits, dots, dashes and underscores only")
     if not seconds > 0:
-        raise EdgeclipError(f"{seconds} s is no time to measure in: give --seconds more than 0")
+        raise EdgeclipError(f"{seconds} s is too short to measure: give --seconds more than 0")
     if threads is not None and threads < 1:
         raise EdgeclipError(f"{threads} threads cannot run anything: give --threads 1 or more")
 

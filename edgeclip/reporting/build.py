@@ -15,8 +15,8 @@ from .schema import ALWAYS, Criterion, ProfileFacts, Report, Verdict
 
 DRIFTED = 0.15  # beyond, figures are doubtful
 HINTS = {
-    "ran": "see the variant's row; export it anew on this device, or leave it out",
-    "verified": "this device does not give what was exported: copy or export the bundle again, and verify it there",
+    "ran": "see the variant's row; export it again on this device, or remove it",
+    "verified": "this device does not reproduce the export: copy or export the bundle again, and verify it there",
     "chance": "train it longer, or on more",
     "latency": "take a faster variant or student",
     "size": "take a smaller variant or student",
@@ -126,7 +126,9 @@ def _doubts(reference: Reference | None, chosen: Row) -> list[str]:
                 f"the machine was {slower:.1f} times as slow as for its profile: measure when nothing else runs"
             )
         if abs(reference.drift) >= DRIFTED:
-            doubts.append(f"the machine drifted by {reference.drift:+.0%} meanwhile: measure it at rest")
+            doubts.append(
+                f"the machine's speed changed by {reference.drift:+.0%} during the measurement: measure again when idle"
+            )
     if chosen.timing and chosen.timing.p99_ms > RESTLESS * chosen.timing.p50_ms:
         ratio = chosen.timing.p99_ms / chosen.timing.p50_ms
         doubts.append(f"single calls differ widely: p99 is {ratio:.1f} times p50")

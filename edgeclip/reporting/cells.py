@@ -58,7 +58,7 @@ def verdict(report: Report) -> str:
     parts += [f"{unmeasured} not measured"] if unmeasured else []
     parts += [f"{undecided} not decided"] if undecided else []
     if not parts and all(symbol.kind in ALWAYS for symbol in report.criteria):
-        return f"no verdict: nothing was asked for (--latency-ms, …); recommended: {report.recommended}"
+        return f"no verdict: no limit is set (--latency-ms, …); recommended: {report.recommended}"
     what = f"failed: {', '.join(parts)}" if missed else f"no verdict: {', '.join(parts)}" if parts else ""
     return f"{what or f'passed: all {len(report.criteria)} criteria met'}; use {report.recommended}"
 

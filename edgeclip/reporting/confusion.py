@@ -29,7 +29,7 @@ def what_broke(rows: Sequence[Row]) -> str:
         items = "".join(f"<li>{escape(f'{how} in {change.told}')}</li>" for how, change in changes)
         plot = confusion_svg(row.broken, row.stage, row.compared_to or "", background="none") if row.broken else ""
         plots.append(f"<h3>{escape(caption)}</h3><p>{escape(facts)}</p><ul>{items}</ul>{plot}")
-    return "".join(plots) or '<p class="soft">No stage was held against another on the same images.</p>'
+    return "".join(plots) or '<p class="soft">No two stages were compared on the same images.</p>'
 
 
 def _share(value: float | None) -> str:

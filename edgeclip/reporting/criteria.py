@@ -31,7 +31,7 @@ def asked_always(rows: Sequence[Row], chosen: Row, verified: Sequence[Finding]) 
     wrong = [finding.part for finding in verified if finding.ok is False]
     part = f"image tower {chosen.stage.removeprefix('exported ')}"
     checked = any(finding.ok and finding.part == part for finding in verified)
-    hint = f"edgeclip verify BUNDLE on the device: the {part} was not held against what was exported"
+    hint = f"edgeclip verify BUNDLE on the device: the {part} was not compared with what was exported"
     return [*criteria, at_most("verified", VERIFIED, 0, len(wrong) if wrong or checked else None, "parts", hint)]
 
 
@@ -109,7 +109,9 @@ def _drop(teacher: Row | None, chosen: Row, limit: float, chance: float | None, 
     note = f"too few images to tell: between {interval[0]:.1f} and {interval[1]:.1f} points, 95 %"
     if few_images:
         return criterion.model_copy(update={"notes": [note]})
-    hint = f"about {enough:,} images would decide it" if enough else "no number of images would: it lies at the limit"
+    hint = (
+        f"about {enough:,} images would decide it" if enough else "no number of images would: the value is at the limit"
+    )
     return criterion.model_copy(update={"met": None, "notes": [note], "hint": f"{hint}; {FEW}"})
 
 

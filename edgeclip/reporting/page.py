@@ -59,7 +59,7 @@ def html(report: Report) -> str:
         broke=what_broke(report.rows),
         learning=learning(report.curve),
         pictures=_section("Pictures", sheet(report), "pictures"),
-        truth=_section("What was taken for what, recommended variant", truth_plot(report), "broke"),
+        truth=_section("Confusions of the recommended variant", truth_plot(report), "broke"),
         classes=_section("Class by class, recommended variant", class_table(report), "classes"),
         time=over_time(report.rows, report.reference),
         hot=hot_spots(chosen),
@@ -112,7 +112,7 @@ def _fell_back(report: Report) -> str:
     ]
     if notes:
         return "Ran on another provider than asked: " + "; ".join(notes)
-    return "Every operator ran on the provider that was asked for."
+    return "All operators ran on the requested provider."
 
 
 def _cautions(report: Report) -> str:

@@ -47,7 +47,7 @@ def table(report: Report) -> Group:
         chain.add_row(*map(Text, cells), style="dim")
     chain.caption = Text(dataset_words(report))
     chain.caption_justify = "left"
-    criteria = Table(title="what was asked for", title_justify="left")
+    criteria = Table(title="criteria", title_justify="left")
     for name in CRITERIA_COLUMNS:
         criteria.add_column(name, justify="left" if name in ("criterion", "") else "right")
     for line in report.criteria:

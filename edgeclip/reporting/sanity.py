@@ -73,7 +73,7 @@ def _above_chance(chosen: Row, chance: float, few_images: bool) -> Criterion:
     criterion = criterion.model_copy(update={"interval": (100 * low, 100 * high)})
     if above_chance(top1, images, chance) or (few_images and top1 > chance):
         return criterion
-    note = f"{images} images do not tell its answers from those of the commonest class, or of a guess"
+    note = f"{images} images cannot distinguish its answers from those of the commonest class, or of a guess"
     hint = f"train it longer, or on more; or show more labelled images: {FEW}"
     return criterion.model_copy(update={**OPEN, "notes": [note], "hint": hint})
 

@@ -46,7 +46,7 @@ class Phrases:
         if unknown:
             known = ", ".join(self.labels[:SHOWN_PHRASES]) + (", …" if len(self.labels) > SHOWN_PHRASES else "")
             raise EdgeclipError(
-                f"{unknown[0]!r} is none of the {len(self.labels)} classes that this bundle knows ({known}), "
+                f"{unknown[0]!r} is not one of the {len(self.labels)} classes that this bundle knows ({known}), "
                 "and it has no text tower for other words"
             )
         return self._embeds[[self._rows[text] for text in texts]]

@@ -126,9 +126,7 @@ def graph_for(manifest: Mapping[str, Any], variant: Mapping[str, Any], engine: s
         if reads_recipe(engine, facts.get("recipe", variant["precision"])):
             return entry
     recipe = known_engine(engine).recipe(variant["precision"], ())
-    raise EdgeclipError(
-        f"the bundle's {variant['precision']} is none that {engine} reads: export it with --recipe {recipe}"
-    )
+    raise EdgeclipError(f"{engine} cannot read the bundle's {variant['precision']}: export it with --recipe {recipe}")
 
 
 def readable(manifest: Mapping[str, Any], engine: str | None) -> tuple[list[str], list[str]]:

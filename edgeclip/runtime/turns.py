@@ -109,7 +109,7 @@ class Worker:
             answer = json.loads(line)
             if isinstance(answer, dict) and answer.keys() & {ANSWER, FAILED, PROGRESS}:
                 return answer
-        raise Crashed(f"it answers {line[:80]!r}, which is no answer")
+        raise Crashed(f"it answers {line[:80]!r}, which is not an answer")
 
     def burst(self, seconds: float) -> list[float]:
         """As :class:`Contender`."""

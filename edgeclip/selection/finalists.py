@@ -138,7 +138,7 @@ def _none_fits(measured: Sequence[StudentSpec], profile: Profile, budget: Budget
     best = min(measured, key=lambda spec: spec.measured_ms or 0)
     return BudgetError(
         f"all {len(measured)} timed candidates exceed {budget.latency_ms:g} ms; the fastest takes "
-        f"{best.measured_ms:.3g} ms at p50 ({best.name}, {best.precision}): raise the budget, or profile anew",
+        f"{best.measured_ms:.3g} ms at p50 ({best.name}, {best.precision}): raise the budget, or profile again",
         over=min((s.measured_ms or 0) * tail(profile, s.precision) for s in measured) / (budget.latency_ms or 1),
     )
 

@@ -118,6 +118,6 @@ def _check_bounds(config: dict[str, Any]) -> None:
             continue
         for value in given if isinstance(given, list | tuple) else [given]:
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise ValueError(f"vision_cfg.{name}: {value!r:.40} is none of {low:g} to {high:g}")
+                raise ValueError(f"vision_cfg.{name}: {value!r:.40} is not from {low:g} to {high:g}")
     if "image_size" not in config:
         raise ValueError(f"vision_cfg.image_size: missing; the side of the square input, {SIDE} for one")

@@ -71,7 +71,7 @@ def test_verify_says_so(bundle, tmp_path):
     file.chmod(0o644)
     file.write_text(file.read_text().replace('"logit_scale": ', '"logit_scale": 1'))
     told = run("verify", tmp_path / "b", expect=2).stderr
-    assert "bundle.json: it was altered after edgeclip wrote it: copy it again, or make it anew" in told
+    assert "bundle.json: it was altered after edgeclip wrote it: copy it again, or make it again" in told
     with pytest.raises(EdgeclipError, match="it was altered after edgeclip wrote it: copy the bundle again"):
         read_plain(tmp_path / "b")
 

@@ -191,9 +191,9 @@ def test_from_images_to_a_report_and_again(project, monkeypatch):
     assert {one["does"] for one in stages_of(project).values()} == {"there"}
     assert stages_of(project, "--again", "export")["report"]["why"] == "after export"
     shutil.rmtree(project / "bundle")
-    assert stages_of(project)["export"]["why"] == "what was made is not there any more"
+    assert stages_of(project)["export"]["why"] == "its output is gone"
     again = run("run", project, expect=None)
-    assert "export: what was made is not there any more" in again.stderr
+    assert "export: its output is gone" in again.stderr
     assert (project / "bundle/bundle.json").is_file()
 
 

@@ -144,7 +144,7 @@ def test_lines_end_at_a_line_feed_alone(tmp_path):
 @pytest.mark.parametrize("value", [None, 7, ["a"], {"b": 1}, True])
 def test_what_is_no_string_is_named_with_its_line(value, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n' + json.dumps({"text": value}))
-    with pytest.raises(EdgeclipError, match=r'a\.jsonl:2: its "text" is no string but') as told:
+    with pytest.raises(EdgeclipError, match=r'a\.jsonl:2: its "text" is not a string but') as told:
         list(read_sentences(tmp_path / "a.jsonl"))
     assert json.dumps(value)[:40] in str(told.value)
     (tmp_path / "a.jsonl").write_text('{"text": "\\ud800"}')
@@ -156,7 +156,7 @@ def test_a_parquet_row_that_is_no_string_is_named(tmp_path):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     for rows, shown in ((["fine", None], "null"), ([3, 4], "3")):
         parquet.write_table(arrow.table({"text": rows}), tmp_path / "a.parquet")
-        with pytest.raises(EdgeclipError, match=rf'row \d: its "text" is no string but {shown}'):
+        with pytest.raises(EdgeclipError, match=rf'row \d: its "text" is not a string but {shown}'):
             list(read_sentences(tmp_path / "a.parquet"))
 
 

@@ -46,8 +46,8 @@ def phone(monkeypatch, tmp_path):
 
 
 def test_a_bundle_is_verified_there(phone, bundle, tmp_path):
-    with open_remote(phone) as place:
-        assert verified(place.verify(bundle.path))
+    with open_remote(phone) as machine:
+        assert verified(machine.verify(bundle.path))
     assert list((tmp_path / "cache/edgeclip/jobs").iterdir()) == []
 
 

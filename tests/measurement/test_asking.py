@@ -18,8 +18,8 @@ from edgeclip.device.facts import describe_device
 from edgeclip.device.sensors import read_sensors
 from edgeclip.measurement import remote, session
 from edgeclip.measurement.bench import RULE, Plan
+from edgeclip.measurement.devices import embeddings
 from edgeclip.measurement.job import FINISHED, give_bundle, verified
-from edgeclip.measurement.place import embeddings
 from edgeclip.measurement.remote import open_remote
 from edgeclip.measurement.runnerfile import NAME
 from edgeclip.runtime.towerjob import RuntimeOptions, TowerJob
@@ -129,9 +129,9 @@ def test_a_plan_goes_there_with_its_files_and_its_figures_come_back(link, plan, 
         return benched(sent, folder)
 
     link.work = work
-    with open_remote("ssh://board") as place:
-        assert (place.name, place.local) == ("played", False)
-        found = place.bench(plan, out, on_step=lambda *step: told.append(step))
+    with open_remote("ssh://board") as machine:
+        assert (machine.name, machine.local) == ("played", False)
+        found = machine.bench(plan, out, on_step=lambda *step: told.append(step))
     sent = seen["bench"]
     assert (seen["kind"], sent["focus"], sent["seconds"]) == ("bench", "two", plan.seconds)
     assert sent["towers"]["one"] == asdict(TowerJob("0-image.fp32.onnx", threads=1))
@@ -162,10 +162,10 @@ def test_a_plan_goes_there_with_its_files_and_its_figures_come_back(link, plan, 
 
 def test_the_same_images_are_the_same_archive_and_nothing_is_copied_twice(link, plan, out):
     link.work = benched
-    with open_remote("ssh://board") as place:
-        place.bench(plan, out)
+    with open_remote("ssh://board") as machine:
+        machine.bench(plan, out)
         copied = len(link.sent)
-        place.bench(plan, out)
+        machine.bench(plan, out)
     again = [name for name, _ in link.sent[copied:]]
     assert again == ["plan.json", NAME]
 
@@ -180,8 +180,8 @@ def test_a_plan_without_images_and_reference_has_neither(link, plan, out):
         return {**found, "reference": None}
 
     link.work, plan.images, plan.reference = work, [], None
-    with open_remote("ssh://board") as place:
-        found = place.bench(plan, out)
+    with open_remote("ssh://board") as machine:
+        found = machine.bench(plan, out)
     assert (seen["bench"]["archive"], seen["bench"]["images"], seen["bench"]["reference"]) == (None, [], None)
     assert sorted(seen["files"]) == ["0-image.fp32.onnx", "1-image.fp32.onnx", "weights.bin"]
     assert found.reference is None
@@ -189,8 +189,8 @@ def test_a_plan_without_images_and_reference_has_neither(link, plan, out):
 
 
 def test_towers_of_this_process_cannot_take_turns_there(link, plan, out):
-    with open_remote("ssh://board") as place, pytest.raises(ValueError, match="cannot take turns on another machine"):
-        place.bench(plan, out, beside={"torch": None})
+    with open_remote("ssh://board") as machine, pytest.raises(ValueError, match="cannot take turns on another machine"):
+        machine.bench(plan, out, beside={"torch": None})
     assert [name for name, _ in link.asked] == ["LOOK"]
 
 
@@ -200,12 +200,12 @@ def test_figures_of_what_was_not_sent_are_refused(link, plan, out):
         return {**found, "rows": {"another": found["rows"]["one"]}}
 
     link.work = work
-    with open_remote("ssh://board") as place:
-        assert told_of(lambda: place.bench(plan, out)) == "played: it measured another, not what was sent"
+    with open_remote("ssh://board") as machine:
+        assert told_of(lambda: machine.bench(plan, out)) == "played: it measured another, not what was sent"
         link.work = lambda sent, folder: {"rows": 1}
         plan.seconds += 1
-        told = told_of(lambda: place.bench(plan, out))
-    assert told.startswith("played: its answer about what it measured is none: ")
+        told = told_of(lambda: machine.bench(plan, out))
+    assert told.startswith("played: its answer about what it measured is not valid: ")
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +225,8 @@ def test_a_bundle_is_verified_by_what_comes_back(link, bundle, given):
 
     link.work = work
     asked = {"threads": 3, "provider": "P", "engine": "E"}
-    with open_remote("ssh://board") as place:
-        checks = place.verify(bundle.path, RuntimeOptions(**asked))
+    with open_remote("ssh://board") as machine:
+        checks = machine.verify(bundle.path, RuntimeOptions(**asked))
         assert verified(checks), checks
         parts = {check.part for check in checks if check.ok}
         assert {"tokenizer", "preprocessing", "text tower", "image tower fp32"} <= parts
@@ -235,11 +235,11 @@ def test_a_bundle_is_verified_by_what_comes_back(link, bundle, given):
         assert {"bundle.json", "image.fp32.onnx", bundle.manifest.tokenizer.file} <= seen[0]["files"].keys()
         link.work = lambda sent, job: {**work(sent, job), "failed": {"fp32": "it crashed"}}
         steps = []
-        assert not verified(place.verify(bundle.path, on_step=lambda *step: steps.append(step)))
+        assert not verified(machine.verify(bundle.path, on_step=lambda *step: steps.append(step)))
         assert (FINISHED, 1, 1) in steps
         link.work = lambda sent, job: {"towers": ["fp64"], "failed": {}, "left_out": []}
-        told = told_of(lambda: place.verify(bundle.path, RuntimeOptions(threads=1)))
-    assert told.startswith("played: its answer about what it gives is none: ")
+        told = told_of(lambda: machine.verify(bundle.path, RuntimeOptions(threads=1)))
+    assert told.startswith("played: its answer about what it gives is not valid: ")
 
 
 def test_a_command_of_the_edgeclip_there(link, out):
@@ -250,24 +250,26 @@ def test_a_command_of_the_edgeclip_there(link, out):
         (folder / "p.toml").write_bytes(b"a profile")
         return {"status": 0, "why": "done"}
 
-    def profile(place, *words):
+    def profile(machine, *words):
         steps = []
-        place.edgeclip(["profile", *words], "p.toml", out / "far.toml", within=7.0, on_step=lambda *s: steps.append(s))
+        machine.edgeclip(
+            ["profile", *words], "p.toml", out / "far.toml", within=7.0, on_step=lambda *s: steps.append(s)
+        )
         return steps
 
     link.work, link.answers["LOOK"] = work, (0, json.dumps(LOOK), "")
-    with open_remote("ssh://board") as place:
+    with open_remote("ssh://board") as machine:
         none = "played: no edgeclip there, which this needs: python3 -m pip install edgeclip"
-        assert told_of(lambda: profile(place)) == none
+        assert told_of(lambda: profile(machine)) == none
     del link.answers["LOOK"]  # this Python has it
-    with open_remote("ssh://board") as place:
-        assert (FINISHED, 1, 1) in profile(place)
+    with open_remote("ssh://board") as machine:
+        assert (FINISHED, 1, 1) in profile(machine)
         assert (out / "far.toml").read_bytes() == b"a profile"
         assert seen == [{"kind": "edgeclip", "words": ["profile"], "within": 7.0, "files": {}}]
         link.work = lambda sent, folder: {"status": 2, "why": "edgeclip: the machine is busy"}
-        assert told_of(lambda: profile(place, "again")) == "played: the machine is busy"
+        assert told_of(lambda: profile(machine, "again")) == "played: the machine is busy"
         link.work = lambda sent, folder: {"status": "2"}
-        assert told_of(lambda: profile(place, "x")).startswith("played: its answer about how it ended is none: ")
+        assert told_of(lambda: profile(machine, "x")).startswith("played: its answer about how it ended is not valid: ")
 
 
 def test_room_is_counted_before_anything_is_copied(link, plan, out, tmp_path):
@@ -280,17 +282,17 @@ def test_room_is_counted_before_anything_is_copied(link, plan, out, tmp_path):
             (base / folder).mkdir(parents=True)
         link.answers["LOOK"] = (0, json.dumps({**LOOK, "base": str(base), "free": free}), "")
         link.work = lambda sent, folder: {**benched(sent, folder, images=0), "reference": None}
-        with open_remote("ssh://board") as place:
+        with open_remote("ssh://board") as machine:
             if fits:
-                place.bench(plan, out)
+                machine.bench(plan, out)
                 continue
-            told = told_of(lambda: place.bench(plan, out))
+            told = told_of(lambda: machine.bench(plan, out))
             assert told == (f"played: {size / 1e6:.1f} MB to copy, {free / 1e6:.1f} MB free in {base}: make room")
             assert list((base / "blobs").iterdir()) == []
             one = sha256(Path(plan.towers["one"].graph))
             part = Path(plan.towers["one"].graph).read_bytes()[:1]
             (base / "blobs" / f"{one}.part").write_bytes(part)
-            place.bench(plan, out)
+            machine.bench(plan, out)
             assert (f"{one}.part", 1) in link.sent, "what is there already needs no room, and is not sent again"
 
 
@@ -300,8 +302,8 @@ def _files(plan):
 
 def test_an_answer_that_leaves_out_a_file_is_refused(link, plan, out):
     link.answers["HAVE"] = (0, "{}", "")
-    with open_remote("ssh://board") as place:
-        told = told_of(lambda: place.bench(plan, out))
+    with open_remote("ssh://board") as machine:
+        told = told_of(lambda: machine.bench(plan, out))
     assert told.startswith("played: its answer about what it holds lacks ")
 
 
@@ -310,36 +312,36 @@ def test_a_damaged_copy_is_sent_once_more_and_then_given_up(link, bundle):
     name = f"{sha256(bundle.path / 'bundle.json')}.part"
     link.answers["FINISH"] = [bad, *[good] * 20]
     link.work = lambda sent, folder: {"towers": [], "failed": {}, "left_out": []}
-    with open_remote("ssh://board") as place:
-        place.verify(bundle.path)
+    with open_remote("ssh://board") as machine:
+        machine.verify(bundle.path)
     assert [sent for sent, _ in link.sent].count(name) == 2
     link.sent.clear()
     link.answers["FINISH"] = bad
-    with open_remote("ssh://board") as place:
-        told = told_of(lambda: place.verify(bundle.path))
+    with open_remote("ssh://board") as machine:
+        told = told_of(lambda: machine.verify(bundle.path))
     assert told == "played: bundle.json arrives damaged: check the device's disk"
     assert [sent for sent, _ in link.sent] == [name, name]
 
 
 def test_a_disk_that_is_full_is_said(link, bundle, tmp_path):
     there = tmp_path / "there/edgeclip"
-    with open_remote("ssh://board") as place:
+    with open_remote("ssh://board") as machine:
         link.full = 1
-        told = told_of(lambda: place.verify(bundle.path))
+        told = told_of(lambda: machine.verify(bundle.path))
         assert told == f"played: cannot write bundle.json to {there}/blobs (Failure): is its disk full?"
         link.answers["HAVE"] = (1, "", "OSError: No space left on device\n")
-        assert told_of(lambda: place.verify(bundle.path)) == (
+        assert told_of(lambda: machine.verify(bundle.path)) == (
             "played: OSError: No space left on device: its disk is full, make room there"
         )
         link.answers["HAVE"] = (1, "", "PermissionError: denied")
-        assert told_of(lambda: place.verify(bundle.path)) == "played: PermissionError: denied"
+        assert told_of(lambda: machine.verify(bundle.path)) == "played: PermissionError: denied"
         del link.answers["HAVE"]
         link.answers["MAKE"] = (0, "[]", "")
-        told = told_of(lambda: place.verify(bundle.path))
+        told = told_of(lambda: machine.verify(bundle.path))
         assert told.startswith("played: its answer about its files is none: ")
         del link.answers["MAKE"]
         whole, link.append = link.append, lambda *_: (_ for _ in ()).throw(OSError("Failure"))
-        told = told_of(lambda: place.verify(bundle.path))
+        told = told_of(lambda: machine.verify(bundle.path))
         (job,) = (there / "jobs").iterdir()
         assert told == f"played: cannot write {job}/plan.json (Failure): is its disk full?"
         link.append = whole
@@ -348,10 +350,10 @@ def test_a_disk_that_is_full_is_said(link, bundle, tmp_path):
 def test_what_a_device_holds_must_be_said_before_a_file_goes_on(link, bundle):
     holds = [(0, played_have(bundle), ""), (1, "", "Killed"), (0, "no", "")]
     link.answers["HAVE"] = holds[:2]
-    with open_remote("ssh://board") as place:
-        assert told_of(lambda: place.verify(bundle.path)) == "played: Killed"
+    with open_remote("ssh://board") as machine:
+        assert told_of(lambda: machine.verify(bundle.path)) == "played: Killed"
         link.answers["HAVE"] = [holds[0], holds[2]]
-        told = told_of(lambda: place.verify(bundle.path))
+        told = told_of(lambda: machine.verify(bundle.path))
         assert told == "played: it answers 'no' about what it holds, where JSON was expected"
 
 
@@ -364,15 +366,15 @@ def test_a_plan_that_is_there_already_is_not_sent_again_and_half_a_plan_is_repla
     outputs, folder = given
     link.work = lambda sent, job: shutil.copytree(folder, job, dirs_exist_ok=True) and asdict(outputs)
     link.answers["CLEAN"] = (0, '{"kept": 0}', "")
-    with open_remote("ssh://board") as place:
-        place.verify(bundle.path)
+    with open_remote("ssh://board") as machine:
+        machine.verify(bundle.path)
         (job,) = {Path(words[0]) for name, words in link.asked if name == "job"}
         link.sent.clear()
-        place.verify(bundle.path)
+        machine.verify(bundle.path)
         assert link.sent == [], "the job is the same: it is found, and its result taken"
         whole = (job / "plan.json").read_text()
         (job / "plan.json").write_text(whole[:9])
-        place.verify(bundle.path)
+        machine.verify(bundle.path)
         assert link.sent == [("plan.json", 0)]
         assert (job / "plan.json").read_text() == whole
         assert ("REMOVE", [str(job / "plan.json")]) in link.asked
@@ -392,8 +394,8 @@ def test_events_are_passed_on_line_by_line_however_they_arrive(link, bundle, mon
         return arrives[len(reads) - 1]
 
     link.states, link.read = [running, finished], read
-    with open_remote("ssh://board") as place:
-        told_of(lambda: place.verify(bundle.path, on_step=lambda *step: told.append(step)))  # it left no result
+    with open_remote("ssh://board") as machine:
+        told_of(lambda: machine.verify(bundle.path, on_step=lambda *step: told.append(step)))  # it left no result
     assert told[-5:] == [*4 * [("latency", 1, 4)], (FINISHED, 1, 1)]
     assert reads == [0, 0, 0, len(event), 3 * len(event), 3 * len(event)]
 
@@ -403,21 +405,21 @@ def test_a_job_without_news_is_asked_whether_it_lives(link, bundle, monkeypatch,
     monkeypatch.setattr(remote, "HUNG_SECONDS", 30.0)
     running, died = (0, '{"state": "running"}', ""), (0, '{"state": "died", "why": "killed"}', "")
     link.states = [running, running, died]
-    with open_remote("ssh://board") as place:
-        told = told_of(lambda: place.verify(bundle.path))
+    with open_remote("ssh://board") as machine:
+        told = told_of(lambda: machine.verify(bundle.path))
     assert told == "played: the measurement died there (killed)"
     assert [name for name, _ in link.asked][-4:] == ["job", "job", "job", "CLEAN"]
     assert list((tmp_path / "there/edgeclip/jobs").iterdir()) == []
     assert link.asked[-1][1][1] == str(tmp_path / "there/edgeclip/blobs")
     link.states = [(0, json.dumps({"state": "died", "why": "x" * 999}), "")]
-    with open_remote("ssh://board") as place:
-        assert told_of(lambda: place.verify(bundle.path)).count("x") == 500
+    with open_remote("ssh://board") as machine:
+        assert told_of(lambda: machine.verify(bundle.path)).count("x") == 500
     link.states = [(1, "", "a traceback\nOSError: gone\n")]
-    with open_remote("ssh://board") as place:
-        assert told_of(lambda: place.verify(bundle.path)) == "played: the runner fails there (OSError: gone)"
+    with open_remote("ssh://board") as machine:
+        assert told_of(lambda: machine.verify(bundle.path)) == "played: the runner fails there (OSError: gone)"
     link.states = [(0, '{"state": "asleep"}', "")]
-    with open_remote("ssh://board") as place:
-        told = told_of(lambda: place.verify(bundle.path))
+    with open_remote("ssh://board") as machine:
+        told = told_of(lambda: machine.verify(bundle.path))
     assert told.startswith("played: its answer about the measurement is none: state")
 
 
@@ -429,14 +431,14 @@ def test_a_job_that_tells_something_is_not_asked_meanwhile(link, bundle, monkeyp
     link.read = lambda path, start=0, most=None: (
         next(lines, b"") if path.endswith("events.jsonl") else whole(path, start, most)
     )
-    with open_remote("ssh://board") as place:
-        told_of(lambda: place.verify(bundle.path))
+    with open_remote("ssh://board") as machine:
+        told_of(lambda: machine.verify(bundle.path))
         assert next(lines, None) is None, "all of it was heard before the job was asked again"
         link.states = [(0, '{"state": "running"}', "")]
         link.read = lambda path, start=0, most=None: (
             b"nonsense\n" if path.endswith("events.jsonl") else whole(path, start, most)
         )
-        told = told_of(lambda: place.verify(bundle.path, RuntimeOptions(threads=1)))
+        told = told_of(lambda: machine.verify(bundle.path, RuntimeOptions(threads=1)))
     assert told == "played: it answers b'nonsense' about what it is doing, where JSON was expected"
 
 
@@ -444,10 +446,10 @@ def test_a_job_that_hangs_is_given_up_and_stays_to_be_found(link, bundle, monkey
     monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.001)
     monkeypatch.setattr(remote, "HUNG_SECONDS", 0.05)
     link.states = [(0, '{"state": "running"}', "")] * 10_000
-    with open_remote("ssh://board") as place:
-        told = told_of(lambda: place.verify(bundle.path))
+    with open_remote("ssh://board") as machine:
+        told = told_of(lambda: machine.verify(bundle.path))
     (job,) = (tmp_path / "there/edgeclip/jobs").iterdir()
-    left = f"; {job} and what was copied are left on the device: the same command goes on with it"
+    left = f"; {job} and the copied files stay on the device: run the same command again to continue"
     assert told == f"played: no news of the measurement for 0 minutes: it hangs{left}"
     assert ("CLEAN", [str(job), str(tmp_path / "there/edgeclip/blobs")]) not in link.asked
 
@@ -461,8 +463,8 @@ def test_a_lost_connection_is_made_anew_and_the_same_is_asked_again(link, bundle
         return asdict(outputs)
 
     link.work = work
-    with open_remote("ssh://board") as place:
-        assert verified(place.verify(bundle.path))
+    with open_remote("ssh://board") as machine:
+        assert verified(machine.verify(bundle.path))
     said = capsys.readouterr().err
     assert said.count("played: the connection is lost, trying again") == 2
     assert link.connected == ["ssh://board"] * 3
@@ -475,10 +477,10 @@ def test_a_device_that_stays_away_is_given_up_after_some_tries(link, bundle, tmp
     assert len(link.connected) == 1
     link.connected.clear()
     link.work = lambda sent, folder: setattr(link, "lost", 1000) or {}
-    with open_remote("ssh://board") as place:
-        told = told_of(lambda: place.verify(bundle.path))
+    with open_remote("ssh://board") as machine:
+        told = told_of(lambda: machine.verify(bundle.path))
     (job,) = (tmp_path / "there/edgeclip/jobs").iterdir()
-    left = f"; {job} and what was copied are left on the device: the same command goes on with it"
+    left = f"; {job} and the copied files stay on the device: run the same command again to continue"
     assert told == f"no connection: played: the line is cut{left}"
     assert len(link.connected) == session.TRIES, "once to begin with, and then all tries but the first"
     link.lost = 0
@@ -492,6 +494,6 @@ def test_embeddings_may_be_as_long_as_the_images_make_them(link, plan, out, monk
         return PlayedLink.read(link, path, start)
 
     link.work, link.read = benched, read
-    with open_remote("ssh://board") as place:
-        place.bench(plan, out)
+    with open_remote("ssh://board") as machine:
+        machine.bench(plan, out)
     assert most["0.npy"] == most["1.npy"] == session.RESERVE + 3 * remote.WIDEST

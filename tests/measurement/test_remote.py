@@ -17,8 +17,8 @@ from edgeclip.cli import main
 from edgeclip.device.facts import describe_device
 from edgeclip.measurement import remote, session
 from edgeclip.measurement.bench import Plan
+from edgeclip.measurement.devices import embeddings
 from edgeclip.measurement.job import verified
-from edgeclip.measurement.place import embeddings
 from edgeclip.measurement.reference import write_reference
 from edgeclip.measurement.remote import open_remote
 from edgeclip.profiling.store import load_profile
@@ -54,8 +54,8 @@ def blobs(server):
 
 def test_measured_there_and_brought_back(server, plan, bundle, tmp_path, capsys):
     told = []
-    with open_remote(server.address) as place:
-        found = place.bench(plan, tmp_path, on_step=lambda *step: told.append(step))
+    with open_remote(server.address) as machine:
+        found = machine.bench(plan, tmp_path, on_step=lambda *step: told.append(step))
         row = found.rows["exported fp32"]
         assert Taken(row.samples_ms).enough
         assert found.reference.latency["p50"] > 0
@@ -64,7 +64,7 @@ def test_measured_there_and_brought_back(server, plan, bundle, tmp_path, capsys)
         assert any("copy" in text for text, _, _ in told)
         assert any("latency" in text for text, _, _ in told)
         before = blobs(server)
-        assert verified(place.verify(bundle.path))
+        assert verified(machine.verify(bundle.path))
     assert list((server.cache / "jobs").iterdir()) == []
     assert before.items() <= blobs(server).items(), "what was there already was copied again"
     assert "stay in" in capsys.readouterr().err
@@ -128,8 +128,8 @@ def when_it_measures(told, action):
 
 def test_a_connection_that_is_cut_during_the_run_is_taken_up_again(server, plan, tmp_path, impatient, capsys):
     cut = []
-    with open_remote(server.address) as place:
-        found = place.bench(plan, tmp_path, on_step=when_it_measures(cut, lambda: cut.append(server.cut())))
+    with open_remote(server.address) as machine:
+        found = machine.bench(plan, tmp_path, on_step=when_it_measures(cut, lambda: cut.append(server.cut())))
     assert cut[1] >= 1, "no connection was there to be cut"
     assert "the connection is lost, trying again" in capsys.readouterr().err
     assert Taken(found.rows["exported fp32"].samples_ms).enough
@@ -140,8 +140,8 @@ def test_a_connection_that_is_cut_during_the_run_is_taken_up_again(server, plan,
 def test_a_device_that_is_gone_for_good_leaves_a_job_that_the_same_command_finds(server, plan, tmp_path, impatient):
     gone = []
     left = pytest.raises(EdgeclipError, match=r"left on the device: the same command goes on with it")
-    with left as told, open_remote(server.address) as place:
-        place.bench(plan, tmp_path, on_step=when_it_measures(gone, server.stop))
+    with left as told, open_remote(server.address) as machine:
+        machine.bench(plan, tmp_path, on_step=when_it_measures(gone, server.stop))
     (job,) = (server.cache / "jobs").iterdir()
     assert str(job) in str(told.value)
     deadline = time.monotonic() + 60
@@ -149,8 +149,8 @@ def test_a_device_that_is_gone_for_good_leaves_a_job_that_the_same_command_finds
         time.sleep(0.1)
     result = json.loads((job / "result.json").read_text())
     assert server.start()
-    with open_remote(server.address) as place:
-        found = place.bench(plan, tmp_path)
+    with open_remote(server.address) as machine:
+        found = machine.bench(plan, tmp_path)
     for name, row in result["rows"].items():
         assert found.rows[name].samples_ms == row["samples_ms"], "it was not measured again"
     assert not job.exists()
@@ -169,16 +169,16 @@ def small_disk(server):
 
 
 def test_too_little_room_there_is_known_before_anything_is_copied(small_disk, plan, tmp_path):
-    with pytest.raises(EdgeclipError, match="MB free in"), open_remote(small_disk.address) as place:
-        place.bench(plan, tmp_path)
+    with pytest.raises(EdgeclipError, match="MB free in"), open_remote(small_disk.address) as machine:
+        machine.bench(plan, tmp_path)
     assert list((small_disk.cache / "blobs").iterdir()) == []
 
 
 def test_a_disk_that_is_full_in_the_middle(small_disk, plan, tmp_path, monkeypatch):
     for module in (remote, session):
         monkeypatch.setattr(module, "RESERVE", -(1 << 30))
-    with pytest.raises(EdgeclipError, match="is its disk full"), open_remote(small_disk.address) as place:
-        place.bench(plan, tmp_path)
+    with pytest.raises(EdgeclipError, match="is its disk full"), open_remote(small_disk.address) as machine:
+        machine.bench(plan, tmp_path)
 
 
 @pytest.mark.slow
@@ -191,8 +191,8 @@ def test_a_copy_goes_on_where_it_was_cut_and_a_spoilt_one_starts_anew(server, bu
         shutil.rmtree(server.cache, ignore_errors=True)
         (server.cache / "blobs").mkdir(parents=True)
         (server.cache / "blobs" / f"{digest}.part").write_bytes(start)
-        with open_remote(server.address) as place:
-            assert verified(place.verify(bundle.path))
+        with open_remote(server.address) as machine:
+            assert verified(machine.verify(bundle.path))
         assert (server.cache / "blobs" / digest).read_bytes() == whole
 
 
@@ -200,12 +200,12 @@ def test_a_tower_that_fails_there_is_a_row_and_a_job_that_dies_says_why(server, 
     tower = plan.towers["exported fp32"]
     plan.towers["exported fp32"] = replace(tower, graph=str(tmp_path / "x.onnx"))
     (tmp_path / "x.onnx").write_bytes(b"nonsense")
-    with open_remote(server.address) as place:
-        found = place.bench(plan, tmp_path)
+    with open_remote(server.address) as machine:
+        found = machine.bench(plan, tmp_path)
         assert "cannot open it" in found.rows["exported fp32"].failed
         plan.focus = []
         with pytest.raises(EdgeclipError, match=r"the measurement died there \(TypeError"):
-            place.bench(plan, tmp_path)
+            machine.bench(plan, tmp_path)
     assert list((server.cache / "jobs").iterdir()) == []
 
 
@@ -217,8 +217,8 @@ def test_what_is_no_address(address):
 
 def test_words_reach_the_device_as_they_are(server):
     odd = "a b; touch /tmp/x $(id) `id` 'quoted' \"double\" \\ ünï\n*"
-    with open_remote(server.address) as place:
-        status, out, _ = place._link.run([sys.executable, "-c", "import sys; print(ascii(sys.argv[1]))", odd])
+    with open_remote(server.address) as machine:
+        status, out, _ = machine._link.run([sys.executable, "-c", "import sys; print(ascii(sys.argv[1]))", odd])
     assert (status, out.strip()) == (0, ascii(odd))
 
 
@@ -284,10 +284,10 @@ def test_an_engine_that_a_package_brings_there_is_used_and_its_refusal_is_a_line
     (brought / "METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1\n")
     (brought / "entry_points.txt").write_text("[edgeclip.engines]\nfits = brought:FITS\nrefuses = brought:REFUSES\n")
     (server.folder / "packages/brought.py").write_text(ENGINE)
-    with open_remote(server.address) as place:
-        assert verified(place.verify(bundle.path, RuntimeOptions("fits")))
+    with open_remote(server.address) as machine:
+        assert verified(machine.verify(bundle.path, RuntimeOptions("fits")))
         for engine, line in {"refuses": "no GPU is here: plug one in", "none": "no engine is called 'none'"}.items():
-            findings = place.verify(bundle.path, RuntimeOptions(engine))
+            findings = machine.verify(bundle.path, RuntimeOptions(engine))
             told = next(check for check in findings if check.part in ("image tower fp32", "bundle"))
             assert told.ok is False
             assert told.detail.startswith(line), told

@@ -44,7 +44,7 @@ def promises(rows: Sequence[Row], chosen: Row, chance: float) -> list[Criterion]
     int8 = by_stage.get("exported int8")
     lost = points_lost(fp32, int8) if int8 else None
     slower = times_as_long(chosen, fp32) if fp32 else None
-    no_teacher, no_student = (f"the {who} has no row: run the demo anew" for who in ("teacher", "student"))
+    no_teacher, no_student = (f"the {who} has no row: run the demo again" for who in ("teacher", "student"))
     words = {
         "choose one by a lower --latency-ms": at_least(
             "promise", "speed against the teacher", FASTER, faster, "x", no_teacher

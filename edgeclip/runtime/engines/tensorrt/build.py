@@ -228,7 +228,7 @@ def kept_plan(graph: Path, build: EngineConfig, bound: dict[str, Any], make: Cal
         content = file.read_bytes()
         if hashlib.sha256(content[32:]).digest() == content[:32]:
             return content[32:]
-        say(f"{file} is damaged: it is made anew")
+        say(f"{file} is damaged: rebuilding it")
     plan = make()
     write_bytes(file, hashlib.sha256(plan).digest() + plan)
     return plan

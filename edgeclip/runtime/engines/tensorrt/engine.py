@@ -152,7 +152,9 @@ def plan_beside(graph: Path, precision: str, bound: Mapping[str, Any]) -> bytes 
         if reason is None:
             content = (graph.parent / Path(entry["file"]).name).read_bytes()
             if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-                raise FormatError(f"{graph.parent}: {entry['file']} is not what was built: export or copy it again")
+                raise FormatError(
+                    f"{graph.parent}: {entry['file']} was changed after it was built: export or copy it again"
+                )
             return content
     for entry, reason in zip(plans, reasons, strict=True):
         say(f"{entry['file']} was built for {reason}: one is built for this machine")

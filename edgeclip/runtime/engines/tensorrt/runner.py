@@ -116,7 +116,7 @@ class EngineRunner:
         if not self._context.execute_async_v3(int(self.cuda.stream)):
             from . import library as here
 
-            raise EdgeclipError(f"the engine stopped ({here.LOG.last()}): build it anew on this device")
+            raise EdgeclipError(f"the engine stopped ({here.LOG.last()}): build it again on this device")
         self.cuda.to_host(lane.embeds, self._output)
 
     def layers(self) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from .job import verify_bundle
 from .results import BenchResult
 
 
-class Place(Protocol):
+class MeasuringDevice(Protocol):
     """A device that measures. Both methods may raise an EdgeclipError when it cannot be reached."""
 
     name: str
@@ -38,7 +38,7 @@ class Place(Protocol):
         ...
 
 
-class Here:
+class ThisMachine:
     """This machine."""
 
     name, local = "this machine", True
@@ -57,7 +57,7 @@ class Here:
 
 
 @contextmanager
-def open_place(address: str | None) -> Iterator[Place]:
+def open_device(address: str | None) -> Iterator[MeasuringDevice]:
     """This machine for None; else ``ssh://[user@]host[:port][/python]`` or ``adb://SERIAL[/python]``.
 
     Raises:
@@ -65,12 +65,12 @@ def open_place(address: str | None) -> Iterator[Place]:
         EdgeclipError: the address cannot be read, or the device cannot be reached or used.
     """
     if address is None:
-        yield Here()
+        yield ThisMachine()
         return
     from .remote import open_remote
 
-    with open_remote(address) as place:
-        yield place
+    with open_remote(address) as machine:
+        yield machine
 
 
 @contextmanager
