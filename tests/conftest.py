@@ -17,6 +17,17 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
+# A file is one worker's: the longest begin, so that no worker is left alone with one at the end.
+LONGEST = ("chain/demo/test_pipeline", "chain/test_whole", "measurement/test_runtimes", "measurement/test_remote")
+LONGEST += ("measurement/test_ssh", "api/test_python", "distillation/test_run", "chain/test_project")
+
+
+def pytest_collection_modifyitems(items):
+    """Put them first."""
+    first = {f"tests/{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.nodeid.partition("::")[0], len(first)))
+
+
 WORDS = ("red", "green", "blue", "round", "square", "small", "large", "striped", "plain", "bright")
 
 

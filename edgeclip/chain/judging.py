@@ -85,9 +85,7 @@ def _cautions(profile: Profile, figures: Figures, data: Judged | None) -> list[s
     cautions = []
     if profile.device != figures.device:
         cautions.append(f"measured on {figures.device.cpu}, not on the device of profile {profile.name}")
-    cautions += [
-        f"{finding.part} differs from what was recorded at export: {finding.detail}" for finding in figures.wrong
-    ]
+    cautions += [finding.told for finding in figures.wrong]
     if data and data.copies:
         cautions.append(f"{data.copies} files of {data.name} are copies of others of their class: each counts once")
     return cautions + _runtime_cautions(profile, figures)

@@ -137,7 +137,8 @@ DEVICE = click.option(
     "--device",
     is_eager=True,  # whose cores --threads are of
     metavar="URL",
-    help="ssh://[user@]host[:port][/python] or adb://SERIAL[/python].  [default: this machine]",
+    help="ssh://[user@]host[:port][/python] or adb://SERIAL[/python]; with ?folder=PATH files are put there."
+    "  [default: this machine]",
 )
 
 

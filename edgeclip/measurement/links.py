@@ -1,49 +1,57 @@
-"""A way to a device: run a program there, write and read its files. SSH by fabric; Android's bridge by adbutils."""
+"""A way to a device: the user's own ssh or adb, and at its other end the agent, which runs commands and moves files."""
 
 from __future__ import annotations
 
+import json
+import queue
+import secrets
 import shlex
-import socket
+import subprocess
+import tempfile
+import threading
 import time
-from contextlib import closing, suppress
+from contextlib import suppress
+from importlib.resources import files
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
-from urllib.parse import unquote, urlsplit
+from typing import IO, Any, Protocol
 
-from ..base.errors import EdgeclipError, require
+from ..base.errors import EdgeclipError
+from .addresses import Address, LinkLost, Target, parse_address, target_of
 
 BLOCK = 1 << 18
-EXAMPLES = ("ssh://pi@raspberry.local:22", "adb://SERIAL")
-SHOWN = 100  # characters of an address that is none
-LONGEST_HOST = 253  # RFC 1035
-LARGEST, ANSWER_BYTES = 256 << 20, 4 << 20  # of a file that is read, of what a program writes
-CONNECT_SECONDS, ANSWER_SECONDS = 15.0, 180.0
+LARGEST, ANSWER_BYTES = 256 << 20, 4 << 20  # of a file that is read, of an answer
+HELLO_SECONDS, ANSWER_SECONDS = 60.0, 180.0  # to connect and start Python, to answer
+OLDEST = (3, 10)
+NOISE_BYTES = 1 << 20  # that a login shell may print before the agent speaks
+# Runs in any Python, and says which one it is before it runs what only a newer one can.
+HELLO = """import json, sys
+sys.stdout.write({mark!r} + json.dumps({{"answer": {{"python": list(sys.version_info[:2])}}, "size": 0}}) + "\\n")
+sys.stdout.flush()
+exec(i.read(int(i.readline())))
+"""
+START = "import sys;i=getattr(sys.stdin,'buffer',sys.stdin);exec(i.read(int(i.readline())))"
 
 
-class LinkLost(Exception):
-    """The connection is gone; a new one may be made."""
+class DeviceRefused(Exception):
+    """The device could not do a command: its disk is full, for one. The text is its own."""
 
 
 class Link(Protocol):
-    """One connection. Every method may raise :class:`LinkLost`."""
+    """One connection. Every method may raise :class:`LinkLost` or :class:`DeviceRefused`."""
 
     name: str
     python: str  # the interpreter there
 
-    def run(self, words: list[str]) -> tuple[int, str, str]:
-        """Run a program, each word as it is: exit status, stdout, stderr."""
+    def ask(self, do: str, **arguments: Any) -> str:
+        """A command of :class:`edgeclip.measurement.agent.Agent` that returns no bytes; its answer as JSON."""
         ...
 
     def append(self, local: Path, remote: str, start: int) -> None:
-        """Write ``local`` from byte ``start`` on to the end of ``remote``.
-
-        Raises:
-            OSError: the device refused: it is full, for one.
-        """
+        """Write ``local`` from byte ``start`` on to the end of ``remote``."""
         ...
 
-    def read(self, remote: str, start: int = 0, most: int = LARGEST) -> bytes:
-        """What ``remote`` holds from byte ``start`` on; empty where there is no such file yet.
+    def read(self, remote: str, start: int = 0, most: int = LARGEST, wait: float = 0.0) -> bytes:
+        """What ``remote`` holds from byte ``start`` on; empty where there is no more after ``wait`` seconds.
 
         Raises:
             EdgeclipError: it holds more than ``most`` bytes.
@@ -59,207 +67,210 @@ def connect(address: str) -> Link:
     """Open ``ssh://[user@]host[:port][/python]`` or ``adb://SERIAL[/python]``.
 
     Raises:
-        MissingExtra: the package for it is not installed.
-        EdgeclipError: the address is not one, or the device refuses: its host key, the user's key, its being off.
+        EdgeclipError: the address is not one, ssh or adb is not installed, or the device refuses: its host key is not
+            known, the user's key is not accepted, there is no Python.
         LinkLost: nobody answers.
     """
-    try:
-        parts = urlsplit(address)
-        port, secret, host = parts.port, parts.password, parts.hostname or ""
-    except ValueError as error:
-        raise EdgeclipError(f"{address[:SHOWN]}: not an address ({error}): as in {EXAMPLES[0]}") from None
-    if secret is not None:
-        raise EdgeclipError(
-            "a password in an address can be read by others: leave it out, and log in by a key, as ssh does"
-        )
-    if port == 0 or len(host) > LONGEST_HOST:
-        what = "port 0" if port == 0 else f"a host's name of {len(host)} characters"
-        raise EdgeclipError(f"{address[:SHOWN]}: {what} reaches nothing: as in {EXAMPLES[0]}")
-    python = unquote(parts.path) if parts.path not in ("", "/") else "python3"
-    if parts.scheme == "ssh" and host:
-        require("fabric", "remote")
-        return SshLink(host, parts.username, port, python)
-    if parts.scheme == "adb" and parts.netloc:
-        require("adbutils", "remote")
-        return AdbLink(unquote(parts.netloc), python)
-    raise EdgeclipError(f"{address[:SHOWN]}: not an address: as in {' or '.join(EXAMPLES)}")
+    parsed = parse_address(address)
+    return AgentLink(parsed, target_of(parsed))
 
 
-class SshLink:
-    """SSH, with the user's own keys, agent and ``~/.ssh/config``; a host whose key is not known is refused."""
+class AgentLink:
+    """A process of ssh's or adb's, in which the agent runs until this side hangs up."""
 
-    def __init__(self, host: str, user: str | None, port: int | None, python: str) -> None:
-        from fabric import Connection
-        from paramiko import AuthenticationException, BadHostKeyException, RejectPolicy, SSHException
-
-        self.python = python
-        self._connection: Any = Connection(host, user=user, port=port, connect_timeout=CONNECT_SECONDS)
-        self.name = f"{self._connection.user}@{host}:{self._connection.port}"
-        client = self._connection.client
-        client.load_system_host_keys()
-        client.set_missing_host_key_policy(RejectPolicy())  # fabric's own default takes any
+    def __init__(self, address: Address, target: Target) -> None:
+        self.name, self.python, self._target = target.name, address.python, target
+        self._mark = f"edgeclip-{secrets.token_hex(8)}:"
+        self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe would fill where nobody reads)
+        python = _as_shell_word(address.python)
+        command = target.command(f"{python} -c {shlex.quote(START)}")
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._complaints}
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(command, **pipes, bufsize=0)  # type: ignore[call-overload]
+        self._arrived: queue.Queue[bytes] = queue.Queue(maxsize=64)
+        self._buffer, self._ended = bytearray(), False
+        threading.Thread(target=self._listen, daemon=True).start()
+        agent = (files("edgeclip.measurement") / "agent.py").read_bytes() + f"\nserve({self._mark!r})\n".encode()
+        hello = HELLO.format(mark=self._mark).encode()
         try:
-            self._connection.open()
-        except BadHostKeyException:
-            raise EdgeclipError(f"{self.name}: its host key is NOT the known one: another machine may answer") from None
-        except AuthenticationException as error:
-            raise EdgeclipError(f"{self.name}: it refuses the login ({error}): try ssh {host} first") from None
-        except SSHException as error:
-            if "not found in known_hosts" not in str(error):
-                raise LinkLost(f"{self.name}: {error}") from error
-            raise EdgeclipError(
-                f"{self.name}: its host key is not known: run ssh {host}, check the key and accept it"
-            ) from None
-        except OSError as error:
-            raise LinkLost(f"{self.name} does not answer ({error})") from error
-        self._connection.transport.set_keepalive(5)
-        self._files: Any = None
-
-    def run(self, words: list[str]) -> tuple[int, str, str]:
-        """As :class:`Link`; the device's shell gets every word quoted."""
-        with _lost(self.name):
-            channel = self._connection.transport.open_session(timeout=CONNECT_SECONDS)
-            with closing(channel):
-                channel.exec_command(shlex.join(words))
-                out, complaint = _listen(self.name, channel)
-                if (status := channel.recv_exit_status()) < 0:
-                    raise EOFError("it went away while a program ran")
-            return status, out.decode(errors="replace"), complaint.decode(errors="replace")
-
-    def append(self, local: Path, remote: str, start: int) -> None:
-        """As :class:`Link`."""
-        with _lost(self.name), local.open("rb") as source, self._sftp().open(remote, "ab") as target:
-            target.set_pipelined(True)
-            source.seek(start)
-            while block := source.read(BLOCK):
-                target.write(block)
-
-    def read(self, remote: str, start: int = 0, most: int = LARGEST) -> bytes:
-        """As :class:`Link`."""
-        with _lost(self.name):
-            try:
-                with self._sftp().open(remote, "rb") as file:
-                    size = file.stat().st_size or 0
-                    _refuse_larger(self.name, remote, size, most)
-                    file.seek(start)
-                    if size - start > BLOCK:
-                        file.prefetch(size)
-                    return file.read(max(0, size - start))
-            except FileNotFoundError:
-                return b""
-
-    def close(self) -> None:
-        """As :class:`Link`."""
-        self._connection.close()
-
-    def _sftp(self) -> Any:
-        if self._files is None:
-            self._files = self._connection.sftp()
-            self._files.get_channel().settimeout(CONNECT_SECONDS)
-        return self._files
-
-
-class AdbLink:
-    """The Android debug bridge; Python there is Termux's, by its path in the address."""
-
-    def __init__(self, serial: str, python: str) -> None:
-        from adbutils import AdbError, adb
-
-        self.python, self.name = python, serial
-        self._adb, self._started = adb, not _listens(adb.host, adb.port)  # it starts a server where none runs
-        try:
-            self._device: Any = adb.device(serial)
-            self._device.get_state()
-        except (AdbError, OSError) as error:
+            self._greet(b"".join(b"%d\n%b" % (len(source), source) for source in (hello, agent)))
+        except BaseException:
             self.close()
-            raise EdgeclipError(f"adb: no device {serial[:SHOWN]} ({error}): adb devices lists them") from None
+            raise
 
-    def run(self, words: list[str]) -> tuple[int, str, str]:
-        """As :class:`Link`; what goes to stderr comes back with stdout, as the bridge has it."""
-        with _lost(self.name):
-            done = self._device.shell2(shlex.join(words))
-            _refuse_larger(self.name, "its answer", len(done.output), ANSWER_BYTES)
-            return done.returncode, done.output, done.output
+    def _greet(self, sources: bytes) -> None:
+        """Send the agent, and wait for its Python to say what it is."""
+        try:
+            self._send(sources)
+            hello = json.loads(self._answer(HELLO_SECONDS))
+        except LinkLost:
+            raise self._why_none() from None
+        version = hello.get("python") if isinstance(hello, dict) else None
+        if not isinstance(version, list) or [type(number) for number in version] != [int, int]:
+            raise EdgeclipError(f"{self.name}: it answers {str(hello)[:80]!r} about its Python, which is not an answer")
+        if tuple(version) < OLDEST:
+            told = ".".join(map(str, version))
+            needed = "3.10 is needed: name another in the address"
+            raise EdgeclipError(f"{self.name}: its {self.python} is {told}, {needed}")
+
+    def _why_none(self) -> Exception:
+        """Why no agent has spoken, by what ssh or adb, or the shell there, complained of."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=5)
+        status = self._process.poll()
+        if status is None:
+            return EdgeclipError(f"{self.name}: no answer within {HELLO_SECONDS:.0f} s: try {self._target.by_hand}")
+        complaint = self._last_words()
+        if status in (126, 127):
+            return EdgeclipError(
+                f"{self.name}: no {self.python} there: install Python 3.10 or newer, or name it in the address,"
+                f" {self._target.address}/path/to/python3"
+            )
+        return self._target.refusal(status, complaint, self.python)
+
+    def ask(self, do: str, **arguments: Any) -> str:
+        """As :class:`Link`."""
+        self._command(do, arguments)
+        return self._answer(ANSWER_SECONDS)
 
     def append(self, local: Path, remote: str, start: int) -> None:
-        """As :class:`Link`; the bridge writes whole files alone, so it starts again at the beginning."""
-        with _lost(self.name):
-            self._device.sync.push(str(local), remote)
-
-    def read(self, remote: str, start: int = 0, most: int = LARGEST) -> bytes:
         """As :class:`Link`."""
-        with _lost(self.name):
-            if self._device.shell2(shlex.join(["test", "-f", remote])).returncode:
-                return b""
-            content = self._device.sync.read_bytes(remote)
-            _refuse_larger(self.name, remote, len(content), most)
-            return content[start:]
+        size = local.stat().st_size - start
+        self._command("append", {"path": remote, "size": size})
+        with local.open("rb") as source:
+            source.seek(start)
+            while block := source.read(min(size, BLOCK)):
+                self._send(block)
+                size -= len(block)
+        self._answer(ANSWER_SECONDS)
+
+    def read(self, remote: str, start: int = 0, most: int = LARGEST, wait: float = 0.0) -> bytes:
+        """As :class:`Link`."""
+        self._command("read", {"path": remote, "start": start, "most": most, "wait": wait})
+        told, count = self._frame(ANSWER_SECONDS + wait)
+        with suppress(ValueError, TypeError, KeyError):
+            refuse_larger(self.name, remote, int(json.loads(told)["size"]), most)
+        refuse_larger(self.name, remote, count, most)
+        return self._bytes(count)
 
     def close(self) -> None:
-        """As :class:`Link`; the bridge's server goes too, where it was started for this."""
-        if self._started:
-            with suppress(Exception):
-                self._adb.server_kill()
-            self._started = False
+        """As :class:`Link`."""
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=2)
+        self._process.kill()
+        self._process.wait()
+        self._ended = True
+        with suppress(queue.Empty):  # whoever waits to put something there
+            while True:
+                self._arrived.get_nowait()
+        self._process.stdout.close()  # type: ignore[union-attr]
+        self._complaints.close()
+        self._target.close()
+
+    def _command(self, do: str, arguments: dict[str, Any]) -> None:
+        self._send(json.dumps({"do": do, **arguments}).encode() + b"\n")
+
+    def _send(self, content: bytes) -> None:
+        """Write it all; a device that takes nothing for long is given up."""
+        assert self._process.stdin is not None
+        watchdog = threading.Timer(ANSWER_SECONDS, self._process.kill)
+        watchdog.start()
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[self._process.stdin.write(view) :]
+        except (OSError, ValueError) as error:
+            raise LinkLost(f"{self.name}: {self._last_words() or error}") from None
+        finally:
+            watchdog.cancel()
+
+    def _answer(self, seconds: float) -> str:
+        return self._frame(seconds)[0]
+
+    def _frame(self, seconds: float) -> tuple[str, int]:
+        """The next answer as JSON, and how many bytes follow it."""
+        mark = self._mark.encode()
+        until = time.monotonic() + seconds
+        while (at := self._buffer.find(mark)) < 0 or self._buffer.find(b"\n", at) < 0:
+            if at < 0:
+                refuse_larger(self.name, "what it prints before it answers", len(self._buffer), NOISE_BYTES)
+            refuse_larger(self.name, "its answer", len(self._buffer), ANSWER_BYTES)
+            self._fill(until)
+        end = self._buffer.index(b"\n", at)
+        line = bytes(self._buffer[at + len(mark) : end])
+        del self._buffer[: end + 1]
+        try:
+            told = json.loads(line)
+            if "error" in told:
+                raise DeviceRefused(str(told["error"])[:300])
+            if (size := told["size"]) < 0:
+                raise ValueError("bytes below none")
+            return json.dumps(told["answer"]), int(size)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise EdgeclipError(f"{self.name}: it answers {line[:80]!r}, which is not an answer") from None
+
+    def _bytes(self, count: int) -> bytes:
+        until = time.monotonic() + ANSWER_SECONDS
+        while len(self._buffer) < count:
+            before = len(self._buffer)
+            self._fill(until)
+            if len(self._buffer) > before:
+                until = time.monotonic() + ANSWER_SECONDS
+        content = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return content
+
+    def _fill(self, until: float) -> None:
+        """Wait for more to arrive.
+
+        Raises:
+            LinkLost: the connection ended.
+            EdgeclipError: nothing arrives in time.
+        """
+        try:
+            block = self._arrived.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            raise EdgeclipError(f"{self.name}: no answer in time, and no end: try {self._target.by_hand}") from None
+        if not block:
+            self._arrived.put(b"")  # for whoever asks again
+            raise LinkLost(f"{self.name}: {self._last_words() or 'the connection ended'}")
+        self._buffer += block
+
+    def _listen(self) -> None:
+        """What arrives, in blocks, then an empty one: a thread waits for it, so that a wait can have an end."""
+        stream = self._process.stdout
+        assert stream is not None
+        block = b"x"
+        while block and not self._ended:
+            try:
+                block = stream.read(BLOCK)
+            except (OSError, ValueError):
+                block = b""
+            self._arrived.put(block)
+
+    def _last_words(self) -> str:
+        self._complaints.seek(0)
+        lines = self._complaints.read().decode("utf-8", "replace").strip().splitlines()
+        return "\n".join(lines[-20:])
 
 
-def _listens(host: str, port: int) -> bool:
-    with suppress(OSError):
-        socket.create_connection((host, port), timeout=1).close()
-        return True
-    return False
+def _as_shell_word(python: str) -> str:
+    """Quoted for the device's shell, which is to replace ``~`` at its beginning."""
+    if python.startswith("~"):
+        home, slash, rest = python.partition("/")
+        return home + slash + (shlex.quote(rest) if rest else "")
+    return shlex.quote(python)
 
 
-def _listen(name: str, channel: Any) -> tuple[bytes, bytes]:
-    """What a program writes to stdout and stderr until it ends.
+def refuse_larger(name: str, what: str, size: int, most: int) -> None:
+    """Refuse what is longer than any of its kind.
 
     Raises:
-        EdgeclipError: it writes more than any answer is long, or is silent for too long.
-        EOFError: the connection is gone.
+        EdgeclipError: it is.
     """
-    out, complaint = bytearray(), bytearray()
-    streams = ((channel.recv_ready, channel.recv, out), (channel.recv_stderr_ready, channel.recv_stderr, complaint))
-    heard = time.monotonic()
-    while True:
-        for ready, receive, kept in streams:
-            while ready():
-                kept += receive(BLOCK)
-                heard = time.monotonic()
-                _refuse_larger(name, "its answer", len(kept), ANSWER_BYTES)
-        if channel.exit_status_ready() and (channel.eof_received or channel.closed):
-            if not any(ready() for ready, _, _ in streams):
-                return bytes(out), bytes(complaint)
-        elif not channel.transport.is_active():
-            raise EOFError("the connection is gone")
-        elif time.monotonic() - heard > ANSWER_SECONDS:
-            raise EdgeclipError(f"{name}: a program there printed nothing for {ANSWER_SECONDS:.0f} s and did not end")
-        time.sleep(0.005)
-
-
-def _refuse_larger(name: str, what: str, size: int, most: int) -> None:
     if size > most:
         raise EdgeclipError(f"{name}: {what} has {size:,} bytes, {most:,} at most are read: is it another's?")
-
-
-class _lost:
-    """Turn what connections die of into LinkLost; what the device's own file system says stays an OSError."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
-        if error is None or kind is None:
-            return
-        packages = {base.__module__.partition(".")[0] for base in kind.__mro__}
-        if packages & {"paramiko", "invoke", "adbutils"} or isinstance(
-            error, (EOFError, ConnectionError, TimeoutError)
-        ):
-            raise LinkLost(f"{self._name}: {error or kind.__name__}") from error
-        if isinstance(error, OSError) and str(error) == "Socket is closed":
-            raise LinkLost(f"{self._name}: {error}") from error
 
 
 def join(*parts: str) -> str:

@@ -25,7 +25,7 @@ from ..runtime.golden import PREPROCESSED, TOKENS, PartCheck
 from ..runtime.target import Precision
 from ..runtime.towerjob import AS_TARGET, RuntimeOptions, TowerJob
 from ..runtime.turns import OPEN_SECONDS, Contender
-from . import there
+from .addresses import parse_address
 from .bench import Plan, Step
 from .job import FINISHED, judge_bundle
 from .links import LARGEST, join
@@ -33,8 +33,8 @@ from .replies import (
     Benched,
     Event,
     Given,
+    JobStarted,
     Kept,
-    Made,
     Ran,
     State,
     read_reply,
@@ -45,7 +45,7 @@ from .results import BenchResult, GoldenOutputs
 from .runnerfile import NAME, runner_source
 from .session import RESERVE, Session, last_line
 
-POLL_SECONDS = 0.5
+WAIT_SECONDS = 2.0  # that the device may take to answer whether there is news
 HUNG_SECONDS = 2 * OPEN_SECONDS  # without any news, where each of a job's processes ends itself when it hangs
 SILENCE_SECONDS = 15.0  # without news, before the job is asked whether it lives
 WIDEST = 4 * 8192  # bytes of an embedding
@@ -58,7 +58,7 @@ def open_remote(address: str) -> Iterator[RemoteDevice]:
     Raises:
         EdgeclipError: the address cannot be read, or the device cannot be reached or used; the text says why.
     """
-    device = RemoteDevice(address)
+    device = RemoteDevice(address, parse_address(address).folder)
     try:
         device.look()
         yield device
@@ -141,18 +141,17 @@ class RemoteDevice(Session):
         text, runner = json.dumps(plan, sort_keys=True), runner_source()
         identity = hashlib.sha256((text + runner).encode()).hexdigest()[:16]
         folder = join(self._base, "jobs", identity)
-        self._ask(Made, there.MAKE, folder)
         self._left_behind = (
             f"; {folder} and the copied files stay on the device: run the same command again to continue"
         )
         for name, content in (("plan.json", text), (NAME, runner)):
             self._write(join(folder, name), content)
         self._follow(folder, tell)
-        result = self._steady(lambda link: link.read(join(folder, "result.json")))
+        result = self._read(join(folder, "result.json"))
         for name in wanted:
-            if content := self._steady(lambda link, name=name: link.read(join(folder, name), most=largest)):  # type: ignore[misc]
-                (out / name).write_bytes(content)
-        kept = self._ask(Kept, there.CLEAN, folder, join(self._base, "blobs")).kept
+            if outputs := self._read(join(folder, name), most=largest):
+                (out / name).write_bytes(outputs)
+        kept = self._clean(folder)
         self._left_behind = ""
         say(f"{self.name}: {kept / 1e6:.1f} MB stay in {self._base} for the next time")
         return result
@@ -168,24 +167,27 @@ class RemoteDevice(Session):
                     f"{self._left_behind}"
                 )
             while quiet < SILENCE_SECONDS:
-                news = self._steady(lambda link, heard=heard: link.read(join(folder, "events.jsonl"), heard))  # type: ignore[misc]
+                news = self._read(join(folder, "events.jsonl"), heard, wait=WAIT_SECONDS)
                 lines, heard = news[: news.rfind(b"\n") + 1].splitlines(), heard + news.rfind(b"\n") + 1
                 events = [read_reply(self.name, "what it is doing", line, Event) for line in lines]
                 for event in events:
                     tell(event.text, int(event.done), max(1, int(event.steps)))
-                quiet, news_at = (0.0, time.monotonic()) if lines else (quiet + POLL_SECONDS, news_at)
+                quiet, news_at = (0.0, time.monotonic()) if lines else (quiet + WAIT_SECONDS, news_at)
                 if events and events[-1].text == FINISHED:
                     break
-                time.sleep(POLL_SECONDS)
         if state.state == "died":
-            self._ask(Kept, there.CLEAN, folder, join(self._base, "blobs"))
+            self._clean(folder)
             raise EdgeclipError(f"{self.name}: the measurement died there ({state.why:.500})")
 
     def _state(self, runner: str, folder: str) -> State:
-        status, out, complaint = self._steady(lambda link: link.run([link.python, runner, "job", folder]))
-        if status:
-            raise EdgeclipError(f"{self.name}: the runner fails there ({last_line(complaint)})")
-        return read_reply(self.name, "the measurement", out, State)
+        started = self._ask(JobStarted, "job", "the measurement", runner=runner, folder=folder)
+        if started.status:
+            raise EdgeclipError(f"{self.name}: the runner fails there ({last_line(started.complaint)})")
+        return read_reply(self.name, "the measurement", started.out, State)
+
+    def _clean(self, folder: str) -> int:
+        """Remove a job; how many bytes of what was copied stay there."""
+        return self._ask(Kept, "clean", "its files", folder=folder, blobs=join(self._base, "blobs")).kept
 
 
 def _sent(job: TowerJob, files: dict[str, Path]) -> TowerJob:

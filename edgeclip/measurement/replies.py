@@ -30,7 +30,6 @@ class Reply(BaseModel):
 class Look(Reply):
     """What is there, and where edgeclip may keep its files."""
 
-    python: Annotated[list[Count], Field(min_length=2, max_length=2)]
     missing: list[Words]
     base: Annotated[str, Field(min_length=1, max_length=4096)]
     edgeclip: bool
@@ -42,6 +41,20 @@ class Blob(Reply):
 
     whole: bool
     part: Count
+
+
+class Claim(Reply):
+    """Who has the device; empty where it is ours."""
+
+    holder: Annotated[str, Field(max_length=200)]
+
+
+class JobStarted(Reply):
+    """How the runner ended that started a job, or found it running."""
+
+    status: int
+    out: Annotated[str, Field(max_length=4000)]
+    complaint: Annotated[str, Field(max_length=4000)]
 
 
 class Finished(Reply):

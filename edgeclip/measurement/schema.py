@@ -136,6 +136,12 @@ class Finding(Part):
     part: str  # "tokenizer", "preprocessing", "text tower", "image tower int8"
     ok: bool | None = None  # None: it was not checked
     detail: str  # what differs, and by how much
+    ran: bool = True  # else the device cannot run it: an engine that is too old, too little memory
+
+    @property
+    def told(self) -> str:
+        """What is the matter, in words."""
+        return f"{self.part} {'differs from what was recorded at export' if self.ran else 'cannot run'}: {self.detail}"
 
 
 class Verification(Part):

@@ -100,7 +100,7 @@ def _tell(text: str, done: int, steps: int) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Run this bundle with onnxruntime, numpy and Pillow alone.")
-    here = Path(sys.argv[0]).resolve().parent
+    here = Path(sys.argv[0]).absolute().parent  # not resolved: in a hub's cache each file is a link
     parser.add_argument("--bundle", type=Path, default=here, help="default: the folder of this file")
     parser.add_argument("--threads", type=int, help="CPU threads; default: all cores")
     commands = parser.add_subparsers(dest="command", required=True)

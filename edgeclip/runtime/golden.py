@@ -32,6 +32,7 @@ class PartCheck:
     part: str  # "tokenizer", "preprocessing", "text tower", "image tower int8"
     ok: bool | None  # None: it could not be checked
     detail: str
+    ran: bool = True  # else the device cannot run it, which says nothing of what it would give
 
 
 def probe_image() -> Image.Image:
@@ -102,7 +103,7 @@ def judge_golden(
         what = "text tower" if name == "text" else f"image tower {name}"
         embeds = _array(given, name)
         if name in failed or embeds is None:
-            findings.append(PartCheck(what, False, failed.get(name, "it gave nothing")))
+            findings.append(PartCheck(what, False, failed.get(name, "it gave nothing"), ran=name not in failed))
             continue
         cosine, largest = _compared(golden["text_embeds" if name == "text" else "image_embeds"], embeds)
         detail = f"worst cosine {cosine:.6f} to torch (at least {limits[name]:.4f}), largest difference {largest:.2g}"

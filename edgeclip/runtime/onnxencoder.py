@@ -95,9 +95,11 @@ class OnnxEncoder:
     def text_session(self) -> Session:
         """The text tower, where there is one."""
         assert self._manifest.text is not None  # `encode_text` asks no session where there are phrases
-        provider = self.provider if self.engine == DEFAULT else None
+        engine = find_engine(DEFAULT)
+        here = self.engine == DEFAULT and self.provider in engine.providers()  # else it is that of another machine
+        provider = self.provider if here else None
         graph = self.folder / self._manifest.text.file
-        return find_engine(DEFAULT, provider).open(graph, threads=self.threads, provider=provider)
+        return engine.open(graph, threads=self.threads, provider=provider)
 
     @PerProcess
     def tokenizer(self) -> Callable[[Sequence[str]], NDArray[np.int64]]:

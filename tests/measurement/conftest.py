@@ -26,14 +26,13 @@ UsePAM no
 PermitRootLogin yes
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-Subsystem sftp internal-sftp
 SetEnv PATH={path} XDG_CACHE_HOME={cache} LD_LIBRARY_PATH={libraries} PYTHONPATH={folder}/packages
 """
 
 
 @dataclass
 class Server:
-    """An sshd, what it was configured with, and the client's home that knows it."""
+    """An sshd, what it was configured with, and the client's configuration, which knows it."""
 
     folder: Path
     port: int = 0
@@ -48,11 +47,20 @@ class Server:
     def cache(self):
         return self.folder / "cache/edgeclip"
 
-    def start(self, **changes):
+    @property
+    def config(self):
+        """Of the client: what a user's ~/.ssh/config holds."""
+        return self.folder / "home/.ssh/config"
+
+    @property
+    def known_hosts(self):
+        return self.folder / "home/.ssh/known_hosts"
+
+    def start(self, more="", **changes):
         """Start it, and wait until it listens; False if it ended instead."""
         settings = {"path": f"{Path(sys.executable).parent}:/usr/bin:/bin", "cache": self.folder / "cache"}
         settings |= {"libraries": os.environ.get("LD_LIBRARY_PATH") or "/usr/lib", **changes}
-        config = CONFIG.format(folder=self.folder, host=HOST, port=self.port, **settings)
+        config = CONFIG.format(folder=self.folder, host=HOST, port=self.port, **settings) + more
         (self.folder / "sshd_config").write_text(config)
         with (self.folder / "sshd.log").open("a") as log:
             command = [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")]
@@ -96,6 +104,22 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def _client(folder, monkeypatch):
+    """OpenSSH's client looks for its files in the home that the system names: ``-F`` gives it this test's."""
+    home = folder / "home/.ssh"
+    lines = (
+        f"UserKnownHostsFile {home}/known_hosts",
+        "GlobalKnownHostsFile /dev/null",
+        f"IdentityFile {home}/id_ed25519",
+    )
+    (home / "config").write_text("\n".join(lines) + "\n")
+    programs = folder / "programs"
+    programs.mkdir()
+    (programs / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {home}/config "$@"\n')
+    (programs / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+
+
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """Started, trusted, and open to this test's key."""
@@ -113,6 +137,7 @@ def server(tmp_path, monkeypatch):
     shutil.copy(home / "id_ed25519.pub", tmp_path / "authorized_keys")
     public = (tmp_path / "host_key.pub").read_text().split()
     found = Server(tmp_path)
+    _client(tmp_path, monkeypatch)
     for _ in range(TRIES):
         found.port = free_port()
         (home / "known_hosts").write_text(f"[{HOST}]:{found.port} {public[0]} {public[1]}\n")

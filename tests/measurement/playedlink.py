@@ -1,16 +1,11 @@
-"""A device that is played here: its scripts run in this process, its job does what a test says."""
+"""A device that is played here: its agent runs in this process, its job does what a test says."""
 
-import io
 import json
-import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 
-from edgeclip.measurement import there
+from edgeclip.measurement.agent import Agent
 from edgeclip.measurement.job import FINISHED
-from edgeclip.measurement.links import LinkLost
-
-SCRIPTS = {script: name for name, script in vars(there).items() if name.isupper()}
+from edgeclip.measurement.links import DeviceRefused, LinkLost
 
 
 class PlayedLink:
@@ -20,38 +15,41 @@ class PlayedLink:
 
     def __init__(self, work=None):
         self.work = work or (lambda plan, folder: {})
+        self.agent = Agent(None)
         self.asked, self.sent, self.states = [], [], []  # states: told one after another, before the job has finished
-        self.answers = {}  # a script's name: what is told in its place, (status, stdout, stderr)
+        self.answers = {}  # a command's name: the JSON that is told in its place, or what is raised, or a list of these
         self.lost = 0  # calls that the connection does not live through
         self.full = 0  # files that do not fit on the disk
         self.closed = 0
 
-    def run(self, words):
+    def ask(self, do, **arguments):
         self._breaks()
-        python, first, *rest = words
-        assert python == self.python
-        if first != "-c":
-            return self._job(first, *rest)
-        script, *arguments = rest
-        name = SCRIPTS.get(script, "REMOVE")
-        self.asked.append((name, arguments))
-        if name in self.answers:
-            told = self.answers[name]
-            return told.pop(0) if isinstance(told, list) else told
-        return 0, played(script, arguments), ""
+        self.asked.append((do, arguments))
+        if do == "job":
+            return self._job(**arguments)
+        if do in self.answers:
+            told = self.answers[do]
+            told = told.pop(0) if isinstance(told, list) else told
+            if isinstance(told, Exception):
+                raise told
+            return told
+        try:
+            return json.dumps(getattr(self.agent, do)(**arguments))
+        except OSError as error:
+            raise DeviceRefused(f"{type(error).__name__}: {error}") from None
 
-    def _job(self, runner, verb, folder):
+    def _job(self, runner, folder):
         assert Path(runner).parent == Path(folder)
-        self.asked.append((verb, [folder]))
-        if self.states:
-            return self.states.pop(0)
-        if not (Path(folder) / "result.json").exists():
-            plan = json.loads((Path(folder) / "plan.json").read_text())
-            result = self.work(plan, Path(folder))
-            (Path(folder) / "result.json").write_text(json.dumps(result))
-            self.event(Path(folder), FINISHED)
-            return 0, '{"state": "running"}', ""
-        return 0, '{"state": "finished"}', ""
+        status, out, complaint = self.states.pop(0) if self.states else (0, self._state(Path(folder)), "")
+        return json.dumps({"status": status, "out": out, "complaint": complaint})
+
+    def _state(self, folder):
+        if (folder / "result.json").exists():
+            return '{"state": "finished"}'
+        result = self.work(json.loads((folder / "plan.json").read_text()), folder)
+        (folder / "result.json").write_text(json.dumps(result))
+        self.event(folder, FINISHED)
+        return '{"state": "running"}'
 
     @staticmethod
     def event(folder, text, done=1, steps=1):
@@ -63,11 +61,11 @@ class PlayedLink:
         self.sent.append((Path(remote).name, start))
         if self.full:
             self.full -= 1
-            raise OSError("Failure")
+            raise DeviceRefused("OSError: No space left on device")
         with Path(remote).open("ab") as file:
             file.write(local.read_bytes()[start:])
 
-    def read(self, remote, start=0, most=None):
+    def read(self, remote, start=0, most=None, wait=0):
         self._breaks()
         path = Path(remote)
         content = path.read_bytes()[start:] if path.exists() else b""
@@ -81,14 +79,3 @@ class PlayedLink:
         if self.lost:
             self.lost -= 1
             raise LinkLost(f"{self.name}: the line is cut")
-
-
-def played(script, arguments):
-    """What one of the scripts prints, run in this process."""
-    before, sys.argv = sys.argv, ["-c", *arguments]
-    try:
-        with redirect_stdout(io.StringIO()) as out:
-            exec(compile(script, "there", "exec"), {})
-    finally:
-        sys.argv = before
-    return out.getvalue()

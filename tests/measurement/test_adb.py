@@ -1,9 +1,6 @@
-"""The way over Android's bridge, with a stand-in for the device: adbutils' calls run on this machine."""
+"""The way over Android's bridge, with a stand-in for ``adb`` that runs on this machine what is to run there."""
 
-import shutil
-import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,37 +8,21 @@ from edgeclip.base.errors import EdgeclipError
 from edgeclip.measurement.job import verified
 from edgeclip.measurement.remote import open_remote
 
-adbutils = pytest.importorskip("adbutils")
-
-
-class StandIn:
-    """Answers as adbutils' device does; its shell is ours, and its files are."""
-
-    def __init__(self, serial, cache):
-        self.serial, self._cache = serial, cache
-        self.sync = SimpleNamespace(push=self._push, read_bytes=self._read)
-
-    def get_state(self):
-        if self.serial != "emulator-5554":
-            raise adbutils.AdbError(f"device '{self.serial}' not found")
-        return "device"
-
-    def shell2(self, command, **settings):
-        environment = {"PATH": "/usr/bin:/bin", "XDG_CACHE_HOME": str(self._cache)}
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment, check=False)
-        return SimpleNamespace(returncode=done.returncode, output=done.stdout + done.stderr)
-
-    def _push(self, local, remote):
-        shutil.copyfile(local, remote)
-
-    def _read(self, remote):
-        with open(remote, "rb") as file:  # noqa: PTH123 (the stand-in for a file of another machine)
-            return file.read()
+ADB = """#!/bin/sh
+echo "$@" >> {folder}/asked
+case "$*" in
+  "-s emulator-5554 shell -T "*) shift 4; XDG_CACHE_HOME={folder}/cache exec sh -c "$*" ;;
+  "-s "*) echo "adb: device '$2' not found" >&2; exit 1 ;;
+esac
+"""
 
 
 @pytest.fixture
 def phone(monkeypatch, tmp_path):
-    monkeypatch.setattr(adbutils.adb, "device", lambda serial: StandIn(serial, tmp_path / "cache"))
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs/adb").write_text(ADB.format(folder=tmp_path))
+    (tmp_path / "programs/adb").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/programs:/usr/bin:/bin")
     return f"adb://emulator-5554{sys.executable}"
 
 

@@ -20,6 +20,7 @@ from edgeclip.measurement import remote, session
 from edgeclip.measurement.bench import RULE, Plan
 from edgeclip.measurement.devices import embeddings
 from edgeclip.measurement.job import FINISHED, give_bundle, verified
+from edgeclip.measurement.links import DeviceRefused
 from edgeclip.measurement.remote import open_remote
 from edgeclip.measurement.runnerfile import NAME
 from edgeclip.runtime.towerjob import RuntimeOptions, TowerJob
@@ -27,7 +28,7 @@ from edgeclip.runtime.turns import WORKER
 
 from .playedlink import PlayedLink
 
-LOOK = {"python": [3, 10], "missing": [], "base": "/b", "edgeclip": False, "free": 10**9}
+LOOK = {"missing": [], "base": "/b", "edgeclip": False, "free": 10**9}
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def link(monkeypatch, tmp_path):
 
     monkeypatch.setattr(session, "connect", connect)
     monkeypatch.setattr(session, "WAIT_SECONDS", 0.001)
-    monkeypatch.setattr(remote, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.001)
     return device
 
 
@@ -89,30 +90,14 @@ def look():
         pass
 
 
-@pytest.mark.parametrize("status", [126, 127])
-def test_no_python_there_says_how_to_name_one(link, status):
-    link.answers["LOOK"] = (status, "", "not found")
-    there = "played: no python3 there: install Python 3.10 or newer, or name it, ssh://pi@board/opt/python/path/to/it"
-    assert told_of(look) == there
-    assert link.connected == ["ssh://pi@board/opt/python"] and link.closed == 1
-
-
-def test_a_python_that_fails_says_its_last_word(link):
-    link.answers["LOOK"] = (1, "", "Traceback\nImportError: no math\n")
-    assert told_of(look) == "played: python3 fails there (ImportError: no math)"
-    link.answers["LOOK"] = (1, "", " \n")
-    assert told_of(look) == "played: python3 fails there (no reason given)"
-
-
 def test_what_lacks_there_is_named_with_what_brings_it(link):
     def answers(**facts):
-        link.answers["LOOK"] = (0, json.dumps({**LOOK, **facts}), "")
+        link.answers["look"] = json.dumps({**LOOK, **facts})
 
-    answers(python=[3, 9])
-    assert told_of(look) == "played: its python3 is 3.9, 3.10 is needed: name another in the address"
+    link.answers["claim"] = '{"holder": ""}'
     answers(missing=["PIL", "numpy"])
     assert told_of(look) == "played: no pillow numpy there: python3 -m pip install pillow numpy"
-    link.answers["LOOK"] = (0, "a greeting", "")
+    link.answers["look"] = "a greeting"
     assert told_of(look) == "played: it answers 'a greeting' about what is there, where JSON was expected"
     answers()
     look()
@@ -167,7 +152,8 @@ def test_the_same_images_are_the_same_archive_and_nothing_is_copied_twice(link, 
         copied = len(link.sent)
         machine.bench(plan, out)
     again = [name for name, _ in link.sent[copied:]]
-    assert again == ["plan.json", NAME]
+    assert again == []
+    assert [Path(words["path"]).name for name, words in link.asked if name == "write"] == 2 * ["plan.json", NAME]
 
 
 def test_a_plan_without_images_and_reference_has_neither(link, plan, out):
@@ -191,7 +177,7 @@ def test_a_plan_without_images_and_reference_has_neither(link, plan, out):
 def test_towers_of_this_process_cannot_take_turns_there(link, plan, out):
     with open_remote("ssh://board") as machine, pytest.raises(ValueError, match="cannot take turns on another machine"):
         machine.bench(plan, out, beside={"torch": None})
-    assert [name for name, _ in link.asked] == ["LOOK"]
+    assert [name for name, _ in link.asked] == ["look", "claim", "release"]
 
 
 def test_figures_of_what_was_not_sent_are_refused(link, plan, out):
@@ -257,11 +243,11 @@ def test_a_command_of_the_edgeclip_there(link, out):
         )
         return steps
 
-    link.work, link.answers["LOOK"] = work, (0, json.dumps(LOOK), "")
+    link.work, link.answers["look"], link.answers["claim"] = work, json.dumps(LOOK), '{"holder": ""}'
     with open_remote("ssh://board") as machine:
         none = "played: no edgeclip there, which this needs: python3 -m pip install edgeclip"
         assert told_of(lambda: profile(machine)) == none
-    del link.answers["LOOK"]  # this Python has it
+    link.answers.clear()  # this Python has it
     with open_remote("ssh://board") as machine:
         assert (FINISHED, 1, 1) in profile(machine)
         assert (out / "far.toml").read_bytes() == b"a profile"
@@ -280,14 +266,17 @@ def test_room_is_counted_before_anything_is_copied(link, plan, out, tmp_path):
         base = tmp_path / "there/edgeclip"
         for folder in ("blobs", "jobs"):
             (base / folder).mkdir(parents=True)
-        link.answers["LOOK"] = (0, json.dumps({**LOOK, "base": str(base), "free": free}), "")
+        link.answers["look"] = json.dumps({**LOOK, "base": str(base), "free": free})
         link.work = lambda sent, folder: {**benched(sent, folder, images=0), "reference": None}
         with open_remote("ssh://board") as machine:
             if fits:
                 machine.bench(plan, out)
                 continue
             told = told_of(lambda: machine.bench(plan, out))
-            assert told == (f"played: {size / 1e6:.1f} MB to copy, {free / 1e6:.1f} MB free in {base}: make room")
+            room = (
+                f"played: {size / 1e6:.1f} MB to copy, {free / 1e6:.1f} MB free in {base}: make room, or name another"
+            )
+            assert told == f"{room} folder: ?folder=PATH at the end of its address"
             assert list((base / "blobs").iterdir()) == []
             one = sha256(Path(plan.towers["one"].graph))
             part = Path(plan.towers["one"].graph).read_bytes()[:1]
@@ -301,22 +290,22 @@ def _files(plan):
 
 
 def test_an_answer_that_leaves_out_a_file_is_refused(link, plan, out):
-    link.answers["HAVE"] = (0, "{}", "")
+    link.answers["have"] = "{}"
     with open_remote("ssh://board") as machine:
         told = told_of(lambda: machine.bench(plan, out))
     assert told.startswith("played: its answer about what it holds lacks ")
 
 
 def test_a_damaged_copy_is_sent_once_more_and_then_given_up(link, bundle):
-    bad, good = (0, '{"good": false}', ""), (0, '{"good": true}', "")
+    bad, good = '{"good": false}', '{"good": true}'
     name = f"{sha256(bundle.path / 'bundle.json')}.part"
-    link.answers["FINISH"] = [bad, *[good] * 20]
+    link.answers["finish"] = [bad, *[good] * 20]
     link.work = lambda sent, folder: {"towers": [], "failed": {}, "left_out": []}
     with open_remote("ssh://board") as machine:
         machine.verify(bundle.path)
     assert [sent for sent, _ in link.sent].count(name) == 2
     link.sent.clear()
-    link.answers["FINISH"] = bad
+    link.answers["finish"] = bad
     with open_remote("ssh://board") as machine:
         told = told_of(lambda: machine.verify(bundle.path))
     assert told == "played: bundle.json arrives damaged: check the device's disk"
@@ -325,34 +314,27 @@ def test_a_damaged_copy_is_sent_once_more_and_then_given_up(link, bundle):
 
 def test_a_disk_that_is_full_is_said(link, bundle, tmp_path):
     there = tmp_path / "there/edgeclip"
+    full = "OSError: No space left on device"
     with open_remote("ssh://board") as machine:
         link.full = 1
         told = told_of(lambda: machine.verify(bundle.path))
-        assert told == f"played: cannot write bundle.json to {there}/blobs (Failure): is its disk full?"
-        link.answers["HAVE"] = (1, "", "OSError: No space left on device\n")
-        assert told_of(lambda: machine.verify(bundle.path)) == (
-            "played: OSError: No space left on device: its disk is full, make room there"
-        )
-        link.answers["HAVE"] = (1, "", "PermissionError: denied")
+        assert told == f"played: cannot write bundle.json to {there}/blobs ({full}): is its disk full?"
+        link.answers["have"] = DeviceRefused(full)
+        assert told_of(lambda: machine.verify(bundle.path)) == f"played: {full}: is its disk full?"
+        link.answers["have"] = DeviceRefused("PermissionError: denied")
         assert told_of(lambda: machine.verify(bundle.path)) == "played: PermissionError: denied"
-        del link.answers["HAVE"]
-        link.answers["MAKE"] = (0, "[]", "")
+        del link.answers["have"]
+        link.answers["write"] = "[]"
         told = told_of(lambda: machine.verify(bundle.path))
-        assert told.startswith("played: its answer about its files is none: ")
-        del link.answers["MAKE"]
-        whole, link.append = link.append, lambda *_: (_ for _ in ()).throw(OSError("Failure"))
-        told = told_of(lambda: machine.verify(bundle.path))
-        (job,) = (there / "jobs").iterdir()
-        assert told == f"played: cannot write {job}/plan.json (Failure): is its disk full?"
-        link.append = whole
+        assert told.startswith("played: its answer about its files is not valid: ")
 
 
 def test_what_a_device_holds_must_be_said_before_a_file_goes_on(link, bundle):
-    holds = [(0, played_have(bundle), ""), (1, "", "Killed"), (0, "no", "")]
-    link.answers["HAVE"] = holds[:2]
+    holds = [played_have(bundle), DeviceRefused("Killed"), "no"]
+    link.answers["have"] = holds[:2]
     with open_remote("ssh://board") as machine:
         assert told_of(lambda: machine.verify(bundle.path)) == "played: Killed"
-        link.answers["HAVE"] = [holds[0], holds[2]]
+        link.answers["have"] = [holds[0], holds[2]]
         told = told_of(lambda: machine.verify(bundle.path))
         assert told == "played: it answers 'no' about what it holds, where JSON was expected"
 
@@ -365,19 +347,20 @@ def played_have(bundle):
 def test_a_plan_that_is_there_already_is_not_sent_again_and_half_a_plan_is_replaced(link, bundle, given):
     outputs, folder = given
     link.work = lambda sent, job: shutil.copytree(folder, job, dirs_exist_ok=True) and asdict(outputs)
-    link.answers["CLEAN"] = (0, '{"kept": 0}', "")
+    link.answers["clean"] = '{"kept": 0}'
     with open_remote("ssh://board") as machine:
         machine.verify(bundle.path)
-        (job,) = {Path(words[0]) for name, words in link.asked if name == "job"}
-        link.sent.clear()
+        (job,) = {Path(words["folder"]) for name, words in link.asked if name == "job"}
+        link.asked.clear()
         machine.verify(bundle.path)
-        assert link.sent == [], "the job is the same: it is found, and its result taken"
+        assert "write" not in dict(link.asked) and "append" not in dict(link.asked), (
+            "the job is the same: it is found, and its result taken"
+        )
         whole = (job / "plan.json").read_text()
         (job / "plan.json").write_text(whole[:9])
         machine.verify(bundle.path)
-        assert link.sent == [("plan.json", 0)]
+        assert [words["path"] for name, words in link.asked if name == "write"] == [str(job / "plan.json")]
         assert (job / "plan.json").read_text() == whole
-        assert ("REMOVE", [str(job / "plan.json")]) in link.asked
 
 
 def test_events_are_passed_on_line_by_line_however_they_arrive(link, bundle, monkeypatch):
@@ -387,7 +370,7 @@ def test_events_are_passed_on_line_by_line_however_they_arrive(link, bundle, mon
     arrives = [b"", event[:10], event, event + event, b"", event + last, b""]
     reads, whole = [], link.read
 
-    def read(remote_path, start=0, most=None):
+    def read(remote_path, start=0, most=None, wait=0):
         if not remote_path.endswith("events.jsonl"):
             return whole(remote_path, start, most)
         reads.append(start)
@@ -408,9 +391,9 @@ def test_a_job_without_news_is_asked_whether_it_lives(link, bundle, monkeypatch,
     with open_remote("ssh://board") as machine:
         told = told_of(lambda: machine.verify(bundle.path))
     assert told == "played: the measurement died there (killed)"
-    assert [name for name, _ in link.asked][-4:] == ["job", "job", "job", "CLEAN"]
+    assert [name for name, _ in link.asked][-5:] == ["job", "job", "job", "clean", "release"]
     assert list((tmp_path / "there/edgeclip/jobs").iterdir()) == []
-    assert link.asked[-1][1][1] == str(tmp_path / "there/edgeclip/blobs")
+    assert link.asked[-2][1]["blobs"] == str(tmp_path / "there/edgeclip/blobs")
     link.states = [(0, json.dumps({"state": "died", "why": "x" * 999}), "")]
     with open_remote("ssh://board") as machine:
         assert told_of(lambda: machine.verify(bundle.path)).count("x") == 500
@@ -420,7 +403,7 @@ def test_a_job_without_news_is_asked_whether_it_lives(link, bundle, monkeypatch,
     link.states = [(0, '{"state": "asleep"}', "")]
     with open_remote("ssh://board") as machine:
         told = told_of(lambda: machine.verify(bundle.path))
-    assert told.startswith("played: its answer about the measurement is none: state")
+    assert told.startswith("played: its answer about the measurement is not valid: state")
 
 
 def test_a_job_that_tells_something_is_not_asked_meanwhile(link, bundle, monkeypatch):
@@ -428,14 +411,14 @@ def test_a_job_that_tells_something_is_not_asked_meanwhile(link, bundle, monkeyp
     lines = iter([b'{"text": "latency", "done": 1, "steps": 2}\n'] * 20)
     link.states = [(0, '{"state": "running"}', ""), (0, '{"state": "died", "why": "x"}', "")]
     whole = link.read
-    link.read = lambda path, start=0, most=None: (
+    link.read = lambda path, start=0, most=None, wait=0: (
         next(lines, b"") if path.endswith("events.jsonl") else whole(path, start, most)
     )
     with open_remote("ssh://board") as machine:
         told_of(lambda: machine.verify(bundle.path))
         assert next(lines, None) is None, "all of it was heard before the job was asked again"
         link.states = [(0, '{"state": "running"}', "")]
-        link.read = lambda path, start=0, most=None: (
+        link.read = lambda path, start=0, most=None, wait=0: (
             b"nonsense\n" if path.endswith("events.jsonl") else whole(path, start, most)
         )
         told = told_of(lambda: machine.verify(bundle.path, RuntimeOptions(threads=1)))
@@ -451,7 +434,7 @@ def test_a_job_that_hangs_is_given_up_and_stays_to_be_found(link, bundle, monkey
     (job,) = (tmp_path / "there/edgeclip/jobs").iterdir()
     left = f"; {job} and the copied files stay on the device: run the same command again to continue"
     assert told == f"played: no news of the measurement for 0 minutes: it hangs{left}"
-    assert ("CLEAN", [str(job), str(tmp_path / "there/edgeclip/blobs")]) not in link.asked
+    assert "clean" not in dict(link.asked)
 
 
 def test_a_lost_connection_is_made_anew_and_the_same_is_asked_again(link, bundle, given, capsys):
@@ -489,8 +472,8 @@ def test_a_device_that_stays_away_is_given_up_after_some_tries(link, bundle, tmp
 def test_embeddings_may_be_as_long_as_the_images_make_them(link, plan, out, monkeypatch):
     most = {}
 
-    def read(path, start=0, limit=None, **named):
-        most[Path(path).name] = named.get("most", limit)
+    def read(path, start=0, most_read=None, **named):
+        most[Path(path).name] = named.get("most", most_read)
         return PlayedLink.read(link, path, start)
 
     link.work, link.read = benched, read

@@ -13,22 +13,39 @@ from edgeclip.base.errors import EdgeclipError
 from edgeclip.measurement import links, verify
 from edgeclip.measurement.remote import open_remote
 
-fabric = pytest.importorskip("fabric")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:paramiko", "ignore::DeprecationWarning:invoke")
+PRELUDE = f"""#!{sys.executable}
+import json, os, re, sys, time
+i = sys.stdin.buffer
+hello, agent = (i.read(int(i.readline())).decode() for _ in range(2))
+mark = re.search("edgeclip-[0-9a-f]+:", hello)[0]
 
-PRELUDE = f"#!{sys.executable}\nimport json, os, subprocess, sys, time\nREAL = {sys.executable!r}\n"
-PRELUDE += "told = {'python': [3, 11], 'missing': [], 'base': 'x', 'edgeclip': False, 'free': 1}\n"
+def say(text):
+    sys.stdout.buffer.write((mark + text + chr(10)).encode())
+    sys.stdout.flush()
+
+def answer(told):
+    say(json.dumps({{"answer": told, "size": 0}}))
+
+def greet():
+    answer({{"python": list(sys.version_info[:2])}})
+    i.readline()
+told = {{"missing": [], "base": "x", "edgeclip": False, "free": 1}}
+"""
 LOOKS = {
     "nothing": "",
-    "no JSON": "print('I am a teapot')",
-    "another's JSON": "print(json.dumps({'teapot': True}))",
-    "a list": "print('[]')",
-    "too deep": "print('[' * 100000)",
-    "a version as text": "told['python'] = ['3', '11']; print(json.dumps(told))",
-    "NaN": "told['free'] = float('nan'); print(json.dumps(told))",
-    "less than no room": "told['free'] = -1; print(json.dumps(told))",
+    "nothing after its version": "greet()",
+    "no JSON": "greet(); say('I am a teapot')",
+    "another's JSON": "greet(); answer({'teapot': True})",
+    "a list": "greet(); answer([])",
+    "too deep": "greet(); say('[' * 100000)",
+    "a version as text": "answer({'python': ['3', '11']})",
+    "an old version": "answer({'python': [2, 7]})",
+    "NaN": "greet(); told['free'] = float('nan'); answer(told)",
+    "less than no room": "greet(); told['free'] = -1; answer(told)",
+    "bytes below none": "greet(); say(json.dumps({'answer': told, 'size': -1}))",
     "escape sequences": "print('\\x1b[2J\\x1b]0;mine\\x07')",
     "bytes that are no text": "sys.stdout.buffer.write(bytes(range(128, 256)))",
+    "an error": "greet(); say(json.dumps({'error': 'no ' * 9000}))",
     "a signal": "os.kill(os.getpid(), 9)",
     "status 1, a novel": "sys.stderr.write('once upon a time\\n' * 1000); sys.exit(1)",
 }
@@ -55,33 +72,39 @@ def test_whatever_it_says_of_itself(name, played):
     assert "\n" not in told and len(told) < 700 and "127.0.0.1" in told
 
 
-def test_an_answer_without_end_is_cut(played, monkeypatch):
+@pytest.mark.parametrize(
+    ("before", "what"), [("", "what it prints before it answers"), ("greet(); say('y')", "its answer")]
+)
+def test_an_answer_without_end_is_cut(before, what, played, monkeypatch):
     monkeypatch.setattr(links, "ANSWER_BYTES", 1 << 20)
-    endless = "\nwhile True: sys.stdout.write('y' * 65536)"
-    cut = pytest.raises(EdgeclipError, match=r"its answer has .* bytes, 1,048,576 at most are read")
+    endless = f"{before}\nsys.stdout.write(mark * bool({len(before)}))\nwhile True: sys.stdout.write('y' * 65536)"
+    cut = pytest.raises(EdgeclipError, match=rf"{what} has .* bytes, 1,048,576 at most are read|not an answer")
     with cut, open_remote(played(endless)):
         pass
 
 
-def test_silence_has_an_end(played, monkeypatch):
-    monkeypatch.setattr(links, "ANSWER_SECONDS", 0.5)
-    ended = pytest.raises(EdgeclipError, match="said nothing for 0 s, and did not end")
-    with ended, open_remote(played("time.sleep(600)")):
+@pytest.mark.parametrize("before", ["", "greet()"])
+def test_silence_has_an_end(before, played, monkeypatch):
+    monkeypatch.setattr(links, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(links, "HELLO_SECONDS", 2.0 if not before else 60.0)
+    ended = pytest.raises(EdgeclipError, match="no answer in time, and no end: try ssh -p")
+    with ended, open_remote(played(f"{before}\ntime.sleep(600)")):
         pass
 
 
-# As the device's own Python, but for the files that a job leaves.
+# As the device's own Python, but for the files that a job leaves: they are changed before they are read.
 FORGES = """
-words = sys.argv[1:]
-status = subprocess.run([REAL, *words]).returncode
-if words[-2:-1] == ["job"]:
-    folder = words[-1]
-    for _ in range(600):
-        if os.path.exists(os.path.join(folder, "result.json")):
-            break
-        time.sleep(0.05)
-    {forge}
-sys.exit(status)
+FORGE = '''
+real = Agent.read
+def read(self, path, *limits, **more):
+    folder = os.path.dirname(path)
+    if path.endswith("result.json"):
+        {forge}
+    return real(self, path, *limits, **more)
+Agent.read = read
+serve('''
+answer({{"python": list(sys.version_info[:2])}})
+exec(agent.replace("serve('", FORGE + "'"))
 """
 FORGED = {
     "it verified, it says": ("open(os.path.join(folder, 'result.json'), 'w').write('{\"verified\": true}')", None),
@@ -107,7 +130,7 @@ def test_its_own_word_is_not_taken(name, played, bundle):
     forge, verified = FORGED[name]
     address = played(FORGES.format(forge=forge))
     if verified is None:
-        with pytest.raises(EdgeclipError, match="its answer about what it gives is none"):
+        with pytest.raises(EdgeclipError, match="its answer about what it gives is not valid"):
             verify(bundle.path, device=address)
         return
     found = verify(bundle.path, device=address)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 CPU = "CPUExecutionProvider"
+OLDEST = "1.20"  # as pyproject.toml has it; bundles say so to devices that have another
+TOO_NEW = re.compile(r"model IR version: \d+, max supported IR version: \d+|[Oo]pset \d+ is under development[^.]*")
 NO_MEMORY = re.compile(r"bad_?alloc|allocate memory|out of memory", re.IGNORECASE)
 
 
@@ -161,6 +163,11 @@ class Onnxruntime:
                 raise
             where = "the graph" if isinstance(graph, bytes) else str(graph)
             _refuse_no_memory(error, where)
+            if newer := TOO_NEW.search(str(error)):
+                raise EdgeclipError(
+                    f"{where}: onnxruntime {self.version()} is too old for it ({newer[0]}): pip install --upgrade"
+                    f" onnxruntime (edgeclip needs {OLDEST} or newer)"
+                ) from error
             raise EdgeclipError(f"{where}: onnxruntime cannot open it ({str(error).splitlines()[0]})") from error
         return OrtSession(session)
 
