@@ -15,7 +15,7 @@ import edgeclip
 from edgeclip.cli import main
 
 ROOT = Path(__file__).parents[1]
-RESTLESS = "the machine was too restless"  # what profile may answer beside other work, and no fault of its own
+RESTLESS = "timing was too noisy"  # what profile may answer beside other work, and no fault of its own
 
 
 def run(*arguments, expect=0):

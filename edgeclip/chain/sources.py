@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..base.console import say
 from ..base.errors import EdgeclipError
 from ..base.trust import is_ours
-from ..encoder import PixelEncoder
+from ..encoder import Encoder, PixelEncoder
 from ..runtime.bundle import KIND
 from ..runtime.cores import usable_cores
 from ..runtime.engines.registry import DEFAULT, find_engine
@@ -84,8 +84,8 @@ def _student(run: Run, bundle: Bundle, threads: int | None) -> PixelEncoder | No
     return student
 
 
-def _teacher(name: str | None, run: Run | None, threads: int | None) -> PixelEncoder | None:
-    """The teacher that was asked for, or the run's own where it is at hand and can be timed."""
+def _teacher(name: str | None, run: Run | None, threads: int | None) -> Encoder | None:
+    """The teacher that was asked for, or the run's own where it is at hand."""
     if name or run is None:
         return _open_encoder(name, threads) if name else None
     from .loading import refuse_code
@@ -118,7 +118,7 @@ def _run_at(source: Path) -> Run | None:
     return Run.open(source)
 
 
-def _open_encoder(name: str, threads: int | None) -> PixelEncoder:
+def _open_encoder(name: str, threads: int | None) -> Encoder:
     """A bundle's, run's or teacher's encoder that uses ``threads`` CPU threads, all usable ones where None."""
     from .loading import load
 
@@ -128,7 +128,7 @@ def _open_encoder(name: str, threads: int | None) -> PixelEncoder:
         return Bundle.open(Path(name)).encoder(threads=threads)
     encoder = load(name)
     if not isinstance(encoder, PixelEncoder):
-        raise EdgeclipError(f"{name} only encodes: its image tower cannot be timed by itself")
+        say(f"{name} only encodes: its accuracy is measured, its image tower can be neither timed nor weighed")
     _set_torch_threads(threads)
     return encoder
 

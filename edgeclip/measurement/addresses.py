@@ -138,12 +138,12 @@ class SshTarget:
 
     def _named(self, address: Address) -> str:
         """``user@host:port`` by the user's configuration."""
-        asked = subprocess.run(
+        shown = subprocess.run(
             ["ssh", "-G", *self._place], capture_output=True, text=True, errors="replace", check=False, timeout=60
         )
-        if asked.returncode:
-            raise EdgeclipError(f"{address.words}: ssh refuses its configuration: {_last(asked.stderr)}")
-        settings = dict(line.split(" ", 1) for line in asked.stdout.splitlines() if " " in line)
+        if shown.returncode:
+            raise EdgeclipError(f"{address.words}: ssh refuses its configuration: {_last(shown.stderr)}")
+        settings = dict(line.split(" ", 1) for line in shown.stdout.splitlines() if " " in line)
         return f"{settings.get('user', address.user)}@{address.host}:{settings.get('port', address.port)}"
 
     def command(self, there: str) -> list[str]:
@@ -217,8 +217,8 @@ def _listens() -> bool:
 @lru_cache(maxsize=1)
 def _openssh() -> tuple[int, int]:
     """The client's version."""
-    told = subprocess.run(["ssh", "-V"], capture_output=True, text=True, errors="replace", check=False).stderr
-    numbers = re.search(r"OpenSSH\D*(\d+)\.(\d+)", told)
+    version = subprocess.run(["ssh", "-V"], capture_output=True, text=True, errors="replace", check=False).stderr
+    numbers = re.search(r"OpenSSH\D*(\d+)\.(\d+)", version)
     return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 

@@ -207,8 +207,8 @@ def serve(mark: str) -> None:
             answer = getattr(agent, command.pop("do"))(**command)
             if isinstance(answer, tuple):
                 answer, content = answer
-            told = {"answer": answer, "size": len(content)}
+            reply = {"answer": answer, "size": len(content)}
         except Exception as error:
-            told = {"error": f"{type(error).__name__}: {error}"}
-        answers.write(f"{mark}{json.dumps(told)}\n".encode() + content)
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        answers.write(f"{mark}{json.dumps(reply)}\n".encode() + content)
         answers.flush()

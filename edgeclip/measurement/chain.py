@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..base.pictures import say_skipped
 from ..base.scratch import scratch_folder
 from ..device.facts import describe_device
+from ..encoder import PixelEncoder
 from ..evaluation import evaluate
 from ..evaluation.embed import Embedded
 from ..evaluation.zeroshot import class_embeddings, classify
@@ -33,7 +34,7 @@ from .rows import accuracy_columns, device_columns, make_row, timing
 from .schema import Reference, Row
 
 if TYPE_CHECKING:
-    from ..encoder import PixelEncoder
+    from ..encoder import Encoder
     from ..evaluation.zeroshot import ZeroShot
     from ..images.labelled import Dataset
 
@@ -46,7 +47,7 @@ class Stage:
     """One link of the chain from the teacher to the artefact on the device."""
 
     name: str
-    encoder: PixelEncoder
+    encoder: Encoder  # one that only encodes has accuracy, and neither latency nor size
     compared_to: str | None = None  # the stage that its embeddings and answers are held against
     focus: bool = False  # the one that is used: its energy and its pace in the long run are measured, too
     on_host: bool = False  # stays here where the device is another one
@@ -190,9 +191,9 @@ def _bench(chain: _Chain, plan: Plan, out: Path) -> BenchResult:
     if chain.machine.local:
         image = probe_image()
         for stage in chain.stages:
-            if not chain.is_tower(stage):
-                pixels = stage.encoder.preprocess([image])
-                beside[stage.name] = Call(lambda s=stage, p=pixels: s.encoder.encode_pixels(p))  # type: ignore[misc]
+            if not chain.is_tower(stage) and isinstance(encoder := stage.encoder, PixelEncoder):
+                pixels = encoder.preprocess([image])
+                beside[stage.name] = Call(lambda e=encoder, p=pixels: e.encode_pixels(p))  # type: ignore[misc]
     with device_steps(f"measure on {chain.machine.name}") as tell:
         return chain.machine.bench(plan, out, beside=beside, on_step=tell)
 
@@ -221,6 +222,7 @@ def _judged(
     say_skipped(dataset.broken, dataset.name)
     good = np.delete(np.arange(len(examples)), broken)
     labels = np.asarray([label for _, label in examples], bool if dataset.several else np.int64)
+    assert isinstance(stage.encoder, OnnxEncoder)  # what a device embedded with
     classes = class_embeddings(stage.encoder, dataset.classnames, dataset.templates)
     keys = [examples[row][0].name for row in good.tolist()]
     return classify(Embedded(embeds[good], labels[good], [], keys), classes, scale=stage.encoder.logit_scale)
@@ -235,8 +237,8 @@ def _row(chain: _Chain, stage: Stage, result: TowerResult) -> Row:
         device_columns(result),
         where="device" if chain.machine.local or chain.is_tower(stage) else "host",
         compared_to=stage.compared_to,
-        size_bytes=stage.encoder.image_bytes,
-        runtime=stage.encoder.runtime,
+        size_bytes=stage.encoder.image_bytes if isinstance(stage.encoder, PixelEncoder) else 0,
+        runtime=stage.encoder.runtime if isinstance(stage.encoder, PixelEncoder) else "of its own",
     )
 
 

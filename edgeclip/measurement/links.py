@@ -108,9 +108,9 @@ class AgentLink:
         if not isinstance(version, list) or [type(number) for number in version] != [int, int]:
             raise EdgeclipError(f"{self.name}: it answers {str(hello)[:80]!r} about its Python, which is not an answer")
         if tuple(version) < OLDEST:
-            told = ".".join(map(str, version))
+            number = ".".join(map(str, version))
             needed = "3.10 is needed: name another in the address"
-            raise EdgeclipError(f"{self.name}: its {self.python} is {told}, {needed}")
+            raise EdgeclipError(f"{self.name}: its {self.python} is {number}, {needed}")
 
     def _why_none(self) -> Exception:
         """Why no agent has spoken, by what ssh or adb, or the shell there, complained of."""
@@ -146,9 +146,9 @@ class AgentLink:
     def read(self, remote: str, start: int = 0, most: int = LARGEST, wait: float = 0.0) -> bytes:
         """As :class:`Link`."""
         self._command("read", {"path": remote, "start": start, "most": most, "wait": wait})
-        told, count = self._frame(ANSWER_SECONDS + wait)
+        answer, count = self._frame(ANSWER_SECONDS + wait)
         with suppress(ValueError, TypeError, KeyError):
-            refuse_larger(self.name, remote, int(json.loads(told)["size"]), most)
+            refuse_larger(self.name, remote, int(json.loads(answer)["size"]), most)
         refuse_larger(self.name, remote, count, most)
         return self._bytes(count)
 
@@ -201,12 +201,12 @@ class AgentLink:
         line = bytes(self._buffer[at + len(mark) : end])
         del self._buffer[: end + 1]
         try:
-            told = json.loads(line)
-            if "error" in told:
-                raise DeviceRefused(str(told["error"])[:300])
-            if (size := told["size"]) < 0:
+            reply = json.loads(line)
+            if "error" in reply:
+                raise DeviceRefused(str(reply["error"])[:300])
+            if (size := reply["size"]) < 0:
                 raise ValueError("bytes below none")
-            return json.dumps(told["answer"]), int(size)
+            return json.dumps(reply["answer"]), int(size)
         except (ValueError, TypeError, KeyError, RecursionError):
             raise EdgeclipError(f"{self.name}: it answers {line[:80]!r}, which is not an answer") from None
 

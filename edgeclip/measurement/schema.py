@@ -95,7 +95,7 @@ class Row(Part):
     losers: list[ClassChange] = []  # against ``compared_to``, most images first
     winners: list[ClassChange] = []
     broken: list[tuple[str, str, Count]] = []  # (what an image shows, what it is now taken for, images), most first
-    size_bytes: Count
+    size_bytes: Count  # 0: nobody can tell, as of a plug-in that only encodes
     timing: Timing | None = None
     import_ms: NonNegative | None = None  # of the runtime's library
     load_ms: NonNegative | None = None  # of the graph

@@ -50,11 +50,11 @@ class Session:
 
     def _claim(self) -> None:
         """Wait until nobody else measures there: two at once would measure each other."""
-        told = ""
+        shown = ""
         while holder := self._ask(Claim, "claim", "who uses it", token=self._token, owner=self._owner).holder:
-            if holder != told:
+            if holder != shown:
                 say(f"{self.name}: in use by {holder}: waiting until it is free (Ctrl-C to stop)")
-                told = holder
+                shown = holder
             time.sleep(WAIT_SECONDS)
 
     def close(self) -> None:
@@ -89,8 +89,8 @@ class Session:
 
     def _copy_one(self, digest: str, path: Path, folder: str) -> None:
         def send(link: Link) -> None:
-            told = link.ask("have", folder=folder, names=[digest])
-            there_is = read_reply(self.name, "what it holds", told, dict[str, Blob]).get(digest)
+            answer = link.ask("have", folder=folder, names=[digest])
+            there_is = read_reply(self.name, "what it holds", answer, dict[str, Blob]).get(digest)
             try:
                 link.append(path, join(folder, f"{digest}.part"), there_is.part if there_is else 0)
             except DeviceRefused as error:
@@ -113,8 +113,8 @@ class Session:
 
     def _ask(self, kind: type[T], do: str, what: str, **arguments: Any) -> T:
         """A command of the agent's, whose answer is of a kind."""
-        told = self._steady(lambda link: link.ask(do, **arguments))
-        return read_reply(self.name, what, told, kind)
+        answer = self._steady(lambda link: link.ask(do, **arguments))
+        return read_reply(self.name, what, answer, kind)
 
     def _connected(self) -> Link:
         if self._link is None:

@@ -82,7 +82,7 @@ def chain_cells(row: Row) -> list[str]:
         _flips(row),
         _number(row.cosine_mean, 6),
         _number(row.cosine_worst, 6),
-        f"{row.size_bytes / 1e6:.2f}",
+        _number(row.size_bytes / 1e6 if row.size_bytes else None, 2),
         _number(row.peak_memory_mb, 0),
         *(_number(getattr(time, f"{cut}_ms", None), 3) for cut in ("p50", "p90", "p99")),
     ]

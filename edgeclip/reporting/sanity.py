@@ -114,7 +114,7 @@ def _no_nearer(nearer: tuple[float, float]) -> list[Criterion]:
 def _no_gain(teacher: Row, chosen: Row) -> list[Criterion]:
     """Open where the student is larger than its teacher, or slower: whoever wants it would take the teacher."""
     doubts, hint = [], "ask for less: a smaller --latency-ms, --memory-mb or --size-mb"
-    if chosen.size_bytes > SAME * teacher.size_bytes:
+    if teacher.size_bytes and chosen.size_bytes > SAME * teacher.size_bytes:  # 0: not known
         note = f"it is larger than its teacher ({chosen.size_bytes / 1e6:.1f} MB, {teacher.size_bytes / 1e6:.1f} MB)"
         smaller = at_most("gain", SMALLER, teacher.size_bytes / 1e6, chosen.size_bytes / 1e6, "MB")
         doubts.append(smaller.model_copy(update={**OPEN, "notes": [note], "hint": hint}))

@@ -267,9 +267,9 @@ def test_a_spec_by_hand_needs_its_tower_alone(tmp_path, content):
     [
         ({}, "vision_cfg"),
         ({"vision_cfg": {}}, "image_size: missing"),
-        ({"vision_cfg": {**CONFIG, "image_size": 0}}, "image_size: 0 is none of 1 to 4096"),
-        ({"vision_cfg": {**CONFIG, "layers": 10**6}}, "layers: 1000000 is none of 1 to 512"),
-        ({"vision_cfg": {**CONFIG, "width": "wide"}}, "width: 'wide' is none of"),
+        ({"vision_cfg": {**CONFIG, "image_size": 0}}, "image_size: 0 is not from 1 to 4096"),
+        ({"vision_cfg": {**CONFIG, "layers": 10**6}}, "layers: 1000000 is not from 1 to 512"),
+        ({"vision_cfg": {**CONFIG, "width": "wide"}}, "width: 'wide' is not from"),
         ({"vision_cfg": {**CONFIG, "width": 65}}, "multiple of head_width"),
         ({"vision_cfg": {**CONFIG, "patch_size": None}}, "patch_size"),
         ({"timm": "repvit_m99"}, "repvit_m99-224 is not in the table of towers"),

@@ -182,7 +182,7 @@ def test_ten_in_a_row_end_the_training_with_the_last_good_checkpoint(tmp_path):
     one.step = 1
     one.save()
     saved = (tmp_path / "checkpoint.safetensors").read_bytes()
-    with pytest.raises(EdgeclipError, match=r"step 10: the vl was not finite 10 times in a row: begin anew"):
+    with pytest.raises(EdgeclipError, match=r"step 10: the vl was not finite 10 times in a row: start again"):
         one.train(lambda step: infinite(batch_of(step)))
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == saved
     one._metrics.flush()

@@ -179,7 +179,7 @@ def test_a_suite_that_was_cut_goes_on_after_the_sets_that_were_measured(own_suit
     assert "resume after the data sets that are done" in run(*command, expect=130).stderr
     assert not (tmp_path / "eval.json").exists()
     told = run(*command).stderr
-    assert "goes on after 1 set(s)" in told
+    assert "1 set(s) are measured already" in told
     assert measured == ["here", "again", "again"]
     scores = json.loads((tmp_path / "eval.json").read_text())["scores"]
     assert [one["dataset"] for one in scores] == ["here", "again"]

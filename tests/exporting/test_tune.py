@@ -107,13 +107,13 @@ def test_every_candidate_that_runs_is_timed_and_told_of(vit, tuner, tmp_path):
     assert broken.fidelity is None and broken.relative_speed is None
     assert tuner.best("fp16") is None
     table = tuner.table([plain], plain)
-    assert [row.outcome.partition(":")[0] for row in table] == ["recommended", "left out"]
+    assert [row.outcome.partition(":")[0] for row in table] == ["recommended", "skipped"]
 
 
 def test_a_crash_of_the_runtime_is_a_finding(vit, tuner, monkeypatch):
     monkeypatch.setattr(tune, "try_graph", lambda *_, **__: Trial(np.empty((0, 0)), "the runtime crashed"))
     assert not tuner.enter(Candidate("fp16", "fp16", vit.file, {}))
-    assert tuner.table([], tuner.candidates[0])[0].outcome == "left out: the runtime crashed"
+    assert tuner.table([], tuner.candidates[0])[0].outcome == "skipped: the runtime crashed"
 
 
 def test_fp16_that_overflows_where_half_is_half_is_left_out(vit, tuner, tmp_path):
@@ -122,7 +122,7 @@ def test_fp16_that_overflows_where_half_is_half_is_left_out(vit, tuner, tmp_path
     onnx.save(loud, tmp_path / "loud.onnx")
     convert_fp16(tmp_path / "loud.onnx", tmp_path / "half.onnx")
     assert not tuner.enter(Candidate("fp16", "fp16", tmp_path / "half.onnx", {}))
-    assert tuner.table([], None)[0].outcome == "left out: in half precision it gives NaN or infinity"
+    assert tuner.table([], None)[0].outcome == "skipped: in half precision it gives NaN or infinity"
     convert_fp16(tmp_path / "loud.onnx", tmp_path / "kept.onnx", vit.pixels)
     kept = Candidate("fp16", "fp16", tmp_path / "kept.onnx", {})
     assert tuner.enter(kept)

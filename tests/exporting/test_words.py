@@ -57,7 +57,7 @@ def test_a_bundle_without_text_tower_knows_its_classes(few, teacher, calibration
     assert np.allclose(encoder.encode_text(known), teacher.encode_text(known), atol=1e-6)
     prompts = [f"a photo of a {label}." for label in known]
     assert np.allclose(encoder.encode_text(prompts), teacher.encode_text(prompts), atol=1e-6)
-    with pytest.raises(EdgeclipError, match=r"'a bird' is none of the 3 classes .* \(a cat, the dog, Ünïcode\)"):
+    with pytest.raises(EdgeclipError, match=r"'a bird' is not one of the 3 classes .* \(a cat, the dog, Ünïcode\)"):
         encoder.encode_text(["a cat", "a bird"])
     found = verify(bundle.path)
     assert found.verified and [one.part for one in found.findings] == ["preprocessing", "image tower fp32"]

@@ -96,7 +96,9 @@ def test_every_wrong_reply_is_a_line_and_never_believed():
             found = read_reply("pi", "it", text, kind)
         except EdgeclipError as error:
             told = str(error)
-            assert told.startswith("pi: its answer about it is none: ") and "\n" not in told and len(told) < 700, told
+            assert told.startswith("pi: its answer about it is not valid: ") and "\n" not in told and len(told) < 700, (
+                told
+            )
             refused += 1
         else:
             assert name not in ("NaN", "infinity"), (kind, path)

@@ -17,10 +17,13 @@ from edgeclip.cli.tables import figures_table
 from edgeclip.device.facts import describe_device
 from edgeclip.images.datasets import open_dataset
 from edgeclip.measurement import measure
-from edgeclip.measurement.chain import Stage, accuracy_here
+from edgeclip.measurement.chain import Stage, accuracy_here, run_chain
 from edgeclip.measurement.config import MeasureConfig
+from edgeclip.measurement.devices import ThisMachine
 from edgeclip.measurement.schema import Figures
 from edgeclip.profiling.store import load_profile
+from edgeclip.reporting.cells import CHAIN_COLUMNS, chain_cells
+from edgeclip.reporting.sanity import sanity
 from edgeclip.reporting.schema import Report
 from edgeclip.runtime.bundle import Bundle
 
@@ -154,3 +157,26 @@ def test_figures_of_another_device_than_the_profile_are_refused(bundle, dataset,
     load_profile("x86-avx2-2core").model_copy(update={"device": another}).save(tmp_path / "other.toml")
     command = ["report", bundle.path, "--profile", tmp_path / "other.toml", "--dataset", dataset]
     assert "another device" in run(*command, "--figures", figures, "--out", tmp_path / "r", expect=2).stderr
+
+
+class OnlyEncodes:
+    """A user's own teacher, as ``module:factory`` brings it: nobody knows what is in it."""
+
+    def __init__(self, encoder):
+        self.embed_dim, self.encode_image, self.encode_text = (
+            encoder.embed_dim,
+            encoder.encode_image,
+            encoder.encode_text,
+        )
+
+
+def test_a_teacher_that_only_encodes_has_accuracy_and_no_latency(bundle, dataset):
+    fp32 = bundle.encoder("fp32")
+    chain = [Stage("teacher", OnlyEncodes(fp32)), Stage("exported fp32", fp32, compared_to="teacher", focus=True)]
+    measured = run_chain(chain, open_dataset(dataset), ThisMachine(), seconds=0.1)
+    teacher, exported = measured.rows
+    assert (teacher.top1, teacher.answers) == (exported.top1, exported.answers)
+    assert (teacher.timing, teacher.size_bytes, teacher.where) == (None, 0, "device")
+    assert exported.timing and exported.cosine_mean == pytest.approx(1, abs=1e-6)
+    assert chain_cells(teacher)[CHAIN_COLUMNS.index("MB")] == "-"
+    assert sanity(measured.rows, exported, None)[1:] == [], "nothing is larger than what nobody can weigh"

@@ -55,7 +55,7 @@ def test_ctrl_c_keeps_what_was_measured(monkeypatch):
 
 def test_a_restless_machine_is_refused(monkeypatch):
     monkeypatch.setattr(probe, "UNTRUSTED", 0.0)
-    with pytest.raises(EdgeclipError, match="too restless"):
+    with pytest.raises(EdgeclipError, match="too noisy"):
         probe.profile("noise", seconds=1, threads=2, precisions=("fp32",))
 
 

@@ -126,7 +126,7 @@ def test_nothing_overflows_and_no_label_lies_on_another(shown, width, chain, dar
         wide = "[...document.querySelectorAll('.wide')].every(box => box.scrollWidth <= box.clientWidth)"
         assert page.evaluate(wide), "a table is cut off at a desk"
     else:
-        first = page.locator("section:has(h2:text('The chain')) td").first
+        first = page.locator("section:has(h2:text('Accuracy and cost')) td").first
         before = first.bounding_box()["x"]
         page.evaluate("for (const box of document.querySelectorAll('.wide')) box.scrollLeft = 300")
         assert first.bounding_box()["x"] == before, "the stage's name stays where the table is scrolled"

@@ -70,7 +70,7 @@ TRAPS = {
         chain(teacher=guesses(0.1)),
         "the teacher itself is not clearly above chance (10.0% of 1000",
     ),
-    "labels that were shuffled": (chain(teacher=guesses(0.1), exported=guesses(0.1)), "do not tell its answers"),
+    "labels that were shuffled": (chain(teacher=guesses(0.1), exported=guesses(0.1)), "cannot distinguish its answers"),
     "a collapsed student": (chain(exported={"answers": [3] * 940 + [4] * 60}), "one label takes 940 of 1000 answers"),
     "a student that learnt nothing": (chain(student={"nearer": (-0.01, 0.02)}), "no nearer to the teacher's"),
     "a student larger than its teacher": (
@@ -128,7 +128,7 @@ def test_each_is_told_whole():
     assert (smaller.limit, smaller.measured, smaller.unit, smaller.hint) == (1.0, 3.0, "MB", less)
     assert (faster.limit, faster.measured, faster.unit, faster.hint) == (10.0, 48.0, "ms", less)
     words = headline([chance, teacher, answers, nearer_, smaller, faster])
-    assert words.startswith("This result is worth nothing as it stands: 1000 images do not tell")
+    assert words.startswith("This result is worth nothing as it stands: 1000 images cannot distinguish")
     assert words.count("; ") == 5
     assert headline([chance.model_copy(update={"kind": "latency"})]) == "", "that is for the table"
 

@@ -99,7 +99,7 @@ def test_an_engine_that_cannot_be_opened_or_stops_says_what_to_do(runner, played
     with pytest.raises(EdgeclipError, match=r"cannot open it \(magic tag does not match\): build one on this device"):
         EngineRunner(b"other", name="engine.fp16.sm86.plan", cuda=played)
     runner._context.fails = True
-    with pytest.raises(EdgeclipError, match="build it anew"):
+    with pytest.raises(EdgeclipError, match="build it again"):
         runner.run(pixels(1))
 
 

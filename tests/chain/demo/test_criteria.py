@@ -35,7 +35,7 @@ def test_each_can_be_missed(chain, missed):
 def test_a_missing_row_is_no_pass():
     found = judged(rows()[2:])
     assert found["speed against the teacher"].met is None
-    assert "run the demo anew" in found["speed against the teacher"].hint
+    assert "run the demo again" in found["speed against the teacher"].hint
 
 
 def test_a_guess_keeps_nothing():
