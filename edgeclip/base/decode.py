@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
@@ -73,6 +75,7 @@ def read_image(file: Path | IO[bytes], name: str | None = None) -> Image.Image:
 def _decoded(file: IO[bytes]) -> Image.Image:
     size = file.seek(0, 2)
     file.seek(0)
+    _register_heif()
     with Image.open(file) as image:
         pixels, memory = image.width * image.height, _memory(image)
         if pixels > (Image.MAX_IMAGE_PIXELS or pixels):
@@ -84,6 +87,15 @@ def _decoded(file: IO[bytes]) -> Image.Image:
         if image.mode in DEEP:
             grey_white(image)
         return image
+
+
+@lru_cache(maxsize=1)
+def _register_heif() -> None:
+    """Pillow reads HEIC where ``edgeclip[heif]`` is installed."""
+    if find_spec("pillow_heif"):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
 
 
 def _memory(image: Image.Image) -> int:

@@ -16,7 +16,8 @@ from .pictures import is_hidden
 
 BLOCK = 512
 LARGEST = 256 << 20  # bytes of one file; an image of that size is an attack or a mistake
-FILE, OLD_FILE, LONG_NAME, EXTENDED = b"0", b"\0", b"L", b"x"
+FILE, OLD_FILE, HARD_LINK, LONG_NAME, EXTENDED = b"0", b"\0", b"1", b"L", b"x"
+COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
 def read_tar(path: Path, *, contents: bool = True) -> Iterator[tuple[str, bytes]]:
@@ -54,23 +55,48 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 def _members(file: IO[bytes], path: Path) -> Iterator[tuple[str, int, int]]:
     """Name, place and size of file after file; between one and the next, the file may be read from."""
     longer, at = "", 0  # a name that the next header has no room for; where the next header lies
+    end, linked = file.seek(0, 2), dict[str, tuple[int, int]]()
     while True:
         file.seek(at)
         header = file.read(BLOCK)
-        if not header.strip(b"\0") and len(header) in (0, BLOCK):
+        if len(header) == BLOCK and not header.strip(b"\0"):
             return
+        if at >= end:  # no mark of the end: files may be missing, or the last one's bytes
+            raise FormatError(f"{path}: truncated, its end is missing: fetch it again")
         kind, size = header[156:157], _size(header, path)
         at += BLOCK + size + -size % BLOCK
         if kind in (LONG_NAME, EXTENDED):
             longer = _long_name(kind, _content(file, size, path)) or longer
             continue
         name, longer = longer or _name(header), ""
+        if kind == HARD_LINK and not is_hidden(name):
+            linked = linked or {other: (start, length) for other, start, length in _plain(path)}
+            if target := linked.get(_text(header[157:257])):
+                file.seek(target[0])
+                yield name, *target
         if kind in (FILE, OLD_FILE) and not name.endswith("/") and not is_hidden(name):
             yield name, at - size - -size % BLOCK, size
 
 
+def _plain(path: Path) -> Iterator[tuple[str, int, int]]:
+    """The files that hard links of the same archive may name; read a second time, since most archives have no links."""
+    with path.open("rb") as file:
+        at, end = 0, file.seek(0, 2)
+        while at < end:
+            file.seek(at)
+            header = file.read(BLOCK)
+            if not header.strip(b"\0"):
+                return
+            size = _size(header, path)
+            if header[156:157] in (FILE, OLD_FILE):
+                yield _name(header), at + BLOCK, size
+            at += BLOCK + size + -size % BLOCK
+
+
 def _size(header: bytes, path: Path) -> int:
     """The size field, after the header's checksum was found right."""
+    if kind := next((name for magic, name in COMPRESSED.items() if header.startswith(magic)), None):
+        raise FormatError(f"{path}: a tar archive inside {kind}: uncompress it first, images are read in place")
     if len(header) < BLOCK:
         raise FormatError(f"{path}: truncated in the middle of a header: fetch it again")
     checksum, size = _octal(header[148:156]), _octal(header[124:136])

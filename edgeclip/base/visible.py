@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Sequence
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 # Controls, marks and overrides of direction, what takes no room, separators of lines, tags, lone halves of characters.
@@ -69,3 +70,8 @@ def without_secrets(word: str) -> str:
     if any(SECRETS.search(name) for name, _ in pairs):
         query = urlencode([(name, STARS if SECRETS.search(name) else secret) for name, secret in pairs], safe="*/:")
     return f"{option}{sign}{urlunsplit(parts._replace(netloc=place, query=query))}"
+
+
+def some_of(names: Sequence[str], most: int = 5) -> str:
+    """The first few of many names, in words."""
+    return ", ".join(names[:most]) + (", …" if len(names) > most else "")

@@ -24,6 +24,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "engines with no GPU": ("tensorrt-rtx-cu13", ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12"), "tensorrt-rtx"),
     "sentences in Parquet": ("pyarrow", ("pyarrow",), "parquet"),
     "data sets of Hugging Face": ("datasets", ("datasets",), "huggingface"),
+    "pictures in HEIC": ("pillow-heif", ("pillow-heif",), "heif"),
     "push to a model hub": ("huggingface_hub", ("huggingface_hub",), "hub"),
     "select --trials": ("optuna", ("optuna",), "trials"),
     "export by Optimum": ("optimum-onnx", ("optimum-onnx",), "optimum"),

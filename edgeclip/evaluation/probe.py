@@ -101,7 +101,8 @@ def sweep(train: Embedded, val: Embedded, classes: int) -> tuple[float, dict[flo
     """The strength with the best accuracy on ``val``, what each gave, and the classifier of the best.
 
     From the strongest penalty to weaker ones, each starting from the one before, until it no longer pays; then four
-    finer steps around the best. Of equals the stronger penalty wins.
+    finer steps around the best. Accuracy is the mean over classes, so that small ones have a say; of equals the weaker
+    penalty wins: a strong one gives the largest class to everything.
     """
     tried: dict[float, float] = {}
     classifiers: dict[float, Classifier] = {}
@@ -111,13 +112,14 @@ def sweep(train: Embedded, val: Embedded, classes: int) -> tuple[float, dict[flo
             train.image_embeds, train.labels, classes, strength=strength, start=start, tolerance=SWEEP_TOLERANCE
         )
         classifiers[strength] = model
-        tried[strength] = float((model.predict(val.image_embeds) == val.labels).mean())
+        tried[strength] = mean_per_class(model.predict(val.image_embeds) == val.labels, val.labels)
         return model
 
     near: Classifier | None = None
     for position, strength in enumerate(STRENGTHS.tolist()):
         near = attempt(strength, near)
-        if position - list(tried).index(_best(tried)) > PATIENCE:
+        first = list(tried.values()).index(max(tried.values()))
+        if position - first > PATIENCE:  # no better one since
             break
     coarse = _best(tried)
     for factor in FINER.tolist():
@@ -138,7 +140,7 @@ def _swept_within(
 
 
 def _best(tried: dict[float, float]) -> float:
-    return min(tried, key=lambda strength: (-tried[strength], strength))
+    return max(tried, key=lambda strength: (tried[strength], strength))
 
 
 def _one_class_each(embedded: Embedded) -> None:
@@ -151,9 +153,9 @@ def _rows(embedded: Embedded, chosen: NDArray[np.bool_]) -> Embedded:
 
 
 def _stratified(labels: NDArray[np.int64], part: float, seed: int) -> NDArray[np.bool_]:
-    """A random ``part`` of each class, rounded down, so that every class keeps an example for the rest."""
+    """A random ``part`` of each class, one example at least where it has two, so that each has a say and a rest."""
     rank, size = _rank_in_class(labels, seed)
-    return np.asarray(rank < np.floor(size * part))
+    return np.asarray(rank < np.where(size > 1, np.maximum(1, np.floor(size * part)), 0))
 
 
 def _drawn(labels: NDArray[np.int64], shots: int, seed: int) -> NDArray[np.bool_]:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..base.console import say
 from ..base.errors import EdgeclipError, FormatError
 from ..base.lines import read_lines
-from ..base.pictures import image_files
+from ..base.pictures import image_files, say_others
+from ..base.visible import some_of
 from .labelled import Dataset, FileExample, templates_in
+from .layout import folders_in, layout_of, split_in
 
-SPLITS = {"train", "val", "validation", "valid", "test"}
 CAPTIONS = "captions.tsv"
+WORDNET = re.compile(r"n\d{8}")
 
 
 def open_folder(folder: Path, split: str = "test") -> Dataset:
     """Open a folder with one folder a class, or with ``captions.tsv`` in it.
 
     ``classnames.txt`` may name the classes (``folder<TAB>class name`` a line; else the folders' names are used), and
-    ``templates.txt`` the prompts (``{}`` stands for the class name, one a line; else "a photo of a {}."). Where all
-    folders are called ``train``, ``val`` or ``test``, the classes lie in those. ``captions.tsv`` holds
+    ``templates.txt`` the prompts (``{}`` stands for the class name, one a line; else "a photo of a {}."). The classes
+    may lie in folders of splits, or further down: see ``layout.py``. ``captions.tsv`` holds
     ``image file<TAB>caption`` a line, an image on as many lines as it has captions.
 
     Raises:
@@ -31,51 +37,54 @@ def open_folder(folder: Path, split: str = "test") -> Dataset:
     inner = _split_of(folder, split)
     if (inner / CAPTIONS).is_file():
         return _captioned(inner, folder.name)
-    folders = _folders(inner)
-    names = classnames_in(_beside(inner, folder, "classnames.txt"), [path.name for path in folders])
+    folders = folders_in(inner)
+    named = _beside(inner, folder, "classnames.txt")
+    names = classnames_in(named, [path.name for path in folders])
     items: list[FileExample] = []
     classnames: list[str] = []
     empty: list[str] = []
+    others: Counter[str] = Counter()
     for path in folders:
-        images = sorted(path / name for name in image_files(path))
+        images = sorted(path / name for name in image_files(path, others))
         if images:
             items += [FileExample(image, len(classnames)) for image in images]
             classnames.append(names[path.name])
         else:
             empty.append(path.name)
+    say_others(others, folder.name)
     if not items:
         raise EdgeclipError(f"{folder}: no class folder contains images: a dataset has one folder per class")
     if empty:
-        shown = ", ".join(empty[:5]) + (", …" if len(empty) > 5 else "")
-        say(f"{folder.name}: {len(empty)} class folder(s) without an image count as no class: {shown}")
+        say(f"{folder.name}: {len(empty)} class folder(s) without an image count as no class: {some_of(empty)}")
+    if not named.is_file():
+        _say_unnamed(folder.name, classnames)
     return Dataset(folder.name, classnames, templates_in(_beside(inner, folder, "templates.txt")), items)
 
 
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
 def is_split(folder: Path) -> bool:
-    """Whether ``train/``, ``test/`` and the like are all that a folder holds."""
-    there = {path.name for path in _folders(folder)}
-    return bool(there) and there <= SPLITS and not (folder / CAPTIONS).is_file()
+    """Whether a folder holds its images in ``train/``, ``test/`` and the like."""
+    return not (folder / CAPTIONS).is_file() and bool(layout_of(folder).splits)
 
 
 def _split_of(folder: Path, split: str) -> Path:
-    """The folder that holds the split's classes: ``folder`` itself where it is not split."""
-    there = {path.name for path in _folders(folder)}
-    if not is_split(folder):
-        if split != "test":
+    """The folder that holds the split's classes, or its captions."""
+    captioned = folder / CAPTIONS
+    if captioned.is_file() or (folder / split / CAPTIONS).is_file():
+        if split != "test" and captioned.is_file():
             raise EdgeclipError(f"{folder}: it is not split into train/ and test/, so it has no {split}")
-        return folder
-    split_name = next((name for name in _names_of(split) if name in there), None)
-    if split_name is None:
-        raise EdgeclipError(f"{folder}: no split {split!r} there; it has {', '.join(sorted(there))}")
-    return folder / split_name
+        return folder if captioned.is_file() else folder / split
+    return split_in(layout_of(folder), split)
 
 
-def _names_of(split: str) -> tuple[str, ...]:
-    return ("val", "validation", "valid") if split == "val" else (split,)
+def _say_unnamed(name: str, folders: Sequence[str]) -> None:
+    """Names that mean nothing to a teacher."""
+    ids = all(map(WORDNET.fullmatch, folders))
+    if ids or all(map(str.isdecimal, folders)):
+        called = "WordNet's ids (timm.data.ImageNetInfo knows ImageNet's)" if ids else "numbers"
+        say(
+            f"{name}: its classes are called by {called}, which mean nothing to a teacher: name them in classnames.txt,"
+            f" one per line: {folders[0]}<TAB>NAME"
+        )
 
 
 def _beside(inner: Path, folder: Path, name: str) -> Path:
@@ -90,19 +99,18 @@ def classnames_in(file: Path, folders: list[str]) -> dict[str, str]:
         FormatError: a line has no tab, or a folder is not in it.
     """
     if not file.is_file():
-        return {name: name for name in folders}
-    names = {}
+        return {name: composed(name) for name in folders}
+    names, there = {}, {composed(name): name for name in folders}
     for number, line in enumerate(read_lines(file), 1):
         key, tab, name = line.partition("\t")
         if not tab or not name.strip():
             raise FormatError(f"{file}:{number}: expected a folder, a tab and the class's name")
-        names[key] = name.strip()
+        names[there.get(composed(key), key)] = name.strip()
     unnamed = [name for name in folders if name not in names]
     if unnamed:
         raise FormatError(f"{file}: {len(unnamed)} folder(s) have no class name there ({', '.join(unnamed[:3])})")
     if gone := [name for name in names if name not in folders]:
-        shown = ", ".join(gone[:5]) + (", …" if len(gone) > 5 else "")
-        say(f"{file}: {len(gone)} name(s) of folders that are not there count as no class: {shown}")
+        say(f"{file}: {len(gone)} name(s) of folders that are not there count as no class: {some_of(gone)}")
     return names
 
 
@@ -117,4 +125,11 @@ def _captioned(folder: Path, name: str) -> Dataset:
         captions.setdefault(image, []).append(caption.strip())
     if not captions:
         raise FormatError(f"{folder / CAPTIONS}: no captions in it")
-    return Dataset(name, [], [], [FileExample(folder / image, texts) for image, texts in captions.items()])
+    there = {composed(file): file for file in image_files(folder)}
+    examples = [FileExample(folder / there.get(composed(image), image), texts) for image, texts in captions.items()]
+    return Dataset(name, [], [], examples)
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form: macOS' file systems take the letters of theirs apart."""
+    return unicodedata.normalize("NFC", name)

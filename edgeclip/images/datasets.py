@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..base.console import say
+from ..base.visible import some_of
 from . import benchmark_shards, class_folders, location, torchvision_sets
 from .labelled import Dataset, Some
 
@@ -51,7 +52,6 @@ def merged(dataset: Dataset) -> Dataset:
     if len(names) == len(dataset.classnames):
         return dataset
     twice = [name for name, count in Counter(dataset.classnames).items() if count > 1]
-    shown = ", ".join(twice[:5]) + (", …" if len(twice) > 5 else "")
-    say(f"{dataset.name}: duplicate class names count as one class: {shown}")
+    say(f"{dataset.name}: duplicate class names count as one class: {some_of(twice)}")
     new = {row: names.index(name) for row, name in enumerate(dataset.classnames)}
     return Dataset(dataset.name, names, dataset.templates, Some(dataset.source, new, every=True))

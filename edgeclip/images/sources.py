@@ -9,6 +9,7 @@ import itertools
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -20,9 +21,10 @@ import numpy as np
 from ..base.console import progress_bar, say
 from ..base.errors import EdgeclipError, require
 from ..base.files import write_bytes
-from ..base.pictures import SUFFIXES, image_files, is_image
+from ..base.pictures import image_files, is_image, say_others, suffixes
 from ..base.strings import Strings, digest
 from ..base.tars import index_tar
+from ..base.visible import some_of
 from ..base.web import fetch
 
 HUGGING_FACE = "hf:"
@@ -89,7 +91,7 @@ def refuse_missing(name: str) -> None:
         if not Path(name).is_dir():
             raise EdgeclipError(f"{name}: no such folder of images")
         if next(image_files(Path(name)), None) is None:
-            raise EdgeclipError(f"{name}: no image files found (accepted: {', '.join(SUFFIXES)})")
+            raise EdgeclipError(f"{name}: no image files found (accepted: {', '.join(suffixes())})")
 
 
 def located(name: str | Path) -> str:
@@ -113,9 +115,11 @@ class Folder:
     def __init__(self, folder: Path) -> None:
         if not folder.is_dir():
             raise EdgeclipError(f"{folder}: no such folder of images")
-        self._folder, self._names = folder, Strings(sorted(image_files(folder)))
+        others: Counter[str] = Counter()
+        self._folder, self._names = folder, Strings(sorted(image_files(folder, others)))
+        say_others(others, folder.name)
         if not len(self._names):
-            raise EdgeclipError(f"{folder}: no image files found (accepted: {', '.join(SUFFIXES)})")
+            raise EdgeclipError(f"{folder}: no image files found (accepted: {', '.join(suffixes())})")
 
     def __len__(self) -> int:
         return len(self._names)
@@ -160,7 +164,7 @@ class Tars:
                     empty.append(file.name)
                 bar.advance()
         if empty:
-            say(f"{len(empty)} shard(s) without an image: {', '.join(empty[:5])}{'…' if len(empty) > 5 else ''}")
+            say(f"{len(empty)} shard(s) without an image: {some_of(empty)}")
         self._names = Strings.of_block(b"".join(blocks))
         self._places = np.concatenate(parts)  # int64 [N, 3]: shard, offset, size
         if not len(self._names):

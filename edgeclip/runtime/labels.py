@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..base.errors import EdgeclipError
 from ..base.lines import read_lines
+from ..base.visible import some_of
 
 SHOWN = 10  # the likeliest labels of an image; the others are left out
 LABELS_AT_ONCE = 256
@@ -43,7 +44,7 @@ def distinct_labels(labels: Sequence[str], tell: Callable[[str], object]) -> lis
     distinct = list(dict.fromkeys(labels))
     if len(distinct) < len(labels):
         twice = [label for label in distinct if labels.count(label) > 1]
-        tell(f"given more than once, counted once: {', '.join(twice[:5])}{', …' if len(twice) > 5 else ''}")
+        tell(f"given more than once, counted once: {some_of(twice)}")
     return distinct
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.errors import EdgeclipError, FormatError
+from ..base.visible import some_of
 from .tensors import read_tensors
 
 SHOWN_PHRASES = 5
@@ -44,7 +45,7 @@ class Phrases:
         """
         unknown = [text for text in texts if text not in self._rows]
         if unknown:
-            known = ", ".join(self.labels[:SHOWN_PHRASES]) + (", …" if len(self.labels) > SHOWN_PHRASES else "")
+            known = some_of(self.labels, SHOWN_PHRASES)
             raise EdgeclipError(
                 f"{unknown[0]!r} is not one of the {len(self.labels)} classes that this bundle knows ({known}), "
                 "and it has no text tower for other words"

@@ -194,7 +194,7 @@ def test_ctrl_c_leaves_a_run_that_resumes(distill, inputs, tmp_path):
     assert f"edgeclip distill --resume {tmp_path / 'run'}" in complaint
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     run("distill", "--resume", tmp_path / "run")
-    assert "leave out --epochs" in run("distill", "--resume", tmp_path / "run", "--epochs", 3, expect=2).stderr
+    assert "remove --epochs" in run("distill", "--resume", tmp_path / "run", "--epochs", 3, expect=2).stderr
     whole = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert whole[: len(rows)] == rows
     assert [row["step"] for row in whole] == sorted({row["step"] for row in whole})

@@ -269,7 +269,7 @@ def test_a_student_that_was_altered_is_refused(run, tmp_path):
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    with pytest.raises(FormatError, match="not what was trained"):
+    with pytest.raises(FormatError, match="was changed after training"):
         Run.open(tmp_path / "run").encoder()
 
 

@@ -57,7 +57,7 @@ def test_from_a_file_of_timms_weights(convolutional, spec, tiny, config, tmp_pat
     settings = config.model_copy(update={"init": str(tmp_path / "w.safetensors")})
     model, *_ = build_student(convolutional, [tiny], settings)
     assert torch.equal(model.visual.trunk.state_dict()["blocks.0.mlp.fc1.weight"], donor["blocks.0.mlp.fc1.weight"])
-    with pytest.raises(EdgeclipError, match="no timm model"):
+    with pytest.raises(EdgeclipError, match="not a timm model"):
         build_student(spec, [tiny], settings)
     save_file({"x": torch.zeros(1)}, tmp_path / "w.safetensors")
     with pytest.raises(EdgeclipError, match="only 0 of the student's"):
@@ -68,5 +68,5 @@ def test_from_a_file_of_timms_weights(convolutional, spec, tiny, config, tmp_pat
 
 
 def test_timms_weights_are_for_timm_models(spec, tiny, config):
-    with pytest.raises(EdgeclipError, match="no timm model"):
+    with pytest.raises(EdgeclipError, match="not a timm model"):
         build_student(spec, [tiny], config.model_copy(update={"init": "timm"}))

@@ -104,7 +104,7 @@ def test_a_hub_that_refuses_and_one_that_is_not_there(hub, tmp_path):
 
 
 def test_mistakes_before_anything_is_sent(trained, bundle, tmp_path):
-    assert "say USER/NAME" in run("push", trained / "run", "no repo!", expect=2).stderr
+    assert "use USER/NAME" in run("push", trained / "run", "no repo!", expect=2).stderr
     assert "is not a run" in run("push", tmp_path, "me/x", expect=2).stderr
     other = run("push", trained / "run", "me/x", "--bundle", bundle.path, expect=2).stderr
     assert "exported from another student" in other

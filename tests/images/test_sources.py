@@ -110,7 +110,7 @@ def test_linked_folders_are_followed_and_loops_are_not(images_dir, tmp_path):
     (tmp_path / "a/up").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "a/gone").symlink_to(tmp_path / "absent")
     found = [str(file.relative_to(tmp_path)) for file in find_images(tmp_path)]
-    assert found == [f"a/{name}/{n:02d}.png" for name in ("again", "photos") for n in range(40)]
+    assert found == [f"a/{name}/{n:02d}.png" for name in ("again",) for n in range(40)], "a folder counts once"
 
 
 def test_what_is_not_there(tmp_path):

@@ -108,7 +108,7 @@ def test_what_is_not_what_was_recorded_has_failed(bundle, tmp_path, capsys):
     folder = rewritten(bundle, tmp_path / "b", "golden.safetensors", other_way)
     found = measure(folder, config=MeasureConfig(seconds=0.1))
     assert [one.part for one in found.wrong][-3:] == [f"image tower {p}" for p in ("fp32", "fp16", "int8")]
-    assert all("does not give what was recorded" in row.failed for row in found.rows)
+    assert all("does not reproduce what was recorded" in row.failed for row in found.rows)
     assert "cosine -" in found.wrong[-1].detail
     assert found.recommended is None
     console = Console(file=io.StringIO(), width=400)

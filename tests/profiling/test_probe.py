@@ -63,7 +63,7 @@ def test_a_restless_machine_is_refused(monkeypatch):
     ("arguments", "complaint"),
     [
         ({"name": "../up"}, "cannot name a profile"),
-        ({"seconds": 0}, "no time"),
+        ({"seconds": 0}, "too short to measure"),
         ({"threads": 0}, "threads"),
         ({"provider": "CUDAExecutionProvider"}, "no provider 'CUDAExecutionProvider' here; name one of: "),
         ({"engine": "onnxrutime"}, "no engine is called 'onnxrutime' here; there are: onnxruntime"),

@@ -43,7 +43,7 @@ def test_an_unknown_name_lists_near_ones():
         (lambda text, row: text.replace(f"relative = {row.relative}\n", "", 1), "latency.0.relative"),
         (lambda text, row: text.replace(f"composed = {row.composed}", "composed = nan", 1), "latency.0.composed"),
     ],
-    ids=["negative", "missing", "no number"],
+    ids=["negative", "missing", "not a possible value"],
 )
 def test_faults_are_named_together(edit, where, shipped, tmp_path):
     path = tmp_path / "edited.toml"

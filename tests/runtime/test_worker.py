@@ -84,7 +84,7 @@ def test_a_worker_that_tells_how_far_it_is_does_not_hang(monkeypatch):
 def test_a_worker_that_babbles_has_crashed():
     with (
         Worker(Engines.BABBLES, NOTHING) as worker,
-        pytest.raises(Crashed, match="which is no answer"),
+        pytest.raises(Crashed, match="which is not an answer"),
     ):
         worker.ask("open")
 
