@@ -72,7 +72,7 @@ def photos(folder: Path, asked: argparse.Namespace) -> None:
         texts=('texts = "sentences.txt"', 'classes = "classes.txt"'),
         dataset=('"testset"', f'"{asked.photos / "cifar10"}"'),
         latency=("latency_ms = 20", "latency_ms = 2"),
-        distill=("epochs = 100", f"epochs = {asked.epochs}"),
+        distill=("epochs = 100", f'epochs = {asked.epochs}\ntext_tower = "student"'),  # the teacher lends none
     )
 
 

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import EdgeclipError
+from .errors import EdgeclipError, FormatError
 from .scratch import neighbour
 
 MADE = "<!-- made by edgeclip -->"
 FORMAT = re.compile(rb'"?format"?\s*[:=]\s*"edgeclip-')  # of our documents, JSON and TOML
 NEAR = 4096  # bytes, from either end of a file
+
+LFS = b"version https://git-lfs"  # how its pointers begin
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -164,3 +166,18 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def refuse_stub(file: Path) -> None:
+    """Refuse what stands where weights should: nothing, or git-lfs' note of what to fetch.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        FormatError: it is such a stub; the text says how to get the weights.
+    """
+    with file.open("rb") as opened:
+        start = opened.read(len(LFS))
+    if not start:
+        raise FormatError(f"{file} is empty: fetch it again")
+    if start == LFS:
+        raise FormatError(f"{file} is a pointer of git-lfs, not the weights: run git lfs pull in its folder")

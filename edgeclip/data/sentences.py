@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import lzma
+import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
@@ -16,9 +17,11 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..base.console import say
 from ..base.errors import EdgeclipError, require
 from ..base.lines import read_lines
 from ..base.strings import StringsOnDisk, digest
+from ..base.visible import some_of
 
 
 def _zstandard(path: Path, mode: str, *, encoding: str, newline: str) -> IO[Any]:
@@ -34,6 +37,10 @@ OPENERS: dict[str, Callable[..., IO[Any]]] = {
     ".zst": _zstandard,
 }
 SOME = 100_000
+LONGEST = 1 << 20  # characters of a line
+SHOWN = 5
+TEXT = "text"
+LIKELY = ("text", "texts", "caption", "captions", "sentence", "sentences", "title", "alt_text", "prompt")
 OPENAI = "openai"
 PARQUET = ".parquet"
 KINDS = (".txt", ".jsonl", PARQUET)
@@ -67,18 +74,37 @@ def read_sentences(path: Path) -> Iterator[str]:
         raise EdgeclipError(f"{path}: a file of sentences ends in {known}")
     if path.exists() and not path.is_file():  # a pipe would be waited for, for ever
         raise EdgeclipError(f"{path}: no plain file")
-    empty = True
+    empty, without = True, _Without(path)
     try:
-        for line in _column(path) if kind == PARQUET else _lines(path, kind):
+        for line in _column(path, without) if kind == PARQUET else _lines(path, kind, without):
             if sentence := line.strip():
                 empty = False
                 yield sentence
     except FileNotFoundError:
         raise EdgeclipError(f"{path}: no such file of sentences") from None
-    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError) as error:
+    except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, zlib.error) as error:
         raise EdgeclipError(f"{path}: cannot be read as UTF-8 text ({error})") from error
+    without.say()
     if empty:
         raise EdgeclipError(f"{path}: no sentences in it")
+
+
+class _Without:
+    """Rows that have no text, as captions of the web often have none: counted, and some of them named."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._count, self._rows = path, 0, list[str]()
+
+    def note(self, where: str) -> None:
+        """One more."""
+        self._count += 1
+        if len(self._rows) <= SHOWN:
+            self._rows.append(where)
+
+    def say(self) -> None:
+        """Tell, where there are any."""
+        if self._count:
+            say(f"{self._path.name}: {self._count:,} without a text skipped: {some_of(self._rows, SHOWN)}")
 
 
 def refuse_unfit(path: Path) -> None:
@@ -162,33 +188,59 @@ def distinct(sentences: Iterable[str], file: Path) -> StringsOnDisk:
     return every.only(np.sort(first))
 
 
-def _lines(path: Path, kind: str) -> Iterator[str]:
+def _lines(path: Path, kind: str, without: _Without) -> Iterator[str]:
     with OPENERS.get(path.suffix, open)(path, "rt", encoding="utf-8-sig", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            yield _text_of(line, f"{path}:{number}") if kind == ".jsonl" and line.strip() else line
+        for number, line in enumerate(iter(lambda: file.readline(LONGEST + 1), ""), 1):
+            if len(line) > LONGEST:
+                raise EdgeclipError(
+                    f"{path}:{number}: a line of over {LONGEST:,} characters: is it one sentence a line?"
+                )
+            if kind == ".jsonl" and line.strip():
+                text = _text_of(line, f"{path}:{number}")
+                if text is None:
+                    without.note(f"line {number}")
+                    continue
+                line = text
+            yield line
 
 
-def _column(path: Path) -> Iterator[str]:
+def _column(path: Path, without: _Without) -> Iterator[str]:
     parquet = require("pyarrow.parquet", "parquet")
     arrow = require("pyarrow", "parquet")
     try:
         with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if TEXT not in names:
+                raise EdgeclipError(_other_columns(path, names))
             row = 0
-            for batch in file.iter_batches(columns=["text"]):
+            for batch in file.iter_batches(columns=[TEXT]):
                 for text in batch.column(0).to_pylist():
                     row += 1
-                    yield _string(text, f"{path}: row {row}")
+                    if text is None:
+                        without.note(f"row {row}")
+                    else:
+                        yield _string(text, f"{path}: row {row}")
     except (arrow.ArrowException, KeyError, IndexError) as error:
         raise EdgeclipError(f'{path}: not a Parquet file with a column "text" ({error})') from error
 
 
-def _text_of(line: str, where: str) -> str:
+def _text_of(line: str, where: str) -> str | None:
     try:
-        text = json.loads(line)["text"]
+        entry = json.loads(line)
+        if isinstance(entry, dict) and TEXT not in entry:
+            raise EdgeclipError(_other_columns(where, list(entry)))
+        text = entry[TEXT]
         str(text).encode("utf-8")  # half a surrogate pair is no character
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise EdgeclipError(f'{where}: not a JSON object with "text"') from error
-    return _string(text, where)
+    return None if text is None else _string(text, where)
+
+
+def _other_columns(where: Path | str, names: Sequence[str]) -> str:
+    """What to do where the sentences are called otherwise."""
+    likely = next((name for name in names if name.lower() in LIKELY), None)
+    there = f"it has {some_of(names)}" if names else "it has none"
+    return f'{where}: no "text" there; {there}' + (f': rename "{likely}" to "text"' if likely else "")
 
 
 def _string(text: object, where: str) -> str:

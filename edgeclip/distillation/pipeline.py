@@ -32,7 +32,7 @@ from .enough import few_images
 from .malloc import keep_freed_memory
 from .pace import forecast
 from .run import Run, RunDocument, RunFigures, refuse_in_the_way
-from .student import Towers, build_student
+from .student import Towers, build_student, refuse_no_text_tower
 from .targets import find_targets, refuse_no_room
 from .teachers import Teacher
 from .trainer import Trainer
@@ -167,8 +167,10 @@ def check_data(teachers: Sequence[Teacher], data: TrainingData, config: DistillC
         config: likewise.
 
     Raises:
-        EdgeclipError: with how many there are, or how much is needed and free; or an input cannot be read.
+        EdgeclipError: with how many there are, or how much is needed and free; or an input cannot be read, or the
+            teacher lends no text tower to a student that is to keep it.
     """
+    refuse_no_text_tower(teachers[0], config)
     templates = read_templates(data.templates) if data.classes else None
     pictures, sentences = _opened(located(data.images), data.sentences, templates, teachers, cache_folder(), config)
     refuse_no_room(None, config, teachers, pictures, sentences)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..base.errors import EdgeclipError
+from ..base.files import refuse_stub
 from ..models.build import build_model
 from ..models.inherit import inherit
 from ..towers.spec import StudentSpec
@@ -61,11 +62,21 @@ def build_student(
     return model, model_cfg, towers, tokenizer
 
 
-def _with_the_text_tower_of(teacher: Teacher, spec: StudentSpec, config: DistillConfig) -> tuple[Any, dict[str, Any]]:
-    if teacher.text is None:
+def refuse_no_text_tower(teacher: Teacher, config: DistillConfig) -> None:
+    """Refuse a teacher that lends no text tower to a student that is to keep it.
+
+    Raises:
+        EdgeclipError: the text says what to set.
+    """
+    if config.text_tower == "teacher" and teacher.text is None:
         raise EdgeclipError(
             f"teacher {teacher.name} has no text tower that the student could keep: set text_tower to student"
         )
+
+
+def _with_the_text_tower_of(teacher: Teacher, spec: StudentSpec, config: DistillConfig) -> tuple[Any, dict[str, Any]]:
+    refuse_no_text_tower(teacher, config)
+    assert teacher.text is not None
     model, model_cfg = build_model(_dressed(spec, config), embed_dim=teacher.embed_dim, **teacher.text.config)
     missing = model.load_state_dict(teacher.text.weights, strict=False)
     unfit = [name for name in missing.missing_keys if not name.startswith("visual.")]
@@ -121,6 +132,7 @@ def _load_trunk(visual: nn.Module, file: Path) -> None:
             "init names a timm model's weights, but the student is not a timm model: set init to random"
         )
     try:
+        refuse_stub(file)
         weights = load_file(file)
     except FileNotFoundError:
         raise EdgeclipError(f"{file}: no such file of weights") from None

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import io
-import itertools
-import math
 import os
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,16 +21,9 @@ from ..base.pictures import image_files, is_image, say_others, suffixes
 from ..base.strings import Strings, digest
 from ..base.tars import index_tar
 from ..base.visible import some_of
-from ..base.web import fetch
+from .shardnames import REMOTE, First, local_shards, shards
 
 HUGGING_FACE = "hf:"
-REMOTE = ("http://", "https://")
-MOST_SHARDS = 10**6
-LIST = re.compile(r"\{[^{}]*,[^{}]*\}")
-RANGE = re.compile(r"\{(-?\d{1,18})\.\.(-?\d{1,18})(?:\.\.-?\d+)?\}")
-
-
-First = Callable[[], AbstractContextManager[object]]
 
 
 class Source(Protocol):
@@ -75,7 +64,7 @@ def open_source(name: str, cache: Path, first: First = nullcontext) -> Source:
     if name.startswith(HUGGING_FACE):
         return HuggingFace(name.removeprefix(HUGGING_FACE))
     if name.endswith(".tar"):
-        return Tars(_shards(name, cache, first), cache / "index")
+        return Tars(shards(name, cache, first), cache / "index")
     return Folder(Path(name))
 
 
@@ -86,7 +75,7 @@ def refuse_missing(name: str) -> None:
         EdgeclipError: there is no such folder or no image in it, or no such shard.
     """
     if name.endswith(".tar") and not name.startswith(REMOTE):
-        _local_shards(name)
+        local_shards(name)
     elif not name.startswith((HUGGING_FACE, *REMOTE)):
         if not Path(name).is_dir():
             raise EdgeclipError(f"{name}: no such folder of images")
@@ -222,8 +211,10 @@ class HuggingFace:
         return f"{self._name}#{row}"
 
     def read(self, row: int) -> bytes:
-        """The row's encoded image."""
+        """The row's encoded image; empty where the row has none, which counts as unreadable."""
         image = self._rows[row][self._column]
+        if image is None:
+            return b""
         return image["bytes"] if image["bytes"] is not None else Path(image["path"]).read_bytes()
 
     def stamp(self, rows: range) -> str:
@@ -234,54 +225,6 @@ class HuggingFace:
     def digest(self) -> str:
         """Over the dataset's own fingerprint."""
         return digest([self._name, self._fingerprint, str(len(self))])
-
-
-def _shards(pattern: str, cache: Path, first: First) -> list[Path]:
-    """The tars that a pattern names; those at URLs are fetched first."""
-    if not pattern.startswith(REMOTE):
-        return _local_shards(pattern)
-    return [_fetched(url, cache / "shards", first) for url in _expanded(pattern)]
-
-
-def _local_shards(pattern: str) -> list[Path]:
-    files: list[Path] = []
-    for name in _expanded(pattern):
-        shards = sorted(glob.glob(name)) if glob.has_magic(name) else [name]  # noqa: PTH207 (absolute ones too)
-        files += map(Path, shards)
-    missing = [file for file in files if not file.is_file()]
-    if missing or not files:
-        raise EdgeclipError(f"{missing[0] if missing else pattern}: no such shard of images")
-    return files
-
-
-def _expanded(pattern: str) -> list[str]:
-    """Every name that a pattern with ``{000..099}`` or ``{a,b}`` stands for.
-
-    Raises:
-        EdgeclipError: its braces do not match, or it stands for more than a million.
-    """
-    expander = require("braceexpand", "distill")
-    ranges = [abs(int(last) - int(first)) + 1 for first, last in RANGE.findall(pattern)]
-    ranges += [part.count(",") + 1 for part in LIST.findall(pattern)]
-    too_many = EdgeclipError(f"{pattern:.200}: more than {MOST_SHARDS:,} shards: is a digit too many in it?")
-    if math.prod(ranges) > MOST_SHARDS:  # it makes a list of each range
-        raise too_many
-    try:
-        names = list(itertools.islice(expander.braceexpand(pattern), MOST_SHARDS + 1))
-    except expander.UnbalancedBracesError as error:
-        raise EdgeclipError(f"{pattern:.200}: its braces do not match") from error
-    if len(names) > MOST_SHARDS:
-        raise too_many
-    return names
-
-
-def _fetched(url: str, folder: Path, first: First) -> Path:
-    """Download ``url`` into ``folder``, unless it is there."""
-    target = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:12]}-{url.rsplit('/', 1)[-1]}"
-    with first():
-        if not fetch(url, target):
-            raise EdgeclipError(f"{url}: the server has no such shard")
-    return target
 
 
 def _indexed(file: Path, folder: Path) -> tuple[bytes, np.ndarray]:

@@ -16,12 +16,13 @@ import open_clip
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..base.decode import Picture, as_images
 from ..base.errors import EdgeclipError, FormatError, did_you_mean
-from ..base.files import write_bytes, write_json
+from ..base.files import refuse_stub, write_bytes, write_json
 from ..encoder import as_texts
 from ..runtime.manifest import Preprocess, TokenizerRules
 from ..runtime.preprocess import Preprocessor
@@ -85,6 +86,8 @@ class OpenClipEncoder:
     def _load_folder(cls, folder: Path) -> OpenClipEncoder:
         if not (folder / CONFIG).is_file():
             raise EdgeclipError(f"{folder}: no {CONFIG} there: local-dir: takes a folder in open_clip's hub layout")
+        for file in folder.glob("*.safetensors"):
+            refuse_stub(file)
         if not list(folder.glob("*.safetensors")):
             raise EdgeclipError(f"{folder}: no .safetensors there; other weight files can run code and are not read")
         if not open_clip.factory._find_checkpoint_in_dir(folder).endswith(".safetensors"):
@@ -226,6 +229,8 @@ def _create(name: str, tag: str | None, **settings: Any) -> Any:
     try:
         with quiet(), nullcontext() if name.startswith(LOCAL) else cached():
             return open_clip.create_model(name, pretrained=tag, **settings)
+    except SafetensorError as error:
+        raise EdgeclipError(f"{name}: its weights are damaged or truncated ({error}): fetch them again") from error
     except (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
         first = (str(error) or type(error).__name__).splitlines()[0]
         raise EdgeclipError(f"{name}{':' + tag if tag else ''} cannot be loaded: {first}") from error

@@ -1,4 +1,6 @@
+import gzip
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -141,7 +143,7 @@ def test_lines_end_at_a_line_feed_alone(tmp_path):
     assert read_lines(tmp_path / "a.txt") == odd
 
 
-@pytest.mark.parametrize("value", [None, 7, ["a"], {"b": 1}, True])
+@pytest.mark.parametrize("value", [7, ["a"], {"b": 1}, True])
 def test_what_is_no_string_is_named_with_its_line(value, tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "fine"}\n' + json.dumps({"text": value}))
     with pytest.raises(EdgeclipError, match=r'a\.jsonl:2: its "text" is not a string but') as told:
@@ -154,10 +156,9 @@ def test_what_is_no_string_is_named_with_its_line(value, tmp_path):
 
 def test_a_parquet_row_that_is_no_string_is_named(tmp_path):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    for rows, shown in ((["fine", None], "null"), ([3, 4], "3")):
-        parquet.write_table(arrow.table({"text": rows}), tmp_path / "a.parquet")
-        with pytest.raises(EdgeclipError, match=rf'row \d: its "text" is not a string but {shown}'):
-            list(read_sentences(tmp_path / "a.parquet"))
+    parquet.write_table(arrow.table({"text": [3, 4]}), tmp_path / "a.parquet")
+    with pytest.raises(EdgeclipError, match=r'row 1: its "text" is not a string but 3'):
+        list(read_sentences(tmp_path / "a.parquet"))
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a", "a.txt.zip", "a.parquet.gz", "a.gz", "a.jsonl.old"])
@@ -176,3 +177,53 @@ def test_classes_are_put_into_templates(tmp_path):
     (tmp_path / "templates.txt").write_text("a thing\n")
     with pytest.raises(EdgeclipError, match=r"no \{\} in the template 'a thing'"):
         read_templates(str(tmp_path / "templates.txt"))
+
+
+def write_parquet(file, **columns):
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(arrow.table(columns), file)
+    return file
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_captions_that_are_missing_are_counted_and_named(kind, tmp_path, capsys):
+    texts = ["one", None, "two", *[None] * 7, "three"]
+    file = tmp_path / f"a.{kind}"
+    if kind == "parquet":
+        write_parquet(file, text=texts)
+    else:
+        file.write_text("\n".join(json.dumps({"text": text}) for text in texts))
+    assert list(read_sentences(file)) == ["one", "two", "three"]
+    where = "row" if kind == "parquet" else "line"
+    assert f"a.{kind}: 8 without a text skipped: {where} 2, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "hint"), [("TEXT", True), ("caption", True), ("url", False)])
+def test_a_column_of_another_name_is_suggested(name, hint, tmp_path):
+    for file in (write_parquet(tmp_path / "a.parquet", **{"id": [1], name: ["x"]}), tmp_path / "a.jsonl"):
+        if file.suffix == ".jsonl":
+            file.write_text(json.dumps({"id": 1, name: "x"}))
+        with pytest.raises(EdgeclipError, match=f'no "text" there; it has id, {name}') as told:
+            list(read_sentences(file))
+        assert (f'rename "{name}" to "text"' in str(told.value)) is hint
+
+
+def test_a_damaged_gz_is_one_line(tmp_path):
+    content = bytearray(gzip.compress("\n".join(f"sentence {n}" for n in range(5000)).encode()))
+    for place in (20, len(content) // 2, len(content) - 20):
+        spoilt = content.copy()
+        spoilt[place] ^= 0xFF
+        (tmp_path / "a.txt.gz").write_bytes(spoilt)
+        with pytest.raises(EdgeclipError, match="cannot be read"):
+            list(read_sentences(tmp_path / "a.txt.gz"))
+
+
+def test_a_corpus_without_line_ends_is_refused_in_bounded_memory(tmp_path):
+    with gzip.open(tmp_path / "a.txt.gz", "wt", compresslevel=1) as file:
+        for _ in range(64):
+            file.write("word " * (1 << 18))
+    tracemalloc.start()
+    with pytest.raises(EdgeclipError, match=r"a\.txt\.gz:1: a line of over 1,048,576 characters"):
+        list(read_sentences(tmp_path / "a.txt.gz"))
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    tracemalloc.stop()

@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from edgeclip.base.errors import EdgeclipError
+from edgeclip.distillation.config import DistillConfig
 from edgeclip.distillation.student import build_student
 from edgeclip.towers.spec import StudentSpec
 
@@ -70,3 +71,12 @@ def test_from_a_file_of_timms_weights(convolutional, spec, tiny, config, tmp_pat
 def test_timms_weights_are_for_timm_models(spec, tiny, config):
     with pytest.raises(EdgeclipError, match="not a timm model"):
         build_student(spec, [tiny], config.model_copy(update={"init": "timm"}))
+
+
+def test_a_teacher_that_lends_no_text_tower_is_told_with_the_data_before_anything_is_measured():
+    from types import SimpleNamespace
+
+    from edgeclip.distillation.pipeline import check_data
+
+    with pytest.raises(EdgeclipError, match=r"mine has no text tower that .* could keep: set text_tower to student"):
+        check_data([SimpleNamespace(name="mine", text=None)], None, DistillConfig())

@@ -4,7 +4,7 @@ import pytest
 
 from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.visible import HIDDEN
-from edgeclip.images.sources import _expanded
+from edgeclip.images.shardnames import expanded
 from edgeclip.models.fetch import fetch_model
 
 from ..test_cli import run
@@ -110,7 +110,7 @@ PATTERNS = [
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_of_too_many_shards_or_of_none(pattern):
     with pytest.raises(EdgeclipError) as error:
-        _expanded(pattern)
+        expanded(pattern)
     one_line(error)
 
 

@@ -33,8 +33,10 @@ ROW = {
 }
 MACHINE = {"machine": "m", "system": "s", "cpu": "c", "cores": 4, "memory_gb": 4.0, "features": []}
 GOOD = {
-    replies.Look: {"python": [3, 11], "missing": [], "base": "/home/pi/.cache", "edgeclip": False, "free": 10},
+    replies.Look: {"missing": [], "base": "/home/pi/.cache", "edgeclip": False, "free": 10},
     dict[str, replies.Blob]: {"0" * 64: {"whole": False, "part": 3}},
+    replies.Claim: {"holder": "ada@desk"},
+    replies.JobStarted: {"status": 0, "out": "{}", "complaint": ""},
     replies.Finished: {"good": True},
     replies.Kept: {"kept": 7},
     replies.State: {"state": "died", "why": "it did"},
