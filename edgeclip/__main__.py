@@ -17,6 +17,9 @@ def main() -> None:
     take a second to take itself apart. Nor is what an interruption breaks a bug, as an import that is half done.
     """
     interrupted = listen()
+    for name in ("stdout", "stderr"):  # None where the shell has closed it: `>&-`
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
     # Of torch's threads: on a busy machine one that spins at a barrier keeps its own partner from the core. libgomp
     # reads it once, when torch is loaded; the figures are in benchmarks/results/waiting_threads.json.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")

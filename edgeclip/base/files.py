@@ -18,6 +18,7 @@ from .scratch import neighbour
 
 MADE = "<!-- made by edgeclip -->"
 FORMAT = re.compile(rb'"?format"?\s*[:=]\s*"edgeclip-')  # of our documents, JSON and TOML
+NAME_MAX = 255  # bytes of a name, on the file systems of our days
 NEAR = 4096  # bytes, from either end of a file
 
 LFS = b"version https://git-lfs"  # how its pointers begin
@@ -98,6 +99,10 @@ def writable_file(path: Path, *, force: bool = False, ours: Callable[[Path], boo
         EdgeclipError: also where something of that name is there, unless ``force`` says to replace it and it is
             edgeclip's own.
     """
+    if len(os.fsencode(path.name)) > NAME_MAX:
+        raise EdgeclipError(
+            f"{path.name[:40]}…: a name of {len(path.name)} characters is too long: choose another --out"
+        )
     if path.is_dir():
         raise EdgeclipError(f"{path} is a folder: --out must name a file")
     if os.path.lexists(path):

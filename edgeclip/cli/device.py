@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .options import DEVICE, FORCE, JSON, PATH, PRECISIONS, THREADS, Number, tell
+from .keeping import keep
+from .options import DEVICE, FORCE, JSON, PATH, PRECISIONS, THREADS, Number
 
 
 @click.command()
@@ -48,9 +50,8 @@ def profile(
     writable_file(out, force=force)
     settings: dict[str, Any] = {"engine": engine, "provider": provider, "precisions": precisions, "families": families}
     measured = measure_device(name, device=device, threads=threads, seconds=seconds, **settings)
+    keep(out, measured.save, partial(writable_file, force=force))
     show(as_json, measured.as_data(), lambda: profile_table(measured))
-    measured.save(out)
-    tell(f"wrote {out}")
 
 
 @click.command()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .keeping import keep
 from .options import ENGINE, FORCE, JSON, PATH, PROVIDER, complete_models, shipped, tell
 
 if TYPE_CHECKING:
@@ -99,12 +101,11 @@ def eval_command(
         if dataset
         else {**evaluation.as_data(), "mean": evaluation.mean}
     )
-    show(as_json, data_of, lambda: scores_table(evaluation))
     if out:
-        evaluation.save(out)
+        keep(out, evaluation.save, partial(writable_file, force=force))
         if part:
             part.unlink(missing_ok=True)
-        tell(f"wrote {out}")
+    show(as_json, data_of, lambda: scores_table(evaluation))
 
 
 def _opened(model: str, engine: str | None, provider: str | None) -> str | Encoder:
@@ -147,10 +148,14 @@ def retention_command(
         refuse_foreign(out, "retention", force=force)
     opened = [_opened(name, engine, provider) for name in models]
     kept = retention(*opened, dataset=dataset, names=models)
-    show(as_json, kept.as_data(), lambda: retention_table(kept))
-    if out:
-        with new_folder(out, "retention", "retention.json", force=force) as folder:
+
+    def write(place: Path) -> None:
+        with new_folder(place, "retention", "retention.json", force=force) as folder:
             kept.save(folder / "retention.json")
             for number, row in enumerate(kept.rows[1:], 1):
                 write_text(folder / f"broken-{number}.svg", confusion_svg(row.broken, row.model, kept.rows[0].model))
-        tell(f"wrote {out}/retention.json and {len(kept.rows) - 1} plot(s)")
+
+    if out:
+        what = f"{out}/retention.json and {len(kept.rows) - 1} plot(s)"
+        keep(out, write, partial(refuse_foreign, kind="retention", force=force), what=what)
+    show(as_json, kept.as_data(), lambda: retention_table(kept))

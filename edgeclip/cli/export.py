@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..base.errors import EdgeclipError
+from .keeping import refuse_same
 from .options import FORCE, JSON, PATH, THREADS, Number, complete_models, shipped, tell
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def export_command(
     from ..base.folders import refuse_foreign
     from .tables import bundle_table, show, tried_table
 
+    refuse_same(out=out, huggingface=huggingface)
     for folder, kind in ((out, "bundle"), (huggingface, HUGGINGFACE)):
         if folder:
             writable(folder)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .keeping import keep
 from .options import (
     DEVICE,
     ENGINE,
@@ -114,9 +116,10 @@ def report_command(
     )
     settings: dict[str, Any] = {"figures": figures_file, "device": device, "config": config}
     result = report(bundle, profile_name, dataset, budget=given_budget(budget), **settings)
+    what = f"{out}/report.html, report.md and report.json"
+    refuse = partial(refuse_foreign, kind="report", force=force)
+    keep(out, lambda folder: write_report(result, folder, force=force), refuse, what=what)
     show(as_json, result.as_data(), lambda: table(result))
-    write_report(result, out, force=force)
-    tell(f"wrote {out}/report.html, report.md and report.json")
     sys.exit(result.exit_code)
 
 
@@ -214,10 +217,9 @@ def measure_command(
     if out:
         writable_file(out, force=force)
     figures = measure(bundle, dataset, device=device, config=MeasureConfig(**settings))
-    show(as_json, figures.as_data(), lambda: figures_table(figures))
     if out:
-        figures.save(out)
-        tell(f"wrote {out}")
+        keep(out, figures.save, partial(writable_file, force=force))
+    show(as_json, figures.as_data(), lambda: figures_table(figures))
     sys.exit(3 if figures.wrong or any(row.failed for row in figures.rows) else 0)
 
 
@@ -267,9 +269,10 @@ def compare_command(
     opened = [as_report(path) for path in reports]
     limits: dict[str, Any] = {"worse_percent": worse, "lost_points": lost}
     comparisons = compare(*opened, **limits, other_device=other_device, other_dataset=other_dataset)
-    show(as_json, [asdict(line) for line in comparisons], lambda: comparison_table(opened, comparisons))
     if out:
-        write_marked(out, comparison_markdown(opened, comparisons))
+        page = comparison_markdown(opened, comparisons)
+        keep(out, lambda file: write_marked(file, page), partial(writable_file, force=force))
+    show(as_json, [asdict(line) for line in comparisons], lambda: comparison_table(opened, comparisons))
     for line in comparisons:
         if line.regressed:
             tell(f"worse: {': '.join(comparison_cells(line)[:2])}: {' | '.join(comparison_cells(line)[2:])}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .keeping import keep, refuse_same
 from .options import (
     FORCE,
     JSON,
@@ -86,6 +88,7 @@ def select_command(
     from .inputs import budget_over
     from .tables import show, specs_table
 
+    refuse_same(out=out, plot=plot)
     for file in filter(None, (plot, out)):
         writable_file(file, force=force)
     if trials and not (teacher and images and texts and dataset and work):
@@ -99,11 +102,11 @@ def select_command(
     specs = select(profile, limits, **settings, top=top)
     if text_mb is not None:
         tell(text_advice(text_mb))
-    show(as_json, [s.as_data() for s in specs], lambda: specs_table(specs, profile))
+    refuse = partial(writable_file, force=force)
+    if out:
+        keep(out, specs[0].save, refuse)
     if plot:
         settings.pop("trials", None)
-        write_marked(plot, front_svg(specs, profile, limits, **settings))
-        tell(f"wrote {plot}")
-    if out:
-        specs[0].save(out)
-        tell(f"wrote {out}")
+        front = front_svg(specs, profile, limits, **settings)
+        keep(plot, lambda file: write_marked(file, front), refuse)
+    show(as_json, [s.as_data() for s in specs], lambda: specs_table(specs, profile))
