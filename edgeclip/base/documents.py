@@ -23,6 +23,7 @@ else:
     import tomli as tomllib
 
 MOST = 1e15  # no number in our files comes near: the bytes of the largest bundle, the samples of the longest run
+MOST_PARTS = 200  # of a dotted key
 DEEPEST = 50  # tables in tables
 LARGEST = 1 << 28  # bytes of a file
 Positive = Annotated[float, Field(gt=0)]
@@ -96,10 +97,10 @@ def read_document(path: Path, kind: type[D]) -> D:
     """
     kind_of_text, text = path.suffix[1:].upper(), read_text(path, LARGEST)
     try:
-        data = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+        data = _toml(text) if path.suffix == ".toml" else json.loads(text)
         absurd = list(_absurd(data))
     except (ValueError, RecursionError) as error:
-        reason = "its tables lie too deep" if isinstance(error, RecursionError) else error
+        reason = "its tables lie too deep" if isinstance(error, RecursionError) else str(error).partition(";")[0]
         raise FormatError(f"{path}: truncated or not valid {kind_of_text} ({reason})") from error
     whole, version = isinstance(data, dict) and is_whole(data), _refuse_another(path, data, kind)
     seal = data.pop(SEAL, None) if kind.SEALED else None
@@ -115,6 +116,14 @@ def read_document(path: Path, kind: type[D]) -> D:
     if kind.SEALED and not whole and (seal or version >= kind.SEALED):
         raise FormatError(f"{path}: it was altered after edgeclip wrote it: copy it again, or make it again")
     return document
+
+
+def _toml(text: str) -> Any:
+    """TOML as data. Of a key of many parts the parser keeps every beginning: 100,000 parts would fill the memory."""
+    for line in text.split("\n"):
+        if line.partition("=")[0].count(".") > MOST_PARTS:
+            raise ValueError(f"a key of over {MOST_PARTS} parts")
+    return tomllib.loads(text)
 
 
 def _refuse_another(path: Path, data: Any, kind: type[Document]) -> int:

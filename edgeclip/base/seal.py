@@ -13,7 +13,7 @@ SEAL = "seal"
 def seal_of(document: Mapping[str, Any]) -> str:
     """SHA-256 of all of ``document`` but its seal, whatever the order of its keys and the spaces between them."""
     rest = {name: value for name, value in document.items() if name != SEAL}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
 
 
 def sealed(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..base.errors import EdgeclipError, FormatError
-from ..base.lines import read_lines
+from ..base.lines import read_lines, read_text
 from ..base.tars import read_tar
 from .labelled import TEMPLATES, BytesExample, Dataset, templates_in
 from .location import DatasetLocation, is_remote
@@ -64,7 +64,7 @@ def open_shards(where: str, split: str = "test") -> Dataset:
 
 def _kind(location: DatasetLocation) -> Kind:
     file = location.file("dataset_type.txt")
-    kind_name = file.read_text(encoding="utf-8").strip().lower() if file else "classification"
+    kind_name = read_text(file).strip().lower() if file else "classification"
     for kind in LABELS:
         if kind_name == kind:
             return kind

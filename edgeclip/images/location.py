@@ -44,7 +44,10 @@ class DatasetLocation:
     def _from_hub(self, name: str) -> Path | None:
         hub = require("huggingface_hub", "hub")
         repo = self.where.removeprefix(HUB)
-        kept = hub.try_to_load_from_cache(repo, name, repo_type="dataset", revision=self._revision)
+        try:
+            kept = hub.try_to_load_from_cache(repo, name, repo_type="dataset", revision=self._revision)
+        except hub.errors.HFValidationError:
+            raise EdgeclipError(f"{self.where}: not a repository of a hub: as in hub:USER/NAME") from None
         if not isinstance(kept, str) and (why := unreachable(hub.constants.ENDPOINT)):
             raise EdgeclipError(f"{self.where}: {name} was not fetched yet, and {why}")
         try:
