@@ -553,6 +553,34 @@ MUTANTS = (
         "return 1.0",
         "tests/reporting/test_criteria.py",
     ),
+    Mutant(
+        "two clients measure one device at once",
+        "edgeclip/measurement/agent.py",
+        'if fresh and held.get("token") != token:',
+        "if held is None:",
+        "tests/measurement/test_devices.py",
+    ),
+    Mutant(
+        "a cut tar is a shorter one",
+        "edgeclip/base/tars.py",
+        'raise FormatError(f"{path}: truncated, its end is missing: fetch it again")',
+        "return",
+        "tests/images/test_as_people_have_them.py",
+    ),
+    Mutant(
+        "the large classes choose a probe's strength",
+        "edgeclip/evaluation/probe.py",
+        "tried[strength] = mean_per_class(model.predict(val.image_embeds) == val.labels, val.labels)",
+        "tried[strength] = float((model.predict(val.image_embeds) == val.labels).mean())",
+        "tests/images/test_as_people_have_them.py",
+    ),
+    Mutant(
+        "what cannot run is called wrong",
+        "edgeclip/runtime/golden.py",
+        "ran=name not in failed",
+        "ran=True",
+        "tests/measurement/test_devices.py",
+    ),
 )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.errors import EdgeclipError
 from ..base.pictures import say_skipped
 from ..base.scratch import scratch_folder
 from ..device.facts import describe_device
@@ -97,7 +98,7 @@ def run_chain(
     embeddings which came back. Torch models stay here: on another machine they have no latency.
 
     Raises:
-        EdgeclipError: too many of the dataset's images cannot be read, or the device cannot be reached.
+        EdgeclipError: the device cannot be reached.
     """
     chain = _Chain(stages, machine, dataset.classnames if dataset else ())
     towers = {s.name: s.encoder.job for s in stages if chain.is_tower(s) and isinstance(s.encoder, OnnxEncoder)}
@@ -115,7 +116,7 @@ def run_chain(
         )
         results = _bench(chain, plan, Path(scratch))
         if dataset:
-            _judge(chain, dataset, examples, embeddings(results, plan, Path(scratch)))
+            _judge_or_note(chain, dataset, examples, results, embeddings(results, plan, Path(scratch)))
         content = _hashed(dataset, examples) if dataset else ""
     return Measured(
         rows=[_row(chain, stage, results.rows.get(stage.name, TowerResult())) for stage in stages],
@@ -162,6 +163,22 @@ def accuracy_here(stages: Sequence[Stage], dataset: Dataset) -> Measured:
         dataset=content,
         labels=chain.labels,
     )
+
+
+def _judge_or_note(
+    chain: _Chain,
+    dataset: Dataset,
+    examples: Sequence[Example],
+    results: BenchResult,
+    embeds: dict[str, tuple[NDArray[np.float32], list[int]]],
+) -> None:
+    """The accuracy of every stage; where that fails, what was timed for minutes stays, and each row says why."""
+    try:
+        _judge(chain, dataset, examples, embeds)
+    except EdgeclipError as error:
+        chain.accuracy.clear()
+        for row in results.rows.values():
+            row.failed = row.failed or f"accuracy not measured: {error}"
 
 
 def _judge(

@@ -11,6 +11,7 @@ from rich.console import Console
 from safetensors.numpy import load_file, save_file
 
 from edgeclip.base.documents import read_document
+from edgeclip.base.errors import EdgeclipError
 from edgeclip.base.files import sha256
 from edgeclip.base.seal import sealed
 from edgeclip.cli.tables import figures_table
@@ -180,3 +181,14 @@ def test_a_teacher_that_only_encodes_has_accuracy_and_no_latency(bundle, dataset
     assert exported.timing and exported.cosine_mean == pytest.approx(1, abs=1e-6)
     assert chain_cells(teacher)[CHAIN_COLUMNS.index("MB")] == "-"
     assert sanity(measured.rows, exported, None)[1:] == [], "nothing is larger than what nobody can weigh"
+
+
+def test_latency_is_kept_where_accuracy_fails_after_it(bundle, dataset, monkeypatch):
+    def fails(*labels):
+        raise EdgeclipError("the text tower is another's")
+
+    monkeypatch.setattr("edgeclip.measurement.chain.class_embeddings", fails)
+    measured = measure(bundle.path, dataset, config=MeasureConfig(seconds=0.1, precisions=("fp32",)))
+    (row,) = measured.rows
+    assert row.timing and row.top1 is None
+    assert row.failed == "accuracy not measured: the text tower is another's"
