@@ -9,8 +9,10 @@ import errno
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, ClassVar
 
@@ -27,9 +29,38 @@ NOT_CONTENT = {MARK, LOCK, SCRATCH, "lost+found"}  # the last is what an empty d
 
 
 def cache_folder() -> Path:
-    """Where what can be fetched or computed again is kept: ``EDGECLIP_CACHE``, else the user's own cache folder."""
-    named = os.environ.get("EDGECLIP_CACHE")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgeclip"
+    """Where what can be fetched or computed again is kept: ``EDGECLIP_CACHE``, else the user's own cache folder.
+
+    Where nothing can be written there (no home, as in many containers), it is a folder below the temporary ones.
+    """
+    if named := os.environ.get("EDGECLIP_CACHE"):
+        return Path(named)
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "edgeclip")  # noqa: PTH111 (no home: no error)
+    return usual if usual.is_absolute() and _takes_files(usual) else _cache_of_the_moment(usual)
+
+
+def _takes_files(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+@lru_cache(maxsize=1)
+def _cache_of_the_moment(usual: Path) -> Path:
+    """In the user's own folder below the temporary ones; it is said once.
+
+    Raises:
+        EdgeclipError: another user's is there under its name.
+    """
+    folder = Path(tempfile.gettempdir(), f"edgeclip-cache-{os.getuid()}")
+    with mendable(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.lstat().st_uid != os.getuid():
+        raise EdgeclipError(f"{folder} is another user's, and nothing can be written to {usual}: set EDGECLIP_CACHE")
+    say(f"nothing can be written to {usual}: {folder} is the cache (EDGECLIP_CACHE names another)")
+    return folder
 
 
 def _below(name: str) -> str:

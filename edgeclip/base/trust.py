@@ -37,7 +37,9 @@ def _signed(key: bytes, words: Sequence[str]) -> str:
 
 
 def _key(*, make: bool) -> bytes | None:
-    file = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "edgeclip" / "key"
+    file = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "edgeclip", "key")  # noqa: PTH111
+    if not file.is_absolute():
+        return None
     with suppress(OSError):  # no home, or one that nothing may be written to
         if make and not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
