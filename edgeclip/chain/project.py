@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -116,13 +117,25 @@ def init_project(folder: Path) -> None:
     writable(folder)
     if (folder / FILE).exists():
         raise EdgeclipError(f"{folder / FILE} is there: edgeclip run {folder} does what it says")
-    for name, text in NOTES.items():
-        if not (folder / name).exists():
-            write_text(folder / name, text)
     signature = sign(FILE, str(folder.resolve()))
-    write_text(
-        folder / FILE, (SIGNED.format(signature) if signature else "") + EXAMPLE
-    )  # last: it says that all is there
+    # The project's own file last: it says that all is there.
+    texts = {**NOTES, FILE: (SIGNED.format(signature) if signature else "") + EXAMPLE}
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    written: list[Path] = []
+    try:
+        for name, text in texts.items():
+            file = folder / name
+            if not file.exists():
+                missing += [] if file.parent.exists() else [file.parent]
+                write_text(file, text)
+                written.append(file)
+    except BaseException:
+        for file in written:
+            file.unlink(missing_ok=True)
+        for made in sorted(missing, key=lambda path: -len(path.parts)):
+            with suppress(OSError):  # what is not empty is not ours
+                made.rmdir()
+        raise
 
 
 def read_project(folder: Path, *, trust: bool = False) -> Project:

@@ -243,3 +243,17 @@ def test_an_engine_is_of_the_machine_that_is_profiled(project):
     )
     told = run("run", project, expect=2).stderr
     assert "engine, provider: profile 'raspberry-pi-5' names its own" in told
+
+
+@pytest.mark.parametrize("in_the_way", ["images", "testset", "sentences.txt/deep"])
+def test_a_folder_that_refuses_one_file_gets_none(in_the_way, tmp_path):
+    folder = tmp_path / "new/mine"
+    if "/" in in_the_way:
+        folder = tmp_path / "file/mine"
+        (tmp_path / "file").write_text("mine")
+    else:
+        folder.mkdir(parents=True)
+        (folder / in_the_way).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    assert run("init", folder, expect=2).stderr.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
