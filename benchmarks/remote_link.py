@@ -94,7 +94,7 @@ def timed(python: str, words: list[str], folder: Path) -> float:
     """Seconds that a command takes."""
     environment = {**os.environ, "HOME": str(folder / "home"), "PATH": f"{folder}/programs:{os.environ['PATH']}"}
     start = time.perf_counter()
-    subprocess.run([python, "-m", "edgeclip", *words], env=environment, check=True, capture_output=True)
+    subprocess.run([python, "-m", "edgeclip", *words], env=environment, cwd=folder, check=True, capture_output=True)
     return time.perf_counter() - start
 
 
@@ -120,7 +120,7 @@ def main() -> None:
                     for name, python in pythons.items():
                         if state == "cold":
                             shutil.rmtree(folder / "cache", ignore_errors=True)
-                        words = [command, str(options.bundle), "--device", address, *more]
+                        words = [command, str(options.bundle.absolute()), "--device", address, *more]
                         before = (folder / "sshd.log").read_text().count("Accepted publickey")
                         took = timed(python, words, folder)
                         key = f"{command} {state} {name}"

@@ -62,15 +62,16 @@ class Agent:
             fresh = held and abs(time.time() - path.stat().st_mtime) < LEASE_SECONDS
             if fresh and held.get("token") != token:
                 return {"holder": str(held.get("owner") or "another")[:200]}
-            path.write_text(json.dumps({"token": token, "owner": owner}))
+            path.write_text(json.dumps({"token": token, "owner": owner, "process": os.getpid()}))
         self.token = token
         return {"holder": ""}
 
     def release(self) -> dict[str, Any]:
-        """Let others have it."""
+        """Let others have it; unless the same client has come back meanwhile, and another agent works for it."""
         path = self.base / LEASE
-        if self.token and read_lease(path).get("token") == self.token:
-            path.unlink()
+        held = read_lease(path) if self.token else {}
+        if (held.get("token"), held.get("process")) == (self.token, os.getpid()):
+            path.unlink(missing_ok=True)
         self.token = ""
         return {}
 
@@ -195,6 +196,13 @@ def serve(mark: str) -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     agent = Agent(sys.stdin.buffer)
+    try:
+        _answer_all(agent, mark, answers)
+    finally:  # also where the other side is gone
+        agent.release()
+
+
+def _answer_all(agent: Agent, mark: str, answers: BinaryIO) -> None:
     while True:
         signal.alarm(IDLE_SECONDS)  # which ends this process
         line = agent.source.readline()

@@ -85,7 +85,13 @@ class AgentLink:
         python = _as_shell_word(address.python)
         command = target.command(f"{python} -c {shlex.quote(START)}")
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._complaints}
-        self._process: subprocess.Popen[bytes] = subprocess.Popen(command, **pipes, bufsize=0)  # type: ignore[call-overload]
+        # In a session of its own: Ctrl-C is for this side, which then says good-bye to the device.
+        self._process: subprocess.Popen[bytes] = subprocess.Popen(
+            command,
+            **pipes,
+            bufsize=0,
+            start_new_session=True,  # type: ignore[call-overload]
+        )
         self._arrived: queue.Queue[bytes] = queue.Queue(maxsize=64)
         self._buffer, self._ended = bytearray(), False
         threading.Thread(target=self._listen, daemon=True).start()

@@ -171,3 +171,31 @@ def test_labels_are_embedded_here_whatever_the_device_has(bundle, monkeypatch):
     embeds = encoder.encode_text(["a cat"])
     assert embeds.shape == (1, bundle.manifest.embed_dim)
     assert replace(encoder.job, graph="").provider == "CUDAExecutionProvider"
+
+
+def test_a_client_that_is_killed_leaves_the_device_free(server, tmp_path):
+    """The connection ends with it, and with the connection what it had there."""
+    script = "import sys, time\nfrom edgeclip.measurement.remote import open_remote\n"
+    script += "with open_remote(sys.argv[1]): print('there', flush=True); time.sleep(600)\n"
+    client = subprocess.Popen([sys.executable, "-c", script, server.address], stdout=subprocess.PIPE, text=True)
+    assert client.stdout.readline() == "there\n"
+    lease = server.cache / "lease.json"
+    assert lease.exists()
+    client.kill()
+    client.wait()
+    client.stdout.close()
+    deadline = time.monotonic() + 60
+    while lease.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not lease.exists()
+
+
+def test_an_old_agent_does_not_give_away_what_a_new_one_has(tmp_path):
+    """After a cut line two work for one client: the one at the dead end notices late."""
+    old, new = agent.Agent(io.BytesIO()), agent.Agent(io.BytesIO())
+    old.base = new.base = tmp_path
+    assert old.claim("a client", "ada")["holder"] == new.claim("a client", "ada")["holder"] == ""
+    lease = json.loads((tmp_path / "lease.json").read_text())
+    (tmp_path / "lease.json").write_text(json.dumps({**lease, "process": lease["process"] + 1}))  # the new one's
+    old.release()
+    assert (tmp_path / "lease.json").exists()
