@@ -126,9 +126,12 @@ def test_a_teacher_that_is_not_there_is_told_before_the_device_is_measured(proje
     assert not (project / "profile.toml").exists()
 
 
-def test_too_little_data_and_too_little_room_are_told_before_the_device_is_measured(project, images_dir, monkeypatch):
+def test_too_little_data_and_too_little_room_are_told_before_the_device_is_measured(
+    project, images_dir, monkeypatch, tmp_path
+):
     (project / FILE).write_text((project / FILE).read_text().replace('"x86-avx2-2core"', '"here"'))
     monkeypatch.setattr(files, "free_bytes", lambda path: 1000)
+    monkeypatch.setenv("EDGECLIP_CACHE", str(tmp_path / "cache"))  # another test may have embedded the same images
     complaint = run("run", project, expect=2).stderr.splitlines()[-1]
     assert "GB are needed, 0.00 are free: free some first" in complaint
     monkeypatch.undo()
