@@ -1,6 +1,7 @@
 """A tiny but real teacher, and images and sentences for it."""
 
 import os
+import tempfile
 
 import numpy as np
 import pytest
@@ -37,6 +38,16 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGECLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def scratch():
+    """What a command that a test kills leaves in the place for scratch is cleared, and told, by no other test."""
+    place = tempfile.TemporaryDirectory(prefix="tests-", ignore_cleanup_errors=True)
+    with place as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
         yield
 
 

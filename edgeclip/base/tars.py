@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from .errors import FormatError
 from .pictures import is_hidden
 
 BLOCK = 512
 LARGEST = 256 << 20  # bytes of one file; an image of that size is an attack or a mistake
-FILE, OLD_FILE, HARD_LINK, LONG_NAME, EXTENDED = b"0", b"\0", b"1", b"L", b"x"
+FILE, OLD_FILE, HARD_LINK, LONG_NAME, LONG_LINK, EXTENDED = b"0", b"\0", b"1", b"L", b"K", b"x"
 COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 
 
@@ -52,45 +52,60 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise FormatError(f"{path}: cannot be read ({error.strerror})") from error
 
 
+class Header(NamedTuple):
+    """One member: its kind, its name, what it is a link to, and where its content begins and how long it is, bytes."""
+
+    kind: bytes
+    name: str
+    target: str
+    start: int
+    size: int
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it has content of its own; old archives have folders of this kind."""
+        return self.kind in (FILE, OLD_FILE) and not self.name.endswith("/")
+
+
 def _members(file: IO[bytes], path: Path) -> Iterator[tuple[str, int, int]]:
     """Name, place and size of file after file; between one and the next, the file may be read from."""
-    longer, at = "", 0  # a name that the next header has no room for; where the next header lies
-    end, linked = file.seek(0, 2), dict[str, tuple[int, int]]()
+    linkable = dict[str, Header]()  # filled by a second reading, since most archives have no hard links
+    for header in _headers(file, path):
+        if header.kind == HARD_LINK and not is_hidden(header.name):
+            if not linkable:
+                with _opened(path) as again:
+                    linkable = {other.name: other for other in _headers(again, path) if other.is_file}
+            if (linked := linkable.get(header.target)) is None:
+                raise FormatError(
+                    f"{path}: {header.name} is a link to {header.target}, which is not in it: pack it again, with"
+                    " tar --hard-dereference"
+                )
+            file.seek(linked.start)
+            yield header.name, linked.start, linked.size
+        elif header.is_file and not is_hidden(header.name):
+            file.seek(header.start)
+            yield header.name, header.start, header.size
+
+
+def _headers(file: IO[bytes], path: Path) -> Iterator[Header]:
+    """Header after header, each with the long names that records before it gave."""
+    longer, at = dict[str, str](), 0  # what the next header has no room for; where the next header lies
+    end = file.seek(0, 2)
     while True:
         file.seek(at)
-        header = file.read(BLOCK)
-        if len(header) == BLOCK and not header.strip(b"\0"):
+        block = file.read(BLOCK)
+        if len(block) == BLOCK and not block.strip(b"\0"):
             return
         if at >= end:  # no mark of the end: files may be missing, or the last one's bytes
             raise FormatError(f"{path}: truncated, its end is missing: fetch it again")
-        kind, size = header[156:157], _size(header, path)
-        at += BLOCK + size + -size % BLOCK
-        if kind in (LONG_NAME, EXTENDED):
-            longer = _long_name(kind, _content(file, size, path)) or longer
+        kind, size, start = block[156:157], _size(block, path), at + BLOCK
+        at = start + size + -size % BLOCK
+        if kind in (LONG_NAME, LONG_LINK, EXTENDED):
+            longer |= _long_names(kind, _content(file, size, path))
             continue
-        name, longer = longer or _name(header), ""
-        if kind == HARD_LINK and not is_hidden(name):
-            linked = linked or {other: (start, length) for other, start, length in _plain(path)}
-            if target := linked.get(_text(header[157:257])):
-                file.seek(target[0])
-                yield name, *target
-        if kind in (FILE, OLD_FILE) and not name.endswith("/") and not is_hidden(name):
-            yield name, at - size - -size % BLOCK, size
-
-
-def _plain(path: Path) -> Iterator[tuple[str, int, int]]:
-    """The files that hard links of the same archive may name; read a second time, since most archives have no links."""
-    with path.open("rb") as file:
-        at, end = 0, file.seek(0, 2)
-        while at < end:
-            file.seek(at)
-            header = file.read(BLOCK)
-            if not header.strip(b"\0"):
-                return
-            size = _size(header, path)
-            if header[156:157] in (FILE, OLD_FILE):
-                yield _name(header), at + BLOCK, size
-            at += BLOCK + size + -size % BLOCK
+        names = {"path": _name(block), "linkpath": _text(block[157:257])} | longer
+        yield Header(kind, names["path"], names["linkpath"], start, size)
+        longer = {}
 
 
 def _size(header: bytes, path: Path) -> int:
@@ -128,19 +143,20 @@ def _name(header: bytes) -> str:
     return f"{prefix}/{name}" if prefix else name
 
 
-def _long_name(kind: bytes, content: bytes) -> str:
-    """The path of a GNU long-name record, or of a pax record (``length key=value``, one after another)."""
-    if kind == LONG_NAME:
-        return _text(content)
+def _long_names(kind: bytes, content: bytes) -> dict[str, str]:
+    """``path`` and ``linkpath`` of a GNU record, or of a pax one (``length key=value``, one after another)."""
+    if kind != EXTENDED:
+        return {"path" if kind == LONG_NAME else "linkpath": _text(content)}
+    names = {}
     while content:
         length, _, rest = content.partition(b" ")
         if not length.isdigit() or int(length) <= len(length) + 1:
-            return ""
-        entry = rest[: int(length) - len(length) - 1]
-        if entry.startswith(b"path="):
-            return _text(entry[5:].rstrip(b"\n"))
+            break
+        key, _, value = rest[: int(length) - len(length) - 1].partition(b"=")
+        if key in (b"path", b"linkpath"):
+            names[key.decode()] = _text(value.rstrip(b"\n"))
         content = content[int(length) :]
-    return ""
+    return names
 
 
 def _text(field: bytes) -> str:

@@ -46,16 +46,20 @@ class Session:
             python = self._link.python if self._link else "python3"
             raise EdgeclipError(f"{self.name}: no {packages} there: {python} -m pip install {packages}")
         self._base, self._free, self._edgeclip = reply.base, reply.free, reply.edgeclip
-        self._claim()
+        self._steady(self._claim)
 
-    def _claim(self) -> None:
+    def _claim(self, link: Link) -> None:
         """Wait until nobody else measures there: two at once would measure each other."""
         shown = ""
-        while holder := self._ask(Claim, "claim", "who uses it", token=self._token, owner=self._owner).holder:
+        while holder := self._holder(link):
             if holder != shown:
                 say(f"{self.name}: in use by {holder}: waiting until it is free (Ctrl-C to stop)")
                 shown = holder
             time.sleep(WAIT_SECONDS)
+
+    def _holder(self, link: Link) -> str:
+        answer = link.ask("claim", token=self._token, owner=self._owner)
+        return read_reply(self.name, "who uses it", answer, Claim).holder
 
     def close(self) -> None:
         """Hang up."""
@@ -122,7 +126,7 @@ class Session:
             self.name = self._link.name
             if self._base:
                 self._link.ask("look", folder=self._base)
-                self._link.ask("claim", token=self._token, owner=self._owner)
+                self._claim(self._link)  # another may have come while it was lost
         return self._link
 
     def _steady(self, action: Callable[[Link], T]) -> T:

@@ -17,6 +17,7 @@ from edgeclip.base.tars import read_tar
 from edgeclip.images.datasets import open_dataset
 
 COLOURS = ("red", "lime", "blue")
+LONG = "folder/" * 20 + "ü.txt"  # of more characters than a tar's header has room for
 
 
 def png(colour):
@@ -174,10 +175,34 @@ def test_shards_on_a_web_server_are_fetched_once(server):
 
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_tar_is_read_as_tarfile_reads_it(tmp_path, kind):
-    files = [("a.txt", b"1"), ("folder/" * 20 + "ü.txt", b"2" * 513), ("n" * 90 + ".txt", b""), ("b.txt", b"3" * 512)]
+    files = [("a.txt", b"1"), (LONG, b"2" * 513), ("n" * 90 + ".txt", b""), ("b.txt", b"3" * 512)]
     write_tar(tmp_path / "x.tar", files, kind)
     assert list(read_tar(tmp_path / "x.tar")) == files
     assert [name for name, _ in read_tar(tmp_path / "x.tar", contents=False)] == [name for name, _ in files]
+
+
+def write_hard_links(path, target, names, kind=tarfile.PAX_FORMAT):
+    """As tar packs a file that lies in a folder under several names: its content once, and then by its name."""
+    with tarfile.open(path, "w", format=kind) as archive:
+        info = tarfile.TarInfo(LONG)
+        info.size = 3
+        archive.addfile(info, io.BytesIO(b"abc"))
+        for name in names:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.LNKTYPE, target
+            archive.addfile(link)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_hard_link_has_the_content_of_what_it_names(kind, tmp_path):
+    write_hard_links(tmp_path / "x.tar", LONG, names := ["again.txt", LONG.replace("ü", "u")], kind)
+    assert list(read_tar(tmp_path / "x.tar")) == [(name, b"abc") for name in (LONG, *names)]
+
+
+def test_a_hard_link_to_what_is_not_there_is_refused(tmp_path):
+    write_hard_links(tmp_path / "x.tar", "absent.txt", ["again.txt"])
+    with pytest.raises(FormatError, match=r"again.txt is a link to absent.txt, which is not in it: pack it again"):
+        list(read_tar(tmp_path / "x.tar"))
 
 
 def test_links_in_an_archive_are_passed_over(tmp_path):

@@ -1,6 +1,7 @@
 """A device that is played here: its agent runs in this process, its job does what a test says."""
 
 import json
+import tempfile
 from pathlib import Path
 
 from edgeclip.measurement.agent import Agent
@@ -16,6 +17,7 @@ class PlayedLink:
     def __init__(self, work=None):
         self.work = work or (lambda plan, folder: {})
         self.agent = Agent(None)
+        self.agent.base = Path(tempfile.mkdtemp())  # where a played answer names none
         self.asked, self.sent, self.states = [], [], []  # states: told one after another, before the job has finished
         self.answers = {}  # a command's name: the JSON that is told in its place, or what is raised, or a list of these
         self.lost = 0  # calls that the connection does not live through

@@ -454,6 +454,22 @@ def test_a_lost_connection_is_made_anew_and_the_same_is_asked_again(link, bundle
     assert link.closed == 2, "one broke, and one was hung up at the end; a third never came about"
 
 
+def test_a_device_that_another_took_meanwhile_is_waited_for(link, bundle, given, capsys):
+    outputs, folder = given
+
+    def work(sent, job):
+        shutil.copytree(folder, job, dirs_exist_ok=True)
+        return asdict(outputs)
+
+    link.work = work
+    claims = ['{"holder": "ada@desk"}', '{"holder": "ada@desk"}', '{"holder": ""}']
+    with open_remote("ssh://board") as machine:
+        link.lost, link.answers["claim"], asked = 1, claims, len(link.asked)
+        assert verified(machine.verify(bundle.path))
+    assert [do for do, _ in link.asked[asked:]][:4] == ["look", "claim", "claim", "claim"], "and then goes on"
+    assert capsys.readouterr().err.count("in use by ada@desk: waiting until it is free") == 1
+
+
 def test_a_device_that_stays_away_is_given_up_after_some_tries(link, bundle, tmp_path):
     link.lost = 1
     assert told_of(look) == "no connection: played: the line is cut", "nobody was ever there: there is no second try"
