@@ -158,7 +158,7 @@ def distill(
         refuse_no_budget(profile)
     validation = validation_on(dataset) if dataset else None
     refuse_missing(str(data.images))
-    refuse_unfit(data.sentences)
+    refuse_unfit(data.sentences, classes=data.classes is not None)
     read_templates(data.templates)
     refuse_in_the_way(out)
     opened = [as_teacher(teacher) for teacher in ([teachers] if isinstance(teachers, (str, Encoder)) else teachers)]

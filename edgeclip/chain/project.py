@@ -167,7 +167,7 @@ def check_inputs(folder: Path, project: Project) -> None:
     if project.profile != HERE:
         load_profile(profile_name(folder, project))
     refuse_missing(place(folder, project.images))
-    refuse_unfit(Path(place(folder, str(project.texts or project.classes))))
+    refuse_unfit(Path(place(folder, str(project.texts or project.classes))), classes=project.texts is None)
     if project.dataset:
         open_dataset(place(folder, project.dataset))
 

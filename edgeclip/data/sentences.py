@@ -37,6 +37,7 @@ OPENERS: dict[str, Callable[..., IO[Any]]] = {
     ".zst": _zstandard,
 }
 SOME = 100_000
+FEWEST = 16  # images, and sentences
 LONGEST = 1 << 20  # characters of a line
 SHOWN = 5
 TEXT = "text"
@@ -57,11 +58,12 @@ PROMPTS = (
 )
 
 
-def read_sentences(path: Path) -> Iterator[str]:
+def read_sentences(path: Path, *, tell: bool = True) -> Iterator[str]:
     """The sentences of a file, one after another, blanks around them gone.
 
     ``.txt`` holds one a line (which ends at a line feed alone), ``.jsonl`` objects with "text", each also as ``.gz``,
-    ``.bz2``, ``.xz`` or ``.zst``; ``.parquet`` a column "text".
+    ``.bz2``, ``.xz`` or ``.zst``; ``.parquet`` a column "text". Rows without a text are skipped, and told, unless
+    ``tell`` is False.
 
     Raises:
         EdgeclipError: the file is missing, empty, damaged or of another kind, or a line of it is not as it should be.
@@ -84,9 +86,10 @@ def read_sentences(path: Path) -> Iterator[str]:
         raise EdgeclipError(f"{path}: no such file of sentences") from None
     except (OSError, EOFError, UnicodeDecodeError, lzma.LZMAError, zlib.error) as error:
         raise EdgeclipError(f"{path}: cannot be read as UTF-8 text ({error})") from error
-    without.say()
     if empty:
         raise EdgeclipError(f"{path}: no sentences in it")
+    if tell:
+        without.say()
 
 
 class _Without:
@@ -107,14 +110,32 @@ class _Without:
             say(f"{self._path.name}: {self._count:,} without a text skipped: {some_of(self._rows, SHOWN)}")
 
 
-def refuse_unfit(path: Path) -> None:
-    """Find out early what :func:`read_sentences` would refuse, as far as a second goes.
+def refuse_unfit(path: Path, *, classes: bool = False) -> None:
+    """Find out early what :func:`read_sentences` would refuse, as far as a second goes, and sentences that are too few.
+
+    Args:
+        path: the file.
+        classes: it holds class names, any number of which make sentences.
 
     Raises:
         EdgeclipError: see there.
     """
-    for _ in islice(read_sentences(path), SOME):
-        pass
+    few = set[str]()
+    for sentence in islice(read_sentences(path, tell=False), SOME):
+        if len(few) < FEWEST:
+            few.add(sentence)
+    if not classes:
+        refuse_too_few("sentences", len(few))
+
+
+def refuse_too_few(what: str, count: int) -> None:
+    """Refuse fewer images or sentences than a training can learn from.
+
+    Raises:
+        EdgeclipError: there are fewer than ``FEWEST``.
+    """
+    if count < FEWEST:
+        raise EdgeclipError(f"too few {what}: {count}, and training needs at least {FEWEST}")
 
 
 def class_sentences(path: Path, templates: Sequence[str] = PROMPTS) -> Iterator[str]:

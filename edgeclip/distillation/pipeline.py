@@ -18,7 +18,7 @@ from ..base.files import mendable, sha256
 from ..base.folders import cache_folder, locked
 from ..base.strings import StringsOnDisk, digest
 from ..data.processes import processes
-from ..data.sentences import OPENAI, kept_sentences, read_templates
+from ..data.sentences import OPENAI, kept_sentences, read_templates, refuse_too_few
 from ..data.squares import Images
 from ..data.training import TrainingData
 from ..data.views import Views
@@ -37,7 +37,6 @@ from .targets import find_targets, refuse_no_room
 from .teachers import Teacher
 from .trainer import Trainer
 
-FEWEST = 16  # images, and sentences
 Judge = Callable[[OpenClipEncoder], float]
 Rehearsal = Callable[[StudentSpec, Sequence[Teacher], DistillConfig], None]
 
@@ -153,8 +152,7 @@ def _opened(
     square = teachers[0].preprocess.model_copy(update={"size": size, "exif": config.exif})
     pictures = Images(open_source(images, cache, processes().main_process_first), square)
     for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
-        if count < FEWEST:
-            raise EdgeclipError(f"too few {name}: {count}, and training needs at least {FEWEST}")
+        refuse_too_few(name, count)
     return pictures, sentences
 
 

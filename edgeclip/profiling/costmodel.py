@@ -216,7 +216,9 @@ def _near(place: NDArray[Any], theirs: NDArray[Any]) -> NDArray[Any]:
     # The halves of a square's three terms as one product of extended places: term by term, three more tables are made.
     half, halves = ((each**2).sum(axis=1) / -2 for each in (place, theirs))
     left = np.column_stack([place, half, np.ones_like(half)])
-    exponent = left @ np.column_stack([theirs, np.ones_like(halves), halves]).T
+    right = np.column_stack([theirs, np.ones_like(halves), halves]).T
+    with np.errstate(invalid="ignore"):  # OpenBLAS may raise it for what it reads past a vector's end, and does not use
+        exponent = left @ right
     return np.exp(exponent, out=exponent)
 
 

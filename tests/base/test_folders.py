@@ -77,7 +77,7 @@ def test_what_a_user_puts_there_meanwhile_is_left_alone(tmp_path):
         (tmp_path / "cake/note").write_text("mine")
     assert below(tmp_path / "cake")["note"] == "mine"
     with (
-        pytest.raises(EdgeclipError, match="recipe came there meanwhile"),
+        pytest.raises(EdgeclipError, match="recipe was put there in the meantime"),
         new_folder(tmp_path / "pie", "cake", "recipe") as folder,
     ):
         write_text(folder / "recipe", "a")

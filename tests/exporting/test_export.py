@@ -105,7 +105,7 @@ def test_another_version_of_the_engine_is_another_target(teacher, images_dir, tm
     files, plan = sorted(images_dir.iterdir()), ExportPlan(target, precisions=())
     made = export(teacher, tmp_path / "b", source="x", calibration=files, plan=plan)
     assert made.manifest.recommended is None
-    assert "it speaks for onnxruntime 0.1" in capsys.readouterr().err
+    assert "it was measured with onnxruntime 0.1" in capsys.readouterr().err
 
 
 def test_bytes_in(rich, images_dir):

@@ -114,7 +114,7 @@ def test_what_is_not_what_was_recorded_has_failed(bundle, tmp_path, capsys):
     assert found.recommended is None
     console = Console(file=io.StringIO(), width=400)
     console.print(figures_table(found))
-    assert "image tower int8 differs from what was recorded: worst cosine -" in console.file.getvalue()
+    assert "image tower int8 differs from what was recorded at export: worst cosine -" in console.file.getvalue()
 
 
 def test_a_device_measures_and_a_workstation_adds_the_teacher(bundle, teacher_dir, dataset, profile, figures, tmp_path):

@@ -188,7 +188,7 @@ def test_the_bundles_engine_is_used_where_it_fits(played, with_engine, capsys):
     assert TENSORRT.open(folder / "image.fp32.onnx").batch == 4, "the bundle's, not one of our own"
     assert "engine for" not in capsys.readouterr().err
     (folder / "engine.fp32.plan").write_bytes(b"played engine altered")
-    with pytest.raises(FormatError, match=r"engine\.fp32\.plan is not what was built"):
+    with pytest.raises(FormatError, match=r"engine\.fp32\.plan was changed after it was built"):
         TENSORRT.open(folder / "image.fp32.onnx")
 
 
