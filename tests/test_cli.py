@@ -132,7 +132,7 @@ WRITERS = {
     "demo": ["demo", "--out"],
     "distill": ["distill", "--profile", "raspberry-pi-5", "--teacher", "demo", "--images", "mine", "--texts"],
 }
-WRITERS["distill"] += ["mine/a.txt", "--latency-ms", "20", "--out"]
+WRITERS["distill"] += ["mine/texts.txt", "--latency-ms", "20", "--out"]
 
 
 @pytest.mark.parametrize("force", [[], ["--force"]], ids=["", "force"])
@@ -142,6 +142,7 @@ def test_no_command_writes_over_what_edgeclip_did_not_make(words, force, tmp_pat
     (tmp_path / "mine").mkdir()
     for name in ("a.txt", "report.json", "bundle.json", "data", "a.png"):
         (tmp_path / "mine" / name).write_text('{"format": "of my own"}')
+    (tmp_path / "mine/texts.txt").write_text("\n".join(f"{number} cats" for number in range(16)))
     before = _snapshot(tmp_path)
     force = force if words[0] not in ("demo", "distill") else []
     for out in ("mine", "mine/report.json"):

@@ -51,6 +51,7 @@ def shown(block, names):
 
 
 @pytest.mark.usefixtures("few_samples")
+@pytest.mark.slow
 def test_the_page_runs_from_top_to_bottom(folder, teacher_dir, capsys):
     names, values = {}, []
     text = "\0".join(BLOCKS).replace("ViT-B-16:openai", f"local-dir:{teacher_dir}")

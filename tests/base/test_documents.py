@@ -174,6 +174,7 @@ def wrong_values(path):
         yield -1
 
 
+@pytest.mark.slow
 def test_every_number_of_every_file_has_its_range(bundle, tmp_path):
     tried, kinds, accepted = 0, set(), []
     for document in documents(bundle):

@@ -36,6 +36,7 @@ def test_what_works_is_said(config, spec, teacher, capsys):
     assert "teacher, student, loss and export work together" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_student_that_is_no_gain_is_said_before_it_is_trained(teacher, capsys):
     wide = {"image_size": 64, "patch_size": 8, "width": 256, "layers": 6, "head_width": 64}
     rehearse(StudentSpec(name="wide", vision_cfg=wide), [as_teacher("tiny", teacher)], DistillConfig())

@@ -176,6 +176,7 @@ def test_from_shards_to_a_bundle(distill, images_dir, tmp_path):
     assert told["calibration"]["images"] == 40
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_run_that_resumes(distill, inputs, tmp_path):
     config = DistillConfig(epochs=40, batch_size=10, views=2, checkpoint_seconds=0)
     config.save(tmp_path / "config.toml")

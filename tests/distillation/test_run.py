@@ -212,6 +212,7 @@ def test_a_batch_that_processes_cannot_share(monkeypatch):
 
 
 @pytest.mark.parametrize("text_tower", ["teacher", "student"])
+@pytest.mark.slow
 def test_a_batch_in_parts_teaches_the_same(spec, tiny, images_dir, texts_file, config, tmp_path, text_tower):
     config = config.model_copy(update={"text_tower": text_tower})
     weights = []

@@ -60,6 +60,7 @@ def in_a_process(environment, *arguments):
     return subprocess.run([sys.executable, *map(str, arguments)], env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_what_is_pushed_is_what_others_read(hub, trained, images_dir):
     served, environment = hub
     command = ["-m", "edgeclip", "push", trained / "run", "me/tiny", "--bundle", trained / "bundle", "--json"]

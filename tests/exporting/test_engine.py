@@ -95,6 +95,7 @@ def test_engines_for_absent_gpus_compute_in_the_asked_precision(tower, gpu, grap
 
 @rtx
 @pytest.mark.tensorrt
+@pytest.mark.slow
 def test_no_tower_that_is_exported_for_tensorrt_is_refused(tmp_path):
     from edgeclip.runtime.engines.tensorrt.build import parse
 
@@ -135,6 +136,7 @@ def test_an_unknown_gpu_lists_those_that_are_known(graphs, tmp_path):
 
 @rtx
 @pytest.mark.tensorrt
+@pytest.mark.slow
 def test_a_jetsons_bundle_has_its_graphs_and_engines_in_every_precision(teacher, images_dir, tmp_path):
     files, target = sorted(images_dir.iterdir()), load_profile("jetson-orin-nano").target
     plan = ExportPlan(target, engines=EngineConfig(target_gpu="sm86"))

@@ -151,7 +151,8 @@ def reference_ms(folder):
         return cost_ns(onnx.load(str(kit.unpack(kit.reference, folder)))) / 1e6
 
 
-@pytest.mark.parametrize("name", ["tensorrt", pytest.param("bare", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tensorrt", "bare"])
 def test_what_the_profile_names_is_what_runs_and_is_judged(name, target, edgeclip, dataset, teacher_dir, tmp_path):
     folder = target(name)
     figures = folder / "figures.json"
@@ -174,6 +175,7 @@ def test_what_the_profile_names_is_what_runs_and_is_judged(name, target, edgecli
     assert host["runtime"].startswith("onnxruntime "), "here that runs whatever the target's engine is"
 
 
+@pytest.mark.slow
 def test_figures_of_another_engine_than_the_profiles_are_not_measured(target, edgeclip, dataset, teacher_dir):
     folder = target("tensorrt")
     figures = folder / "figures.json"
@@ -189,6 +191,7 @@ def test_figures_of_another_engine_than_the_profiles_are_not_measured(target, ed
         assert not any("predicted_ms" in row for row in report["rows"])
 
 
+@pytest.mark.slow
 def test_a_provider_to_which_everything_fell_back_is_not_the_one_asked_for(target, edgeclip, dataset, teacher_dir):
     folder = target("azure")
     figures = folder / "figures.json"

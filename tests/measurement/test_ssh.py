@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -286,9 +287,8 @@ def test_one_authentication_in_all(server, bundle):
     assert log.count("Accepted publickey") == 1
 
 
-def test_a_python_below_the_home_there(server, monkeypatch):
-    home = subprocess.run(["sh", "-c", "echo ~"], capture_output=True, text=True).stdout.strip()
-    below = os.path.relpath(sys.executable, home)
+def test_a_python_below_the_home_there(server):
+    below = os.path.relpath(sys.executable, pwd.getpwuid(os.getuid()).pw_dir)  # of the login there, not of $HOME here
     assert reached(f"ssh://{USER}@{HOST}:{server.port}/~/{below}") is None
 
 

@@ -45,7 +45,9 @@ def test_pixels_ids_embeddings_and_probabilities_are_open_clips(name, parity, tm
     assert all(row.figures[key] == 0 for key in ("ids", "student ids", "bundle ids"))
 
 
-@pytest.mark.parametrize("name", ["ViT-B-32-quickgelu", "ViT-B-16", "ViT-B-16-SigLIP"])
+@pytest.mark.parametrize(
+    "name", ["ViT-B-32-quickgelu", "ViT-B-16", pytest.param("ViT-B-16-SigLIP", marks=pytest.mark.slow)]
+)
 def test_a_fault_is_seen(name, parity, tmp_path, monkeypatch):
     """Another activation, another mean, another bias: each small, and each of them another model."""
     load = OpenClipEncoder.load

@@ -162,6 +162,7 @@ def test_open_clips_own_tokenizer_in_each_of_its_ways(clean, tmp_path):
 MANY = odd_texts(24_000, seed=3)
 
 
+@pytest.mark.slow
 def test_twenty_thousand_odd_texts_of_open_clips_own(tmp_path):
     assert len(set(MANY)) > 20_000
     simple = open_clip.SimpleTokenizer()
@@ -172,6 +173,7 @@ def test_twenty_thousand_odd_texts_of_open_clips_own(tmp_path):
 
 
 @pytest.mark.parametrize("case", ["siglip: padding is 1", "clipa: the separator is stripped"])
+@pytest.mark.slow
 def test_twenty_thousand_odd_texts_of_others(case, tmp_path):
     make, text_cfg = CASES[case]
     folder = folder_of(tmp_path / "m", make(), **text_cfg)

@@ -43,6 +43,7 @@ def started(tmp_path, few_samples, monkeypatch):
     return tmp_path / "demo"
 
 
+@pytest.mark.slow
 def test_every_step_leaves_what_the_next_one_reads(started):
     told = run("demo", "--out", started, expect=None)  # on so few drawings its promises are a matter of luck
     report = read_document(started / "report.json", Report)
