@@ -1,4 +1,4 @@
-"""A real sshd on the loopback device, at a port that was free."""
+"""A real sshd on the loopback device, at a port that was free; and a device that is played, with what it is asked."""
 
 import getpass
 import os
@@ -11,6 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from edgeclip.measurement import remote, session
+from edgeclip.measurement.bench import Plan
+from edgeclip.measurement.job import give_bundle
+from edgeclip.runtime.towerjob import RuntimeOptions, TowerJob
+from edgeclip.runtime.turns import WORKER
+
+from .playedlink import PlayedLink
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
 HOST = "127.0.0.1"
@@ -147,3 +155,44 @@ def server(tmp_path, monkeypatch):
         pytest.fail(f"sshd does not start: {(tmp_path / 'sshd.log').read_text()}")
     yield found
     found.stop()
+
+
+@pytest.fixture
+def link(monkeypatch, tmp_path):
+    """The device that every address leads to; its files lie under ``tmp_path / "there"``."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "there"))
+    device = PlayedLink()
+    device.connected = []
+
+    def connect(address):
+        device.connected.append(address)
+        device._breaks()
+        return device
+
+    monkeypatch.setattr(session, "connect", connect)
+    monkeypatch.setattr(session, "WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(remote, "WAIT_SECONDS", 0.001)
+    return device
+
+
+@pytest.fixture
+def out(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def plan(bundle, images_dir, tmp_path):
+    graph = str(bundle.path / "image.fp32.onnx")
+    (tmp_path / "weights.bin").write_bytes(b"weights")
+    jobs = {"one": TowerJob(graph, threads=1), "two": TowerJob(graph, str(tmp_path / "weights.bin"), threads=1)}
+    images = [str(path) for path in sorted(images_dir.iterdir())[:3]]
+    return Plan(towers=jobs, focus="two", reference=TowerJob(str(bundle.path / "text.fp32.onnx")), images=images)
+
+
+@pytest.fixture(scope="module")
+def given(bundle, tmp_path_factory):
+    """What this machine gives for the bundle's recorded inputs, and the files."""
+    folder = tmp_path_factory.mktemp("given")
+    return give_bundle(bundle.path, WORKER, folder, RuntimeOptions()), folder

@@ -2,11 +2,22 @@
 
 import json
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from edgeclip.base.errors import EdgeclipError
+from edgeclip.device.facts import describe_device
+from edgeclip.device.sensors import read_sensors
 from edgeclip.measurement.agent import Agent
+from edgeclip.measurement.bench import RULE
 from edgeclip.measurement.job import FINISHED
 from edgeclip.measurement.links import DeviceRefused, LinkLost
+from edgeclip.measurement.remote import open_remote
+
+LOOK = {"missing": [], "base": "/b", "edgeclip": False, "free": 10**9}
 
 
 class PlayedLink:
@@ -81,3 +92,28 @@ class PlayedLink:
         if self.lost:
             self.lost -= 1
             raise LinkLost(f"{self.name}: the line is cut")
+
+
+def benched(plan, folder, *, milliseconds=2.0, images=3):
+    """The answer of a device that measured all that it was sent, and a file of embeddings for each tower."""
+    opened = {"engine": "played", "version": "1", "import_ms": 1.0, "load_ms": 1.0, "first_ms": 1.0}
+    opened |= {"peak_memory_mb": None, "asked_provider": "CPU", "providers": ["CPU"]}
+    row = {"opened": opened, "latency": {"p50": milliseconds}, "samples_ms": [milliseconds], "turns": [[0.0, 2.0]]}
+    rows = {name: {**row, "embeds": {"images": images, "broken": []}} for name in plan["bench"]["towers"]}
+    for number in range(len(rows)):
+        np.save(folder / f"{number}.npy", np.full((images, 4), number, np.float32))
+    machine = describe_device().model_copy(update={"cpu": "a board"}).model_dump()
+    still = asdict(read_sensors())
+    return {"rows": rows, "reference": row, "rule": RULE, "before": still, "after": still, "machine": machine}
+
+
+def told_of(action):
+    """The line that an action ends in."""
+    with pytest.raises(EdgeclipError) as error:
+        action()
+    return str(error.value)
+
+
+def look():
+    with open_remote("ssh://pi@board/opt/python"):
+        pass
