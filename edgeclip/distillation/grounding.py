@@ -24,6 +24,7 @@ from ..base.console import progress_bar
 from ..base.documents import Cosine, Count, Document
 from ..base.errors import EdgeclipError
 from ..base.files import is_ours, mendable, writable_file, write_text
+from ..base.pictures import say_skipped
 from ..base.strings import StringsOnDisk
 from ..data.augment import Augment
 from ..data.processes import processes
@@ -50,6 +51,7 @@ class Selection(Document):
 
     teacher: str
     images: Count
+    unreadable: Count = 0  # of these
     candidates: Count  # distinct sentences of the corpus
     neighbours: Count
     cap: Count
@@ -154,6 +156,7 @@ def ground(
     images_document = texts_document.model_copy(update={"fingerprint": seen, "rows": len(images)})
     looks = image_embedder(teacher, images, Views(WHOLE, 0), 1)
     pictures = feature_store(folder / "whole-images", f"{teacher.name} looks", images_document, looks, images.source)
+    say_skipped([images.source.key(row) for row in pictures.broken], "images")
     texts = feature_store(
         folder / "corpus", f"embed sentences ({teacher.name})", texts_document, sentence_embedder(teacher, corpus)
     )
@@ -166,6 +169,7 @@ def ground(
     return grounded, Selection(
         teacher=teacher.name,
         images=len(images),
+        unreadable=len(pictures.broken),
         candidates=len(corpus),
         neighbours=neighbours,
         cap=cap,

@@ -1,6 +1,7 @@
 """Sentences are kept where images vote for them: capped, and once each."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -51,6 +52,18 @@ def test_what_the_images_show_is_kept(pictures, tmp_path):
     first = next(found.records(corpus, images))
     assert first["votes"] == 3
     assert first["image"] in {"0.png", "1.png", "2.png"}
+
+
+def test_an_image_that_cannot_be_read_is_named_and_does_not_vote(pictures, tmp_path, capsys):
+    teacher, _ = pictures
+    (tmp_path / "images/5.png").write_bytes(b"cut short")
+    for number in range(6, 20):
+        shutil.copy(tmp_path / "images/0.png", tmp_path / f"images/{number}.png")
+    images = Images(open_source(str(tmp_path / "images"), tmp_path), teacher.preprocess)
+    corpus = distinct(["red", "blue"], tmp_path / "c")
+    found, summary = ground(teacher, images, corpus, tmp_path / "store", neighbours=1, cap=99)
+    assert (summary.images, summary.unreadable, found.votes.tolist()) == (20, 1, [17, 2])
+    assert "images: 1 unreadable image(s) skipped: 5.png" in capsys.readouterr().err
 
 
 def test_what_is_said_twice_stays_once(pictures, tmp_path):
