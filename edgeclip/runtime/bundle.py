@@ -15,7 +15,7 @@ from ..base.errors import EdgeclipError, FormatError
 from ..base.files import sha256
 from ..base.scratch import scratch_folder
 from ..base.visible import escape
-from .archive import is_archive, unpack
+from .archive import is_archive, told_as, unpack
 from .labels import odds
 from .manifest import Artefact, File, Manifest
 from .onnxencoder import OnnxEncoder
@@ -45,7 +45,9 @@ class Bundle:
             scratch = scratch_folder()
             folder = scratch.__enter__()
             atexit.register(scratch.__exit__, None, None, None)
-            path = unpack(path, folder)
+            inside = unpack(path, folder)
+            with told_as(path, inside):
+                return cls.open(inside, verify=verify)
         if not (path / MANIFEST).is_file():
             raise EdgeclipError(f"{path} is not a bundle ({MANIFEST} is missing): create one with edgeclip export")
         bundle = cls(path, read_document(path / MANIFEST, Manifest))

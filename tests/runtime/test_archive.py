@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeclip.base.errors import FormatError
+from edgeclip.base.errors import EdgeclipError, FormatError
+from edgeclip.runtime import archive
 from edgeclip.runtime.archive import unpack
 from edgeclip.runtime.bundle import Bundle
 
@@ -65,6 +67,66 @@ def test_links_are_refused(tmp_path):
     for name in ("b.tar", "b.zip"):
         with pytest.raises(FormatError, match="link"):
             unpack(tmp_path / name, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize(
+    "names, why",
+    [
+        (["a", "a/b"], "a file and a folder"),
+        (["a/b", "a"], "a file and a folder"),
+        (["a", "./a"], "twice"),
+        (["n" * 256], "too long a name"),
+        ([f"{number}" for number in range(4)], "or 3 files"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_names_that_cannot_all_be_written(names, why, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "MOST", 3)
+    file = tmp_path / f"b.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w") as opened:
+            for name in names:
+                opened.writestr(zipfile.ZipInfo(name), "x")
+    else:
+        with tarfile.open(file, "w") as opened:
+            for name in names:
+                opened.addfile(tarfile.TarInfo(name), io.BytesIO())
+    with pytest.raises(FormatError, match=f"b.{kind}: .*{why}"):
+        unpack(file, tmp_path / "in")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_whatever_becomes_of_a_byte_is_success_or_one_line(kind, tmp_path):
+    (tmp_path / "b").mkdir()
+    for name in ("bundle.json", "image.onnx"):
+        (tmp_path / "b" / name).write_text(name * 40)
+    whole = Path(shutil.make_archive(str(tmp_path / "whole"), kind, tmp_path / "b")).read_bytes()
+    draw, refused, file = random.Random(0), 0, tmp_path / f"spoilt.{kind.replace('gztar', 'tgz')}"
+    for number in range(300):
+        content = bytearray(whole)
+        for _ in range(draw.choice((1, 1, 8))):
+            content[draw.randrange(len(content))] = draw.randrange(256)
+        file.write_bytes(content[: draw.choice((None, draw.randrange(len(content))))])
+        (tmp_path / f"in{number}").mkdir()
+        try:
+            unpack(file, tmp_path / f"in{number}")
+        except FormatError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused
+
+
+def test_what_is_wrong_inside_is_told_by_the_archives_name(bundle, tmp_path):
+    folder = tmp_path / "b"
+    shutil.copytree(bundle.path, folder)
+    (folder / "golden.safetensors").chmod(0o644)
+    (folder / "golden.safetensors").write_bytes(b"another")
+    with pytest.raises(FormatError, match=r"mine\.zip: golden\.safetensors"):
+        Bundle.open(Path(shutil.make_archive(str(tmp_path / "mine"), "zip", folder)))
+    (folder / "bundle.json").unlink()
+    with pytest.raises(EdgeclipError, match=r"mine\.zip is not a bundle"):
+        Bundle.open(Path(shutil.make_archive(str(tmp_path / "mine"), "zip", folder)))
 
 
 def test_a_damaged_archive_is_refused(bundle, tmp_path):
