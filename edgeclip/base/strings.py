@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import zipfile
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import cached_property
@@ -17,6 +18,9 @@ from .files import mendable, write_bytes
 from .scratch import neighbour
 
 PART = 1 << 20  # bytes
+
+# What numpy raises for an archive of arrays that is not as it was written.
+DAMAGED = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def digest(values: Iterable[str]) -> str:
@@ -126,7 +130,7 @@ class StringsOnDisk:
             with index.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
                 strings = cls(file, arrays["starts"], arrays["lengths"])
                 return strings if strings.digest == arrays["digest"].tobytes().decode() else None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except DAMAGED:
             return None
 
     def some(self, rows: Iterable[int]) -> list[str]:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
-from ..base.console import progress_bar
+from ..base.console import progress_bar, say
 from ..base.documents import Document, Size, Width, read_document
 from ..base.errors import FormatError
 from ..base.files import refuse_too_large, write_bytes
@@ -49,6 +49,10 @@ class StoreDocument(Document):
     views: Size = 1
     dim: Width
     dtype: Literal["float32", "float16"] = "float32"
+
+
+class Damaged(FormatError):
+    """A shard's bytes are not those that were written: a disk's fault, which computing it again mends."""
 
 
 class FeatureStore:
@@ -146,7 +150,8 @@ class FeatureStore:
         """Hold a shard against its checksum, and against the images that it is of where they look changed.
 
         Raises:
-            FormatError: it is missing or altered, or the images were.
+            Damaged: its bytes are not those that were written.
+            FormatError: it is another kind of file, or of other images.
         """
         file = self.file(shard)
         shape = (len(self.span(shard)), self.document.views, self.document.dim)
@@ -155,9 +160,11 @@ class FeatureStore:
                 embeds, notes = tensors.get_tensor("embeds"), tensors.metadata() or {}
             broken = json.loads(notes.get("broken", "[]"))
         except (OSError, ValueError, SafetensorError) as error:
-            raise FormatError(f"{file} is missing or altered: remove it to make it again") from error
-        if embeds.shape != shape or embeds.dtype != self.document.dtype or notes.get("sha256") != _digest(embeds):
-            raise FormatError(f"{file} is missing or altered: remove it to make it again")
+            raise Damaged(f"{file} is missing or altered") from error
+        if embeds.shape != shape or embeds.dtype != self.document.dtype or "sha256" not in notes:
+            raise FormatError(f"{file} is of another kind: remove it to make it again")
+        if notes["sha256"] != _digest(embeds):
+            raise Damaged(f"{file} is missing or altered")
         if not np.isfinite(embeds).all():
             raise FormatError(f"{file} holds NaN or infinity: remove it to make it again")
         if source is not None and self._changed(shard, notes, source):
@@ -170,7 +177,7 @@ class FeatureStore:
 def feature_store(
     folder: Path, title: str, document: StoreDocument, embed: Embed, source: Source | None = None
 ) -> FeatureStore:
-    """The store in ``folder``. What is missing is computed, shard by shard; processes share the shards out.
+    """The store in ``folder``. What is missing or damaged is computed, shard by shard; processes share the shards out.
 
     Args:
         folder: made if it is not there.
@@ -180,7 +187,7 @@ def feature_store(
         source: the images, where the rows are of such: what was made of others under the same names is refused.
 
     Raises:
-        FormatError: the store was made of something else (the text says of what), or a shard was altered.
+        FormatError: the store was made of something else (the text says of what), or a shard is no such file.
         EdgeclipError: more than 5 % of the rows cannot be read.
     """
     state, key = processes(), source.key if source else str
@@ -191,17 +198,29 @@ def feature_store(
     refuse_too_large(folder, store.missing_bytes(shards))
     with progress_bar(title, sum(len(store.span(shard)) for shard in shards)) as bar:
         for shard in shards:
-            if store.file(shard).is_file():
+            if _there(store, shard, source):
                 bar.advance(len(store.span(shard)))
             else:
                 store.write(shard, *_compute(store.span(shard), embed, bar.advance), source)
-            store.check(shard, source)
+                store.check(shard, source)
             refuse_too_many_broken([key(row) for row in store.broken], len(store), title)
     state.wait_for_everyone()
     for shard in set(store.shards) - set(shards):
         store.check(shard, source)
     refuse_too_many_broken([key(row) for row in store.broken], len(store), title)
     return store
+
+
+def _there(store: FeatureStore, shard: int, source: Source | None) -> bool:
+    """Whether a shard need not be computed; of one that is damaged the user is told."""
+    if not store.file(shard).is_file():
+        return False
+    try:
+        store.check(shard, source)
+    except Damaged as error:
+        say(f"{error}: it is made again")
+        return False
+    return True
 
 
 def _agree(index: Path, wanted: StoreDocument) -> None:

@@ -18,7 +18,7 @@ from ..base.console import progress_bar, say
 from ..base.errors import EdgeclipError, require
 from ..base.files import write_bytes
 from ..base.pictures import image_files, is_image, say_others, suffixes
-from ..base.strings import Strings, digest
+from ..base.strings import DAMAGED, Strings, digest
 from ..base.tars import index_tar
 from ..base.visible import some_of
 from .shardnames import REMOTE, First, local_shards, shards
@@ -233,8 +233,11 @@ def _indexed(file: Path, folder: Path) -> tuple[bytes, np.ndarray]:
     mark = digest([str(file.absolute()), str(state.st_size), str(state.st_mtime_ns)])[:24]
     kept = folder / f"{mark}.npz"
     if kept.is_file():
-        with kept.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
-            return arrays["names"].tobytes(), arrays["places"]
+        try:
+            with kept.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
+                return arrays["names"].tobytes(), arrays["places"]
+        except DAMAGED:
+            say(f"{kept} is damaged: {file} is indexed again")
     members = [member for member in index_tar(file) if is_image(member[0])]
     block = Strings(name for name, _, _ in members).block
     places = np.array([place for _, *place in members], np.int64).reshape(-1, 2)

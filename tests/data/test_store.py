@@ -7,7 +7,7 @@ from safetensors.numpy import save_file
 
 from edgeclip.base.errors import EdgeclipError, FormatError
 from edgeclip.data import store as module
-from edgeclip.data.store import StoreDocument, feature_store
+from edgeclip.data.store import FeatureStore, StoreDocument, feature_store
 
 
 def document(mark="a", **changes):
@@ -52,19 +52,20 @@ def test_a_store_is_reused_refused_or_mended(tmp_path, monkeypatch):
     ):
         with pytest.raises(FormatError, match=why):
             feature_store(tmp_path, "test", other, embed)
-    shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(FormatError, match="missing or altered"):
-        feature_store(tmp_path, "test", document(), embed)
 
 
-def test_a_flipped_bit_is_found(tmp_path):
+@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: c[:-3] + bytes([c[-3] ^ 1]) + c[-2:], lambda c: b""])
+def test_a_damaged_shard_is_found_told_and_made_again(damage, tmp_path, capsys):
     feature_store(tmp_path, "test", document(), numbered)
     shard = tmp_path / "part-00000.safetensors"
-    content = bytearray(shard.read_bytes())
-    content[-3] ^= 1
-    shard.write_bytes(content)
+    whole = shard.read_bytes()
+    shard.write_bytes(damage(whole))
+    store = FeatureStore(tmp_path, document())
     with pytest.raises(FormatError, match="missing or altered"):
-        feature_store(tmp_path, "test", document(), numbered)
+        store.check(0)
+    feature_store(tmp_path, "test", document(), numbered)
+    assert f"{shard} is missing or altered: it is made again" in capsys.readouterr().err
+    assert shard.read_bytes() == whole
 
 
 def test_a_teacher_that_gives_nan_is_refused(tmp_path):
@@ -155,15 +156,14 @@ def test_a_store_is_as_large_as_its_numbers(tmp_path):
     [
         (np.zeros((5, 2, 2), np.float32), {}),
         (np.zeros((5, 3, 2), np.float16), {}),
-        (np.zeros((5, 3, 2), np.float32), {"sha256": "0"}),
-        (np.zeros((5, 3, 2), np.float32), {"broken": "["}),
+        (np.zeros((5, 3, 2), np.float32), None),
     ],
 )
 def test_a_shard_of_another_kind_is_refused(values, notes, tmp_path):
     feature_store(tmp_path, "test", document(), numbered)
     good = {"sha256": module._digest(values), "broken": "[]"}
-    save_file({"embeds": values}, tmp_path / "part-00000.safetensors", {**good, **notes})
-    with pytest.raises(FormatError, match=r"part-00000.safetensors is missing or altered: remove it"):
+    save_file({"embeds": values}, tmp_path / "part-00000.safetensors", {**good, **notes} if notes is not None else None)
+    with pytest.raises(FormatError, match=r"part-00000.safetensors is of another kind: remove it"):
         feature_store(tmp_path, "test", document(), numbered)
 
 

@@ -51,6 +51,11 @@ def test_tars_hold_the_same_images_as_a_folder(images_dir, shards, tmp_path, cap
     assert (pixels_of(tars) == pixels_of(folder)).all()
     again = open_source(f"{shards}/*.tar", tmp_path)  # its index is there now
     assert (again.digest, again.read(39)) == (tars.digest, tars.read(39))
+    for index in (tmp_path / "index").iterdir():
+        index.write_bytes(index.read_bytes()[:-40])
+    mended = open_source(f"{shards}/*.tar", tmp_path)
+    assert (mended.digest, mended.read(39)) == (tars.digest, tars.read(39))
+    assert "train-000.tar is indexed again" in capsys.readouterr().err
 
 
 def test_shards_from_a_url_are_fetched_once(shards, tmp_path):
