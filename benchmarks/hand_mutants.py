@@ -631,7 +631,7 @@ def killed(mutant: Mutant, tree: Path) -> bool:
 
 def passes(mutant: Mutant, tree: Path) -> bool:
     """Whether the tests of its room pass."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow and not gpu", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not gpu", "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([*command, *mutant.tests.split()], cwd=tree, env=environment, capture_output=True, text=True)
     if done.returncode not in (0, 1):

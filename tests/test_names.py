@@ -47,6 +47,7 @@ def odd(tmp_path, images_dir, texts_file):
     return folder
 
 
+@pytest.mark.slow
 def test_from_images_to_a_bundle(odd, spec, teacher, tmp_path, capsys):
     texts = named(tmp_path, b"words\xff.txt")
     made = distill(spec, [as_teacher("tiny", teacher)], TrainingData(odd, texts), tmp_path / "run", config=SHORT)

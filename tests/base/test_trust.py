@@ -91,6 +91,7 @@ def test_a_report_follows_a_bundle_that_was_exported_here(finished, labelled_dir
     assert stages == ["teacher", "student fp32", "exported fp32"]
 
 
+@pytest.mark.slow
 def test_a_student_that_was_trained_on_since_has_no_row(finished, labelled_dir, tmp_path):
     """The run has other weights than those that were exported: its accuracy is not what the export began from."""
     shutil.copytree(finished / "bundle", tmp_path / "bundle")

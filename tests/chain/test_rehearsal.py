@@ -45,10 +45,12 @@ def test_a_student_that_is_no_gain_is_said_before_it_is_trained(teacher, capsys)
     assert "times as slow as its teacher" in told
 
 
+@pytest.mark.slow
 def test_several_teachers_and_one_of_ones_own(spec, teacher):
     rehearse(spec, [as_teacher("colours", Colours()), as_teacher("tiny", teacher)], OWN)
 
 
+@pytest.mark.slow
 def test_a_store_is_rehearsed_without_its_teacher(spec, teacher, images_dir, texts_file, tmp_path):
     store = tmp_path / "store"
     config = DistillConfig(**SHORT)

@@ -234,7 +234,7 @@ def can_mount():
 
 
 @pytest.mark.skipif(not can_mount(), reason="a small disk is made with unshare(1) and mount(8)")
-@pytest.mark.parametrize("stage", ["distill", "export"])
+@pytest.mark.parametrize("stage", ["distill", pytest.param("export", marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(stage, distill, made, tmp_path):
     words = [*distill, "run"] if stage == "distill" else ["export", str(made / "run"), "--out", "bundle"]
     command = shlex.join([sys.executable, "-m", "edgeclip", *words])
@@ -259,7 +259,7 @@ def test_a_bundle_opens_where_it_was_copied(made, tmp_path):
 
 
 @pytest.mark.skipif(not can_mount(), reason="a small disk is made with unshare(1) and mount(8)")
-@pytest.mark.parametrize("stage", ["export", "verify"])
+@pytest.mark.parametrize("stage", [pytest.param("export", marks=pytest.mark.slow), "verify"])
 def test_a_full_place_for_scratch_is_named_as_that(stage, made, tmp_path):
     words = ["export", str(made / "run"), "--out", "bundle"] if stage == "export" else ["verify", str(made / "bundle")]
     small = tmp_path / "small"

@@ -46,6 +46,7 @@ def test_attention_written_out_is_attention(mask):
     assert torch.allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_training_goes_on_after_an_export(tmp_path):
     """In a process of its own: what may go wrong here is a segmentation fault."""
     code = """

@@ -222,6 +222,7 @@ def test_words_reach_the_device_as_they_are(server):
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_the_commands_reach_the_device(server, bundle, tmp_path, images_dir):
     (tmp_path / "dataset/noise").mkdir(parents=True)
     (tmp_path / "dataset/other").mkdir()
@@ -245,6 +246,7 @@ def test_the_commands_reach_the_device(server, bundle, tmp_path, images_dir):
     assert server.address in report["commands"][-1]
 
 
+@pytest.mark.slow
 def test_a_device_is_profiled_from_here(server, tmp_path):
     words = ["profile", "far", "--out", tmp_path / "far.toml", "--seconds", 5, "--precision", "fp32", "--threads", 1]
     result = CliRunner().invoke(main, [*map(str, words), "--device", server.address, "--json"])
@@ -276,6 +278,7 @@ FITS, REFUSES = Fits(), Refuses()
 """
 
 
+@pytest.mark.slow
 def test_an_engine_that_a_package_brings_there_is_used_and_its_refusal_is_a_line(server, bundle):
     """As TensorRT is on a Jetson, whose edgeclip brings it."""
     brought = server.folder / "packages/brought-1.dist-info"

@@ -242,6 +242,7 @@ def test_siglips_old_tokenizer_is_canonical(tmp_path):
     check_tokenizer(old, old, "siglip")
 
 
+@pytest.mark.slow
 def test_a_siglip_is_distilled_exported_and_gives_sigmoids(tmp_path, spec, images_dir, texts_file):
     """From a teacher with a bias and sentence pieces to a bundle that answers as open_clip's own student does."""
     folder = folder_of(tmp_path / "m", like_siglip(), tokenizer_kwargs={"clean": "canonicalize"})
