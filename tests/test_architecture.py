@@ -1,6 +1,7 @@
 """What may know what: the arrows of the pipeline run one way, and start-up stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,11 @@ def python_files():
 def functions(file):
     tree = ast.parse(file.read_text(encoding="utf-8"))
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_readme_lists_the_rooms():
+    listed = re.findall(r"^      (\w+)/ ", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(path.parent.name for path in (ROOT / "edgeclip").glob("*/__init__.py"))
 
 
 def test_the_house_is_small_enough_to_be_read():
