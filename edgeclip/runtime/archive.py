@@ -21,8 +21,8 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 LARGEST = 8 << 30  # bytes, all members together: more is a bomb or a mistake
 MOST = 10_000  # members, likewise
 LONGEST = 255  # bytes of a name, which is what file systems take
-DAMAGED = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
-DAMAGED += (EOFError, NotImplementedError, RuntimeError, ValueError)
+UNPACKERS = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, lzma.LZMAError)
+DAMAGED = (*UNPACKERS, EOFError, NotImplementedError, RuntimeError, ValueError)  # what they raise of damage
 
 
 def is_archive(path: Path) -> bool:
