@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ..data.processes import processes
 from ..models.build import build_model
 from ..towers.spec import StudentSpec
 from .config import DistillConfig
 from .malloc import keep_freed_memory
+from .student import with_its_own_text_tower
 from .teachers import StoredTeacher, Teacher
 
 STEPS = 6
@@ -30,11 +32,14 @@ class Forecast:
     teachers: float  # what they make of the images and sentences; none of it where that is kept from an earlier run
     training: float
     epochs: int
+    text: float = 0.0  # of the training, for a text tower of the student's own
 
     @property
     def told(self) -> str:
         """In words, with what would make it shorter."""
         parts = f"{lasting(self.teachers)} for the teacher, once, {lasting(self.training)} for {self.epochs} epochs"
+        if self.text > self.training / 2:
+            parts += f", {lasting(self.text)} of it for the text tower (a text_shape in the settings makes it smaller)"
         fewer = max(1, self.epochs // 4)
         less = f"; {fewer} epochs would take {lasting(self.training * fewer / self.epochs)}" if self.epochs > 1 else ""
         return f"this takes about {lasting(self.teachers + self.training)}: {parts}{less}"
@@ -58,6 +63,10 @@ def forecast(
     steps = max(1, images // config.batch_size) * config.epochs
     rows = min(ROWS, config.batch_size)
     training = OVERHEAD * steps * step_seconds(config, spec, rows) * config.batch_size / rows * share
+    text = 0.0
+    if config.text_tower == "student":
+        some = min(config.batch_size, sentences)
+        text = OVERHEAD * steps * text_step_seconds(config, spec, teachers[0], rows) * some / rows * share
     seconds = 0.0
     for teacher in teachers:
         if not isinstance(teacher, StoredTeacher):
@@ -65,7 +74,7 @@ def forecast(
             texts = ["a photo of a cat in the rain"] * ROWS
             seconds += images * config.views / ROWS * _timed(lambda t=teacher, p=pixels: t.encode_squares(p))  # type: ignore[misc]
             seconds += sentences / ROWS * _timed(lambda t=teacher, s=texts: t.encode_text(s))  # type: ignore[misc]
-    return Forecast(seconds * share, training, config.epochs)
+    return Forecast(seconds * share, training + text, config.epochs, text)
 
 
 def _timed(call: Callable[[], object]) -> float:
@@ -80,16 +89,29 @@ def step_seconds(config: DistillConfig, spec: StudentSpec, rows: int | None = No
 
     ``rows``: images in a step; those of the settings when None.
     """
+    tower = build_model(spec, embed_dim=256, text_cfg=TEXT)[0].visual
+    return _step_seconds(tower, tower, torch.randn(rows or config.batch_size, 3, spec.image_size, spec.image_size))
+
+
+def text_step_seconds(config: DistillConfig, spec: StudentSpec, teacher: Teacher, rows: int) -> float:
+    """The same of the student's own text tower, of ``rows`` sentences."""
+    model, model_cfg = with_its_own_text_tower(teacher, spec, config)
+    text = model_cfg["text_cfg"]
+    length, words = text.get("context_length", 77), text.get("vocab_size", 49408)  # open_clip's own defaults
+    ids = torch.randint(1, words, (rows, length))
+    model.visual = torch.nn.Identity()
+    return _step_seconds(model, model.encode_text, ids)
+
+
+def _step_seconds(tower: torch.nn.Module, encode: Callable[[Tensor], Tensor], batch: Tensor) -> float:
     keep_freed_memory()
     device = processes().device
-    tower = build_model(spec, embed_dim=256, text_cfg=TEXT)[0].visual.to(device)
+    tower, batch, took = tower.to(device), batch.to(device), []
     optimizer = torch.optim.AdamW(tower.parameters())
-    pixels = torch.randn(rows or config.batch_size, 3, spec.image_size, spec.image_size, device=device)
-    took = []
     for _ in range(STEPS):
         start = time.perf_counter()
         optimizer.zero_grad()
-        tower(pixels).square().mean().backward()
+        encode(batch).square().mean().backward()
         optimizer.step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)

@@ -55,7 +55,7 @@ def build_student(
         model, model_cfg = _with_the_text_tower_of(teacher, spec, config)
         towers = Towers(model.visual, None)
     else:
-        model, model_cfg = _with_its_own_text_tower(teacher, spec, config)
+        model, model_cfg = with_its_own_text_tower(teacher, spec, config)
         towers = Towers(model.visual, model.text)
     _initialise(model, teacher, config)
     tokenizer = teacher.text.tokenizer if teacher.text else open_clip.SimpleTokenizer(context_length=77)
@@ -85,7 +85,12 @@ def _with_the_text_tower_of(teacher: Teacher, spec: StudentSpec, config: Distill
     return model, model_cfg
 
 
-def _with_its_own_text_tower(teacher: Teacher, spec: StudentSpec, config: DistillConfig) -> tuple[Any, dict[str, Any]]:
+def with_its_own_text_tower(teacher: Teacher, spec: StudentSpec, config: DistillConfig) -> tuple[Any, dict[str, Any]]:
+    """A student with a text tower to train, of the settings' shape or half the teacher's layers, and its ``model_cfg``.
+
+    Raises:
+        EdgeclipError: the settings must give a shape, or open_clip refuses it.
+    """
     theirs: dict[str, Any] = dict(teacher.text.config) if teacher.text else {"text_cfg": dict(CLIP_TEXT)}
     shape = config.text_shape.model_dump() if config.text_shape else {}
     if teacher.text and not shape:

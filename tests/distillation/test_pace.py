@@ -20,6 +20,19 @@ def test_steps_and_views_are_counted(spec, monkeypatch, teacher):
     assert found.teachers == pytest.approx(4000 / 32 * 0.32 + 500 / 32 * 0.32)
 
 
+def test_a_text_tower_of_the_students_own_takes_its_time_too(spec, monkeypatch, tiny):
+    monkeypatch.setattr(pace, "step_seconds", lambda config, spec, rows: 0.01 * rows)
+    config = DistillConfig(epochs=100, batch_size=100, text_tower="student")
+    assert 0 < pace.text_step_seconds(config, spec, tiny, rows=4) < 60
+    monkeypatch.setattr(pace, "text_step_seconds", lambda config, spec, teacher, rows: 0.05 * rows)
+    monkeypatch.setattr(pace, "_timed", lambda call: 0.32)
+    few, many = (forecast(config, spec, [tiny], images=1000, sentences=count) for count in (70, 500))
+    assert few.text == pytest.approx(pace.OVERHEAD * 1000 * 70 * 0.05), "of 70 sentences a step sees all, and no more"
+    assert many.text == pytest.approx(pace.OVERHEAD * 1000 * 100 * 0.05)
+    assert many.training == pytest.approx(pace.OVERHEAD * 1000 * 100 * 0.01 + many.text)
+    assert "1 h 40 min of it for the text tower (a text_shape in the settings makes it smaller)" in many.told
+
+
 def test_what_is_stored_takes_no_time(spec, monkeypatch):
     monkeypatch.setattr(pace, "step_seconds", lambda config, spec, rows: 1.0)
     stored = object.__new__(pace.StoredTeacher)
