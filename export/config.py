@@ -27,6 +27,7 @@ class ExportConfig:
         text_tower: False: store the embeddings of ``labels`` instead of a text tower.
         bytes_input: writes a graph that takes uint8 RGB squares, NHWC, too.
         exif: apply or ignore the EXIF orientation; as the model does when None.
+        ground: what transparent pixels lie on, rrggbb; as the model does when None.
         engines: builds TensorRT engines, too.
     """
 
@@ -39,4 +40,5 @@ class ExportConfig:
     text_tower: bool = True
     bytes_input: bool = False
     exif: Literal["apply", "ignore"] | None = None
+    ground: str | None = None
     engines: EngineConfig | None = None

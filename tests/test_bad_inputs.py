@@ -80,6 +80,7 @@ def _bad(bad, folder):
     (bad / "empty.txt").write_text("\n \n")
     (bad / "latin1.txt").write_bytes("café\n".encode("latin-1"))
     (bad / "null.jsonl").write_text('{"text": null}\n')
+    (bad / "ground.toml").write_text('ground = "#fff"\n')
     (bad / "few.txt").write_text("a cat\na dog\na cat\n")
     (bad / "number.jsonl").write_text('{"text": 7}\n')
     (bad / "list.jsonl").write_text('{"text": ["a"]}\n')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..base.errors import EdgeclipError, require
 from ..base.folders import refuse_foreign
@@ -76,7 +76,7 @@ def export(
         _refuse_no_tensorrt()
     source = str(model if isinstance(model, (str, Path)) else run_path(model))
     encoder, spec, images = open_exportable(source)
-    encoder = encoder.with_exif(config.exif) if config.exif else encoder
+    encoder = encoder.seeing(config.exif, config.ground)
     calibrating = calibration or images
     if calibrating is None:
         raise EdgeclipError(f"{source} is not a run, so it has no images to calibrate on: give --calibration FOLDER")
@@ -86,9 +86,7 @@ def export(
         return exported(encoder, out, **given, calibration=files, plan=plan)
 
 
-def write_huggingface(
-    model: Run | str | Path, out: str | Path, *, exif: Literal["apply", "ignore"] | None = None, force: bool = False
-) -> None:
+def write_huggingface(model: Run | str | Path, out: str | Path, *, force: bool = False) -> None:
     """Write a run's student, or a model, to ``out`` as ``transformers.CLIPModel.from_pretrained`` reads it.
 
     Raises:
@@ -99,7 +97,7 @@ def write_huggingface(
     from ..exporting.huggingface import write_huggingface as written
 
     encoder, _, _ = open_exportable(str(model if isinstance(model, (str, Path)) else run_path(model)))
-    written(encoder.with_exif(exif) if exif else encoder, Path(out), force=force)
+    written(encoder, Path(out), force=force)
 
 
 def add_engines(bundle: BundleLike, out: str | Path, engines: EngineConfig, *, force: bool = False) -> Bundle:

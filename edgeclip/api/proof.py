@@ -171,6 +171,7 @@ def evaluate(
     from dataclasses import replace
 
     from ..evaluation.results import Evaluation
+    from ..evaluation.seeing import seeing
     from ..evaluation.suite import evaluate_suite, load_suite
     from ..evaluation.tasks import score
     from ..images.datasets import open_dataset
@@ -179,12 +180,13 @@ def evaluate(
         raise EdgeclipError("give either a data set or a suite")
     name, task = name or named(model), task or EvaluationTask()
     if dataset:
-        encoder, opened = _encoder(model), open_dataset(dataset, keep_duplicates=task.keep_duplicates)
+        opened = open_dataset(dataset, keep_duplicates=task.keep_duplicates)
+        encoder = seeing(_encoder(model), ground=task.ground)
         scores = [score(encoder, name, opened, str(dataset), task)]
         return Evaluation(model=name, suite="", scores=scores, missing=[])
     from ..chain.demo.sets import DEFAULT_SUITE, built_in
 
-    wanted, encoder = load_suite(suite or DEFAULT_SUITE), _encoder(model)
+    wanted, encoder = load_suite(suite or DEFAULT_SUITE), seeing(_encoder(model), ground=task.ground)
     task = replace(task, keep_duplicates=task.keep_duplicates or suite is not None)
     kept = part if getattr(encoder, "fingerprint", None) else None  # else nobody could tell whether it is the same
     return evaluate_suite(encoder, name, wanted, data, task, hub=hub, built_in=built_in, part=kept)

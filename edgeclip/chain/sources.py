@@ -55,10 +55,14 @@ def earlier_stages(
 
     Where the device is another machine (``apart``), fp32 is measured here too: what the way costs has its own row.
     """
+    from ..evaluation.seeing import seeing
     from ..measurement.chain import Stage
+    from ..runtime.onnxencoder import OnnxEncoder
 
-    stages = []
+    stages, sees = [], bundle.manifest.preprocess
     if encoder := _teacher(teacher, run, threads):
+        if not isinstance(encoder, OnnxEncoder):  # a bundle has settings of its own
+            encoder = seeing(encoder, exif=sees.exif, ground=sees.ground)
         stages.append(Stage("teacher", encoder))
     if run and (student := _student(run, bundle, threads)):
         stages.append(Stage("student fp32", student, compared_to=stages[-1].name if stages else None))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .keeping import keep
-from .options import ENGINE, FORCE, JSON, PATH, PROVIDER, complete_models, shipped, tell
+from .options import ENGINE, FORCE, JSON, PATH, PROVIDER, Colour, complete_models, shipped, tell
 
 if TYPE_CHECKING:
     from ..encoder import Encoder
@@ -51,6 +51,9 @@ DATASET_HELP = "A folder per class, tar shards (folder, URL, hub:USER/REPO), or 
 )
 @click.option("--keep-duplicates", is_flag=True, help="Keep classes of one name apart, as open_clip does.")
 @click.option(
+    "--ground", type=Colour(), help="What transparent pixels lie on: ffffff is white.  [default: as the model does]"
+)
+@click.option(
     "--out", type=PATH, help="Write the results, class by class, to this file (.json); an interrupted suite resumes."
 )
 @ENGINE
@@ -68,6 +71,7 @@ def eval_command(
     train: str | None,
     shots: int,
     keep_duplicates: bool,
+    ground: str | None,
     out: Path | None,
     engine: str | None,
     provider: str | None,
@@ -87,7 +91,7 @@ def eval_command(
         raise click.UsageError("give either --dataset or --suite")
     if out:
         writable_file(out, force=force)
-    task_of = EvaluationTask(task, metric, shots, train, keep_duplicates)
+    task_of = EvaluationTask(task, metric, shots, train, keep_duplicates, ground)
     part = out.with_name(f"{out.name}.part") if out and not dataset else None
     where: dict[str, Any] = {"dataset": dataset, "suite": suite, "data": data, "hub": hub, "part": part}
     try:

@@ -9,7 +9,7 @@ import click
 
 from ..base.errors import EdgeclipError
 from .keeping import refuse_same
-from .options import FORCE, JSON, PATH, THREADS, Number, complete_models, shipped, tell
+from .options import FORCE, JSON, PATH, THREADS, Colour, Number, complete_models, shipped, tell
 
 if TYPE_CHECKING:
     from ..runtime.engines.tensorrt.config import EngineConfig
@@ -59,6 +59,11 @@ if TYPE_CHECKING:
     "--exif",
     type=click.Choice(["apply", "ignore"]),
     help="Apply or ignore the EXIF orientation.  [default: as in the run; ignore, as open_clip does]",
+)
+@click.option(
+    "--ground",
+    type=Colour(),
+    help="What transparent pixels lie on: ffffff is white.  [default: as in the run; nothing, as in open_clip]",
 )
 @click.option("--no-text-tower", is_flag=True, help="Store the embeddings of --labels instead of a text tower.")
 @click.option("--uint8", "bytes_input", is_flag=True, help="Also write a graph that takes uint8 RGB squares, NHWC.")
@@ -114,6 +119,7 @@ def export_command(
     no_text_tower: bool,
     bytes_input: bool,
     exif: Any,
+    ground: str | None,
     huggingface: Path | None,
 ) -> None:
     """Export a run or an open_clip model to a bundle: ONNX in each precision, checked against PyTorch.
@@ -146,12 +152,13 @@ def export_command(
             text_tower=not no_text_tower,
             bytes_input=bytes_input,
             exif=exif,
+            ground=ground,
             engines=engines,
         )
         given: dict[str, Any] = {"profile": profile_name, "calibration": calibration, "threads": threads}
         bundle = export(run, out, config=config, **given, force=force)
         if huggingface:
-            write_huggingface(run, huggingface, exif=exif, force=force)
+            write_huggingface(run, huggingface, force=force)
     manifest = bundle.manifest
     tell(f"wrote {bundle.path}; recommended: {manifest.recommended or manifest.recommendation}")
     show(as_json, manifest.as_data(), lambda: tried_table(manifest) if manifest.tried else bundle_table(manifest))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -37,6 +38,18 @@ def complete_models(ctx: click.Context, parameter: click.Parameter, typed: str) 
 
 
 MOST = 1e9  # of any unit
+
+
+class Colour(click.ParamType):
+    """rrggbb, as ``ffffff`` for white: no ``#`` before it, at which a shell would begin a comment."""
+
+    name = "RRGGBB"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """See click."""
+        if not re.fullmatch(r"[0-9a-f]{6}", low := value.removeprefix("#").lower()):
+            self.fail(f"{value!r} is no colour: six hexadecimal digits, rrggbb, as ffffff for white", param, ctx)
+        return low
 
 
 class Number(click.FloatRange):

@@ -10,12 +10,17 @@ from pydantic import Field, model_validator
 
 from ..base.documents import Document, Part
 from ..data.augment import Augment
+from ..runtime.manifest import Colour
 from .presets import PRESETS
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 MOST_EPOCHS = 1_000_000
-EXAMPLES = {"micro_batch": "64", "text_shape": "{ width = 256, layers = 6, heads = 4 }"}  # of what has no default
+EXAMPLES = {  # of what has no default
+    "micro_batch": "64",
+    "ground": '"ffffff"',
+    "text_shape": "{ width = 256, layers = 6, heads = 4 }",
+}
 
 
 class Weights(Part):
@@ -84,6 +89,13 @@ class DistillConfig(Document):
         Literal["apply", "ignore"],
         Field(description='"apply" sets pictures upright by what the camera wrote; "ignore" is what open_clip does'),
     ] = "ignore"
+    ground: Annotated[
+        Colour | None,
+        Field(
+            description='what transparent pixels lie on, rrggbb: "ffffff" is white; without it they show the colours '
+            "that they hide, often black, as open_clip does"
+        ),
+    ] = None
     views: Annotated[
         int, Field(ge=1, le=10_000, description="augmented views of each image; epoch e uses view e mod views")
     ] = 4

@@ -21,9 +21,11 @@ from ..data.processes import processes
 from ..data.sentences import OPENAI, kept_sentences, read_templates, refuse_too_few
 from ..data.squares import Images
 from ..data.training import TrainingData
+from ..data.transparency import say_transparent
 from ..data.views import Views
 from ..images.sources import located, open_source
 from ..models.openclip import OpenClipEncoder, save_hub_layout
+from ..runtime.manifest import Preprocess
 from ..towers.spec import StudentSpec
 from .batches import Loader
 from .checkpoint import before
@@ -149,11 +151,18 @@ def _opened(
 ) -> tuple[Images, StringsOnDisk]:
     sentences = kept_sentences(texts, cache / "sentences", templates)
     size = max(teacher.image_size for teacher in teachers)
-    square = teachers[0].preprocess.model_copy(update={"size": size, "exif": config.exif})
+    square = _seen(teachers[0].preprocess, size, config)
     pictures = Images(open_source(images, cache, processes().main_process_first), square)
     for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
         refuse_too_few(name, count)
+    if config.ground is None:
+        say_transparent(pictures.source)
     return pictures, sentences
+
+
+def _seen(preprocess: Preprocess, size: int, config: DistillConfig) -> Preprocess:
+    """The teacher's preprocessing to squares of another size, of pictures as the settings say."""
+    return preprocess.model_copy(update={"size": size, "exif": config.exif, "ground": config.ground})
 
 
 def check_data(teachers: Sequence[Teacher], data: TrainingData, config: DistillConfig) -> None:
@@ -213,12 +222,13 @@ def _train(
 
     torch.manual_seed(config.seed)
     model, model_cfg, towers, tokenizer = build_student(spec, teachers, config)
-    preprocess = teachers[0].preprocess.model_copy(update={"size": spec.image_size, "exif": config.exif})
+    preprocess = _seen(teachers[0].preprocess, spec.image_size, config)
+    settings = preprocess.model_dump(exclude_none=True)
 
     def judged(student: Towers) -> float:
         towers.load_state_dict(student.state_dict())
         model.to(processes().device)
-        return judge(OpenClipEncoder(model, model_cfg, preprocess.model_dump(), tokenizer)) if judge else 0.0
+        return judge(OpenClipEncoder(model, model_cfg, settings, tokenizer)) if judge else 0.0
 
     loader = Loader(config, images, sentences, targets, views, preprocess, tokenizer if towers.text else None)
     trainer = Trainer(
@@ -236,7 +246,7 @@ def _train(
     if not processes().is_main_process:
         return
     towers.load_state_dict(load_file(run.best) if judge else trainer.student.state_dict())
-    save_hub_layout(model, model_cfg, preprocess.model_dump(), run.student_dir, tokenizer)
+    save_hub_layout(model, model_cfg, settings, run.student_dir, tokenizer)
     figures = RunFigures(
         images=len(targets.rows),
         skipped=targets.broken[:1000],

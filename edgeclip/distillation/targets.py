@@ -133,7 +133,7 @@ def _documents(
     seen = {
         "teacher": teacher.fingerprint,
         "images": images.source.digest,
-        "square": images.square.model_dump_json(exclude={"mean", "std"}),
+        "square": images.square.model_dump_json(exclude={"mean", "std"}, exclude_none=True),
         "augment": config.augment.model_dump_json(),
         "seed": f"{config.seed}, by key",
     }

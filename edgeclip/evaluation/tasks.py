@@ -24,6 +24,7 @@ class EvaluationTask:
     shots: int = 5  # examples a class of a few-shot probe
     train: str | None = None  # where the training split lies, if not in the data set itself
     keep_duplicates: bool = False  # classes of one name stay several
+    ground: str | None = None  # what transparent pixels lie on, rrggbb; None: as the model does
 
 
 def score(encoder: Encoder, model: str, dataset: Dataset, where: str, task: EvaluationTask) -> Score:

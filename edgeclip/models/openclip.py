@@ -16,6 +16,7 @@ import open_clip
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -39,6 +40,7 @@ WEIGHTS = "open_clip_model.safetensors"
 CONFIG = "open_clip_config.json"
 BATCH = 64  # images at a time through torch on a CPU: larger batches fall out of the cache
 GPU_BATCH = 256
+OURS = ("exif", "ground")  # settings of preprocessing that open_clip passes over
 
 
 class OpenClipEncoder:
@@ -50,11 +52,14 @@ class OpenClipEncoder:
         """``config`` is open_clip's model_cfg, ``preprocess`` its preprocess_cfg, ``tokenizer`` texts -> ids.
 
         ``name`` is what open_clip knows the tokenizer by; empty for a model that it has not got.
+
+        Raises:
+            EdgeclipError: a setting of its preprocessing is none.
         """
         self.name = name
         self.model = model.eval()
         self.config = config
-        self.preprocess_cfg = _preprocess(preprocess).model_dump()
+        self.preprocess_cfg = _preprocess(preprocess, name or "the model").model_dump(exclude_none=True)
         self.tokenizer = tokenizer
         self.embed_dim = int(config["embed_dim"])
         self.image_size = int(self.preprocess_cfg["size"])
@@ -101,15 +106,13 @@ class OpenClipEncoder:
             raise FormatError(f"{folder / CONFIG}: truncated, or no config of a CLIP of open_clip's") from error
         model = _create(f"{LOCAL}{folder}", None)
         tokenizer = folder_tokenizer(folder, config["text_cfg"])
-        exif = content.get("preprocess_cfg", {}).get("exif", "ignore")  # ours: open_clip passes it over
-        preprocess = {**model.visual.preprocess_cfg, "exif": exif}
-        return cls(model, config, preprocess, tokenizer, f"{LOCAL}{folder}")
+        ours = {name: value for name, value in content.get("preprocess_cfg", {}).items() if name in OURS}
+        return cls(model, config, {**model.visual.preprocess_cfg, **ours}, tokenizer, f"{LOCAL}{folder}")
 
-    def with_exif(self, exif: str) -> OpenClipEncoder:
-        """The same model on pictures as they lie in their files (``ignore``), or set upright first (``apply``)."""
-        return OpenClipEncoder(
-            self.model, self.config, {**self.preprocess_cfg, "exif": exif}, self.tokenizer, self.name
-        )
+    def seeing(self, exif: str | None = None, ground: str | None = None) -> OpenClipEncoder:
+        """The same model with another setting of these: see :class:`~edgeclip.runtime.manifest.Preprocess`."""
+        changes = {name: value for name, value in (("exif", exif), ("ground", ground)) if value}
+        return OpenClipEncoder(self.model, self.config, self.preprocess_cfg | changes, self.tokenizer, self.name)
 
     @property
     def device(self) -> torch.device:
@@ -253,11 +256,15 @@ def _config_of(name: str) -> dict[str, Any]:
     return dict(_get_hf_config(name.removeprefix("hf-hub:"))["model_cfg"])
 
 
-def _preprocess(settings: dict[str, Any]) -> Preprocess:
+def _preprocess(settings: dict[str, Any], model: str) -> Preprocess:
     size = settings["size"]
     if isinstance(size, (tuple, list)):
         if len(set(size)) != 1:
-            raise EdgeclipError(f"the model takes {size} px images: only square inputs are supported")
+            raise EdgeclipError(f"{model} takes {size} px images: only square inputs are supported")
         size = size[0]
     known = {name: settings[name] for name in Preprocess.model_fields if name in settings and name != "size"}
-    return Preprocess(size=size, **known)
+    try:
+        return Preprocess(size=size, **known)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise EdgeclipError(f"{model}: its preprocessing cannot be so: {faults}") from error

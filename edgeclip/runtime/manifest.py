@@ -11,6 +11,7 @@ from .target import Precision, Target
 
 Deviation = Annotated[float, Field(gt=0, le=1)]
 Spread = tuple[Deviation, Deviation, Deviation]
+Colour = Annotated[str, Field(pattern=r"^[0-9a-f]{6}$")]  # rrggbb
 TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
@@ -83,6 +84,7 @@ class Preprocess(Part):
     resize_mode: Literal["shortest", "squash", "longest"] = "shortest"
     fill_color: Annotated[int, Field(ge=0, le=255)] = 0
     exif: Literal["apply", "ignore"] = "ignore"  # what the camera wrote of up and down; open_clip takes no notice
+    ground: Colour | None = None  # what transparent pixels lie on; None: they show what they hide, as in open_clip
 
 
 class TokenizerRules(Part):

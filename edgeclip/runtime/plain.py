@@ -65,6 +65,7 @@ def _check_values(folder: Path, manifest: Mapping[str, Any]) -> None:
         "preprocess.size": isinstance(preprocess["size"], int) and 1 <= preprocess["size"] <= 1 << 14,
         "preprocess.mean": len(preprocess["mean"]) == 3 and all(0 <= value <= 1 for value in preprocess["mean"]),
         "preprocess.std": len(preprocess["std"]) == 3 and all(0 < value <= 1 for value in preprocess["std"]),
+        "preprocess.ground": bool(re.fullmatch(r"[0-9a-f]{6}", str(preprocess.get("ground") or "000000"))),
         "logit_scale": 0 < manifest["logit_scale"] <= 1e6,
         "embed_dim": isinstance(manifest["embed_dim"], int) and 1 <= manifest["embed_dim"] <= 1 << 20,
         "fallback": manifest["fallback"] in precisions,

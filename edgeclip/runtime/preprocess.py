@@ -33,7 +33,8 @@ UPRIGHT = {  # its value -> what sets the picture upright, EXIF 2.32, 4.6.4
 class Preprocessor:
     """Resize, crop or pad to a square, convert to RGB, scale to [0, 1], normalise.
 
-    Like open_clip, it resizes before it converts, and takes no notice of EXIF orientation unless told to. Three things
+    Like open_clip, it resizes before it converts, and takes no notice of EXIF orientation and of transparency (what
+    transparent pixels hide is seen: often black) unless told to. Three things
     are not open_clip's: grey images of more than 8 bits are scaled, see :func:`~edgeclip.base.decode.grey_white`,
     where open_clip cuts them at 255 (white, or black); long strips are cropped before they are enlarged, which is the
     same to 1/255 and takes no gigabytes (of palette and one-bit images, a pixel that lies between two may be the
@@ -65,8 +66,8 @@ class Preprocessor:
         if image.mode in DEEP:
             square = Image.fromarray(np.asarray(square, np.float32) * np.float32(255 / grey_white(image)))
         exif = getattr(self.settings, "exif", "ignore")  # the plain manifests of older bundles do not tell
-        if exif == "apply" and (turn := UPRIGHT.get(_orientation(image))) is not None:
-            square = square.transpose(turn)  # the square and not the image: as good, and no second copy of a large one
+        if exif == "apply":
+            square = upright(square, of=image)  # not the image: as good, and no second copy of a large one
         return square.convert("RGB")
 
     def _fitted(self, image: Image.Image) -> Image.Image:
@@ -86,9 +87,14 @@ class Preprocessor:
         return self._centre(self._resize(image, *wanted))
 
     def _resize(self, image: Image.Image, width: int, height: int) -> Image.Image:
-        if image.size == (width, height):
-            return image
-        return image.resize((width, height), FILTERS[self.settings.interpolation])
+        if image.size != (width, height):
+            image = image.resize((width, height), FILTERS[self.settings.interpolation])
+        return self._grounded(image)
+
+    def _grounded(self, image: Image.Image) -> Image.Image:
+        """What is transparent, on the ground; once resized, which is as good: Pillow weighs colours by their alpha."""
+        ground = getattr(self.settings, "ground", None)
+        return on_ground(image, ground) if ground else image
 
     def _middle(self, image: Image.Image, width: int, height: int) -> Image.Image:
         """What the middle of ``image`` enlarged to ``width`` x ``height`` would be: the rest is never made."""
@@ -106,7 +112,7 @@ class Preprocessor:
         kind = FILTERS[self.settings.interpolation]
         # First across and then down: as Pillow does it, which clips and rounds in between.
         square = part.resize((size, part.height), kind, box=across).resize((size, size), kind, box=down)
-        return square.convert(image.mode) if image.mode in PREMULTIPLIED else square
+        return self._grounded(square.convert(image.mode) if image.mode in PREMULTIPLIED else square)
 
     def _centre(self, image: Image.Image) -> Image.Image:
         """Crop the middle, or pad around it where the image is smaller than the square."""
@@ -119,6 +125,19 @@ class Preprocessor:
             image, (width, height) = canvas, canvas.size
         left, top = round((width - size) / 2), round((height - size) / 2)
         return image.crop((left, top, left + size, top + size))
+
+
+def upright(picture: Image.Image, *, of: Image.Image) -> Image.Image:
+    """``picture``, made of the image ``of``, turned as that one's EXIF orientation says."""
+    turn = UPRIGHT.get(_orientation(of))
+    return picture if turn is None else picture.transpose(turn)
+
+
+def on_ground(image: Image.Image, ground: str) -> Image.Image:
+    """``image`` over a plain ground, ``rrggbb``, where it is transparent: "over", Porter and Duff, SIGGRAPH 1984."""
+    if image.mode in DEEP or not image.has_transparency_data:
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, f"#{ground}"), image.convert("RGBA")).convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -135,10 +135,11 @@ const UPRIGHT = {
 };
 
 /**
- * Decode a Blob to RGB bytes. Transparency is dropped, as Pillow's convert("RGB") drops it. Browsers turn some files by
- * their EXIF orientation and cannot be told not to, so it is taken out first, and applied here where the bundle says so.
+ * Decode a Blob to RGB bytes. Transparency is dropped, as Pillow's convert("RGB") drops it, unless the bundle names a
+ * ground (rrggbb) for what is transparent to lie on. Browsers turn some files by their EXIF orientation and cannot be told
+ * not to, so it is taken out first, and applied here where the bundle says so.
  */
-export async function decode(blob, { exif = "ignore" } = {}) {
+export async function decode(blob, { exif = "ignore", ground = null } = {}) {
   const [picture, turned] = await withoutExif(blob);
   const bitmap = await createImageBitmap(picture, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
   const upright = exif === "apply" ? UPRIGHT[turned] : undefined;
@@ -149,10 +150,10 @@ export async function decode(blob, { exif = "ignore" } = {}) {
   canvas.drawImage(bitmap, 0, 0);
   const rgba = canvas.getImageData(0, 0, width, height).data;
   const data = new Uint8ClampedArray(width * height * 3);
+  const below = ground && [0, 2, 4].map((at) => Number.parseInt(ground.slice(at, at + 2), 16));
   for (let i = 0, j = 0; i < rgba.length; i += 4) {
-    data[j++] = rgba[i];
-    data[j++] = rgba[i + 1];
-    data[j++] = rgba[i + 2];
+    const alpha = rgba[i + 3] / 255;
+    for (let c = 0; c < 3; c++) data[j++] = below ? rgba[i + c] * alpha + below[c] * (1 - alpha) : rgba[i + c];
   }
   return { data, width, height };
 }

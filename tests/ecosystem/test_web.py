@@ -66,6 +66,16 @@ def served(web, bundle, pictures, tmp_path_factory):
     process.stdout.close()
 
 
+def cut_out():
+    """A disk that fades out, as PNG."""
+    across, down = np.meshgrid(np.linspace(-1, 1, 80), np.linspace(-1, 1, 64))
+    alpha = np.clip(2 - 2 * np.hypot(across, down), 0, 1) * 255
+    pixels = np.dstack([*np.broadcast_to(np.float64([200, 60, 90])[:, None, None], (3, *alpha.shape)), alpha])
+    content = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8), "RGBA").save(content, "PNG")
+    return content.getvalue()
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """Fifty pictures of several sizes, larger and smaller than the tower's input, upright and lying."""
@@ -74,6 +84,7 @@ def pictures(tmp_path_factory):
         width, height = [(32, 32), (45, 64), (200, 120), (33, 31), (20, 24)][number % 5]
         rough = draw.integers(0, 256, (4, 4, 3)).astype(np.uint8)
         Image.fromarray(rough).resize((width, height), Image.Resampling.BICUBIC).save(folder / f"{number:02d}.png")
+    (folder / "cut-out.png").write_bytes(cut_out())
     exif = Image.Exif()
     rough = draw.integers(0, 256, (3, 3, 3)).astype(np.uint8)
     lying = Image.fromarray(rough).resize((90, 60), Image.Resampling.BICUBIC)
@@ -110,10 +121,10 @@ def test_fifty_images_get_the_answers_of_python(page, bundle, pictures):
     assert len(set(answers)) > 1
 
 
-DECODED = """async ([name, exif]) => {
+DECODED = """async ([name, changes]) => {
     const { decode, preprocess } = await import("/pixels.js");
     const picture = await (await fetch(`/bundle/pictures/${name}`)).blob();
-    return [...preprocess(await decode(picture, { exif }), { ...bundle.manifest.preprocess, exif })];
+    return [...preprocess(await decode(picture, changes), { ...bundle.manifest.preprocess, ...changes })];
 }"""
 
 
@@ -125,9 +136,17 @@ def test_a_photo_is_turned_where_the_bundle_says_so_alone(exif, kind, page, bund
         for way in ("apply", "ignore"):
             settings = bundle.manifest.preprocess.model_copy(update={"exif": way})
             seen[way] = Preprocessor(settings)([Image.open(io.BytesIO(file.read_bytes()))])[0]
-        found = np.float32(page.evaluate(DECODED, [file.name, exif])).reshape(seen[exif].shape)
+        found = np.float32(page.evaluate(DECODED, [file.name, {"exif": exif}])).reshape(seen[exif].shape)
         assert np.abs(found - seen[exif]).mean() < 0.05, file.name
         assert np.abs(seen["apply"] - seen["ignore"]).mean() > 0.2, "turned it is another picture"
+
+
+def test_a_transparent_picture_lies_on_the_bundles_ground(page, bundle):
+    seen = Preprocessor(bundle.manifest.preprocess.model_copy(update={"ground": "40c0ff"}))
+    with Image.open(io.BytesIO(cut_out())) as picture:
+        expected = seen([picture])[0]
+    found = np.float32(page.evaluate(DECODED, ["cut-out.png", {"ground": "40c0ff"}])).reshape(expected.shape)
+    assert np.abs(found - expected).mean() < 0.05
 
 
 def test_tokens_are_pythons(page, bundle):

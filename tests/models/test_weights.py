@@ -1,5 +1,7 @@
 """Weights that are not what they should be."""
 
+import json
+
 import pytest
 
 from edgeclip.base.errors import EdgeclipError
@@ -35,5 +37,15 @@ def test_what_stands_where_weights_should(content, told, copy):
 def test_weights_that_are_cut_are_one_line(size, copy):
     folder = copy(lambda whole: whole[:size])
     with pytest.raises(EdgeclipError, match="damaged or truncated") as told:
+        OpenClipEncoder.load(f"local-dir:{folder}")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("setting", [{"exif": 5}, {"ground": "#fff"}, {"fill_color": 999}, {"mean": [9, 9, 9]}])
+def test_preprocessing_that_cannot_be_is_one_line_with_its_name(setting, copy):
+    folder = copy(lambda whole: whole)
+    config = json.loads((folder / "open_clip_config.json").read_text())
+    (folder / "open_clip_config.json").write_text(json.dumps({**config, "preprocess_cfg": setting}))
+    with pytest.raises(EdgeclipError, match=f"{folder}: its preprocessing cannot be so: {next(iter(setting))}") as told:
         OpenClipEncoder.load(f"local-dir:{folder}")
     assert "\n" not in str(told.value)

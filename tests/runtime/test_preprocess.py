@@ -3,7 +3,7 @@ import io
 import numpy as np
 import open_clip
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 
 from edgeclip.base.decode import read_image
 from edgeclip.runtime.manifest import Preprocess
@@ -159,3 +159,39 @@ def test_damaged_metadata_says_nothing_of_up_and_down():
     assert np.array_equal(
         Preprocessor(apply)([image]), Preprocessor(apply.model_copy(update={"exif": "ignore"}))([image])
     )
+
+
+def cut_out(mode):
+    """A red disk on nothing, and what the nothing hides is black."""
+    shape = Image.new("L", (90, 60))
+    ImageDraw.Draw(shape).ellipse((20, 5, 70, 55), fill=255)
+    picture = Image.merge("RGBA", (shape, *(Image.new("L", shape.size),) * 2, shape))
+    if mode == "RGB":  # PNG may name one colour that is transparent
+        plain = picture.convert("RGB")
+        plain.info["transparency"] = (0, 0, 0)
+        return plain
+    return picture.quantize(8) if mode == "P" else picture.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB"])
+@pytest.mark.parametrize("resize_mode", ["shortest", "squash", "longest"])
+def test_transparent_pictures_lie_on_the_ground_that_is_asked_for(mode, resize_mode):
+    settings = Preprocess(size=32, mean=(0.0,) * 3, std=(1.0,) * 3, resize_mode=resize_mode, fill_color=7)
+    picture = cut_out(mode)
+    hidden, white = (
+        Preprocessor(settings.model_copy(update={"ground": ground}))([picture])[0] for ground in (None, "ffffff")
+    )
+    flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA")).convert("RGB")
+    near = np.abs(white - Preprocessor(settings)([flat])[0])
+    assert np.percentile(near, 90) <= 2 / 255, "as if it had been laid on it before"
+    corner = (16, 0) if resize_mode == "longest" else (0, 0)
+    assert white[:, corner[0], corner[1]].min() > 0.99 and hidden[:, corner[0], corner[1]].max() < 0.01
+    if resize_mode == "longest":
+        assert (white[:, 0, 0] * 255).round().tolist() == [7, 7, 7], "what is padded is no part of the picture"
+
+
+def test_a_ground_is_nothing_to_an_opaque_picture():
+    settings = Preprocess(size=32, mean=(0.0,) * 3, std=(1.0,) * 3)
+    on_red = settings.model_copy(update={"ground": "ff0000"})
+    for picture in (odd_image("RGB", (50, 40)), odd_image("L", (50, 40)), Image.fromarray(DEEP["16 bits"])):
+        assert np.array_equal(Preprocessor(on_red)([picture]), Preprocessor(settings)([picture]))
