@@ -170,8 +170,8 @@ def evaluate(
     """
     from dataclasses import replace
 
+    from ..chain.seeing import seeing
     from ..evaluation.results import Evaluation
-    from ..evaluation.seeing import seeing
     from ..evaluation.suite import evaluate_suite, load_suite
     from ..evaluation.tasks import score
     from ..images.datasets import open_dataset
@@ -180,16 +180,25 @@ def evaluate(
         raise EdgeclipError("give either a data set or a suite")
     name, task = name or named(model), task or EvaluationTask()
     if dataset:
-        opened = open_dataset(dataset, keep_duplicates=task.keep_duplicates)
         encoder = seeing(_encoder(model), ground=task.ground)
+        opened = open_dataset(dataset, keep_duplicates=task.keep_duplicates)
         scores = [score(encoder, name, opened, str(dataset), task)]
-        return Evaluation(model=name, suite="", scores=scores, missing=[])
+        return _remarked(Evaluation(model=name, suite="", scores=scores, missing=[]), task)
     from ..chain.demo.sets import DEFAULT_SUITE, built_in
 
     wanted, encoder = load_suite(suite or DEFAULT_SUITE), seeing(_encoder(model), ground=task.ground)
     task = replace(task, keep_duplicates=task.keep_duplicates or suite is not None)
     kept = part if getattr(encoder, "fingerprint", None) else None  # else nobody could tell whether it is the same
-    return evaluate_suite(encoder, name, wanted, data, task, hub=hub, built_in=built_in, part=kept)
+    return _remarked(evaluate_suite(encoder, name, wanted, data, task, hub=hub, built_in=built_in, part=kept), task)
+
+
+def _remarked(evaluation: Evaluation, task: EvaluationTask) -> Evaluation:
+    """The ground is told with each figure, which it changes."""
+    if not task.ground:
+        return evaluation
+    remark = f"transparent pixels lie on {task.ground}"
+    scores = [one.model_copy(update={"remarks": [*one.remarks, remark]}) for one in evaluation.scores]
+    return evaluation.model_copy(update={"scores": scores})
 
 
 def _encoder(model: str | Path | Encoder) -> Encoder:

@@ -55,9 +55,9 @@ def earlier_stages(
 
     Where the device is another machine (``apart``), fp32 is measured here too: what the way costs has its own row.
     """
-    from ..evaluation.seeing import seeing
     from ..measurement.chain import Stage
     from ..runtime.onnxencoder import OnnxEncoder
+    from .seeing import seeing
 
     stages, sees = [], bundle.manifest.preprocess
     if encoder := _teacher(teacher, run, threads):

@@ -155,8 +155,6 @@ def _opened(
     pictures = Images(open_source(images, cache, processes().main_process_first), square)
     for name, count in (("images", len(pictures)), ("sentences", len(sentences))):
         refuse_too_few(name, count)
-    if config.ground is None:
-        say_transparent(pictures.source)
     return pictures, sentences
 
 
@@ -213,6 +211,8 @@ def _train(
         torch.set_float32_matmul_precision("high")
     if not resume and (warning := few_images(len(images))):
         say(warning)
+    if not resume and config.ground is None:
+        say_transparent(images.source)
     if not resume and (expected := forecast(config, spec, teachers, len(images), len(sentences))):
         say(expected.told)
     views = Views(config.augment, config.seed)

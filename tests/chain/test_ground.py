@@ -1,6 +1,7 @@
 """Cut-outs on a ground: from training to the device and the report, everybody sees the same pictures."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from edgeclip.api import bundle as api
+from edgeclip.api.proof import EvaluationTask, evaluate
 from edgeclip.base.decode import read_image
 from edgeclip.chain.sources import earlier_stages
 from edgeclip.data.training import TrainingData
@@ -70,3 +72,14 @@ def test_an_export_may_choose_another(cut_outs, teacher_dir, tmp_path):
     config = api.ExportConfig(precisions=(), ground="0000ff")
     bundle = api.export(f"local-dir:{teacher_dir}", tmp_path / "b", calibration=cut_outs, config=config)
     assert bundle.manifest.preprocess.ground == "0000ff"
+
+
+def test_an_evaluation_on_a_ground_says_so(cut_outs, teacher_dir, tmp_path):
+    for name in ("a cat", "a dog"):
+        shutil.copytree(cut_outs, tmp_path / "labelled" / name)
+        (tmp_path / "labelled" / name / "00.png").rename(tmp_path / "labelled" / name / f"{name}.png")
+    task = EvaluationTask(ground="ffffff", keep_duplicates=True)
+    (score,) = evaluate(f"local-dir:{teacher_dir}", dataset=tmp_path / "labelled", task=task).scores
+    assert "transparent pixels lie on ffffff" in score.remarks
+    (score,) = evaluate(f"local-dir:{teacher_dir}", dataset=tmp_path / "labelled").scores
+    assert not any("transparent" in remark for remark in score.remarks)

@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from edgeclip.base.decode import read_image
+from edgeclip.base.errors import EdgeclipError
+from edgeclip.chain.seeing import seeing
 from edgeclip.encoder import PixelEncoder
-from edgeclip.evaluation.seeing import seeing
 
 LYING = Image.Exif()
 LYING[0x0112] = 6
@@ -44,6 +45,11 @@ def test_it_sees_what_is_asked_for(picture):
     assert both.encode_image(read_image(picture))[0].tolist() == [0, 0, 255]
     assert (both.embed_dim, both.name, both.encode_text(["a"]).shape) == (3, "plain", (1, 3))
     assert not isinstance(both, PixelEncoder)
+
+
+def test_a_ground_that_is_no_colour_is_refused():
+    with pytest.raises(EdgeclipError, match="'red' is no colour: six hexadecimal digits"):
+        seeing(Plain(), ground="red")
 
 
 def test_a_tower_gets_these_pixels_too(teacher, picture):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from PIL import Image
 
 from ..base.decode import Picture, as_images
+from ..base.errors import EdgeclipError
 from ..encoder import Encoder, PixelEncoder
 from ..runtime.preprocess import on_ground, upright
 
@@ -16,9 +18,15 @@ if TYPE_CHECKING:
 
 
 def seeing(encoder: Encoder, *, exif: Literal["apply", "ignore"] = "ignore", ground: str | None = None) -> Encoder:
-    """``encoder``, of pictures as :class:`~edgeclip.runtime.manifest.Preprocess` says; it may do the same itself."""
+    """``encoder``, of pictures as :class:`~edgeclip.runtime.manifest.Preprocess` says; it may do the same itself.
+
+    Raises:
+        EdgeclipError: ``ground`` is no colour.
+    """
     if exif == "ignore" and not ground:
         return encoder
+    if ground and not re.fullmatch("[0-9a-f]{6}", ground):
+        raise EdgeclipError(f"{ground!r} is no colour: six hexadecimal digits, rrggbb, as ffffff for white")
     return (SeeingPixels if isinstance(encoder, PixelEncoder) else Seeing)(encoder, exif == "apply", ground)
 
 
