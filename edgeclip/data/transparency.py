@@ -8,7 +8,7 @@ from ..base.console import say
 from ..base.decode import UnreadableImage, read_image
 from ..images.sources import Source
 
-LOOKED_AT = 64  # images: a second's work
+LOOKED_AT = 64  # images at most, spread over all of them
 CLEAR = 128  # alpha below which a pixel is more hidden than seen
 SOME, MANY = 0.05, 0.25  # of a picture's pixels; of the pictures
 
